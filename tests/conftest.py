@@ -33,13 +33,34 @@ if sys.dont_write_bytecode:
     sys.dont_write_bytecode = False
 
 
-def pytest_configure() -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--exhaustive",
+        action="store_true",
+        help="run the tests that are marked as exhaustive, too; they take longer than all others",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """Refuse to test the checkout where the installed wheel is to be tested."""
+    # A worker has the options of the process that started it.
+    is_worker = hasattr(config, "workerinput")
+    if not is_worker and config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
+        config.option.exhaustive = True
     checkout = Path(__file__).resolve().parent.parent
     if os.environ.get("PYTEST_TRT_REQUIRE_WHEEL") == "1":
         package = Path(pytest_trt.__file__).resolve()
         if package.is_relative_to(checkout):
             raise pytest.UsageError(f"PYTEST_TRT_REQUIRE_WHEEL=1, but {package} would be tested")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out exhaustive tests unless they are asked for, or files or folders are named."""
+    if config.option.exhaustive:
+        return
+    left_out = [item for item in items if item.get_closest_marker("exhaustive")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if not item.get_closest_marker("exhaustive")]
 
 
 @pytest.fixture(autouse=True)

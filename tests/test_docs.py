@@ -218,6 +218,7 @@ def test_ini_table_is_understood(digits) -> None:
     assert "1 failed, 1 passed" in digits.run().stdout
 
 
+@pytest.mark.exhaustive
 def test_speed_is_compared_and_accepted_as_shown(speed) -> None:
     assert "2 passed" in speed.run("test_speed.py").stdout
     for args in commands(page("speed.md")):
@@ -239,6 +240,7 @@ def commit_all(folder: Folder) -> None:
         subprocess.run(["git", *who, *args], cwd=folder.path, check=True)
 
 
+@pytest.mark.exhaustive
 def test_commands_of_the_baselines_page_work(speed) -> None:
     assert "2 passed" in speed.run("test_speed.py").stdout
     commit_all(speed)
@@ -328,6 +330,7 @@ def test_commands_of_the_reports_page_work(digits) -> None:
     assert "the same" in (path / "upgrade.md").read_text()
 
 
+@pytest.mark.exhaustive
 def test_commands_of_the_doctor_section_work(folder) -> None:
     shown = commands(section(page("backends.md"), "Doctor"))
     assert len(shown) == 4
@@ -385,6 +388,7 @@ def test_two_commands_install_and_run_what_they_say() -> None:
     ]
 
 
+@pytest.mark.exhaustive
 def test_example_project_passes_as_the_first_command_runs_it(folder, monkeypatch) -> None:
     baselines = f"--trt-baseline-dir={folder.path / 'baselines'}"
     # In a process of its own, which finds what the tests import as a user's does.

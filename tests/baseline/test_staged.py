@@ -141,6 +141,7 @@ def writer(path: Path, name: str, count: int) -> subprocess.Popen[str]:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="folders are locked on POSIX alone")
+@pytest.mark.exhaustive
 def test_processes_that_write_one_file_lose_nothing_of_each_other(tmp_path: Path) -> None:
     path = tmp_path / SLUG / "test_a.json"
     processes = [writer(path, f"test_{name}", 8) for name in "abc"]

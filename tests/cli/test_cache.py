@@ -125,6 +125,7 @@ def test_list_in_a_pipe_shortens_nothing(root: Path, tmp_path: Path, monkeypatch
     assert name in call(root, "list").output
 
 
+@pytest.mark.exhaustive
 def test_errors_of_the_package_begin_as_those_of_the_command_line(tmp_path: Path) -> None:
     program = "from pytest_trt.cli import main; main()"
     for args in (["inspect", str(tmp_path / "none.onnx")], ["cache", "nothing"]):

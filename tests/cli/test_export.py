@@ -268,6 +268,7 @@ def test_run_that_is_missing_or_has_no_such_test_is_an_error(exporting: Exportin
     assert "has no engine of test_other.py; it has those of:" in str(unknown.exception)
 
 
+@pytest.mark.exhaustive
 def test_workers_pass_on_what_they_tested(exporting: Exporting) -> None:
     pytest.importorskip("xdist")
     exporting.write()

@@ -9,6 +9,8 @@ from click.testing import CliRunner
 
 from pytest_trt import cli
 
+pytestmark = pytest.mark.exhaustive
+
 TESTS = """
 import numpy as np
 import pytest

@@ -3,6 +3,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from pytest_trt.benchmark.host import HostLoad
 from pytest_trt.doctor.host import host_load, host_load_data, load_problem
 from pytest_trt.records import from_data
@@ -35,6 +37,7 @@ def test_the_load_of_the_host_is_measured_while_it_computes() -> None:
     assert next(times, None) is None
 
 
+@pytest.mark.exhaustive
 def test_the_load_crosses_to_the_calling_process() -> None:
     found = from_data(HostLoad, host_load_data())
     assert found.cores >= 1

@@ -425,6 +425,7 @@ with cache.lock(key, lambda *_: print("waiting", flush=True)):
 """
 
 
+@pytest.mark.exhaustive
 def test_killed_builder_leaves_nothing_that_is_trusted_and_one_other_builds(
     tmp_path: Path,
 ) -> None:

@@ -336,6 +336,7 @@ print(step)
 """
 
 
+@pytest.mark.exhaustive
 def test_kill_between_any_two_steps_leaves_a_cache_that_works(tmp_path: Path) -> None:
     """`kill -9` at every line of the cache and its index, while an engine replaces another one."""
     max_bytes = 3 * size_bytes(tmp_path, bytes(3000)) + 1000

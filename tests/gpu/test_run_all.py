@@ -97,6 +97,7 @@ def call(out: Path, *args: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.exhaustive
 def test_without_a_gpu_tests_fail_and_the_report_says_why(tmp_path: Path) -> None:
     done = call(tmp_path, "--only", "behaviour", "-k", "two_sessions_are_interleaved")
     assert done.returncode == 1, done.stdout + done.stderr
@@ -108,6 +109,7 @@ def test_without_a_gpu_tests_fail_and_the_report_says_why(tmp_path: Path) -> Non
     assert "no GPU: " in (tmp_path / "figures.txt").read_text()
 
 
+@pytest.mark.exhaustive
 def test_names_that_no_test_has_are_no_success(tmp_path: Path) -> None:
     done = call(tmp_path, "--only", "behaviour", "-k", "no_test_of_this_name")
     assert done.returncode == 1, done.stdout + done.stderr

@@ -6,6 +6,8 @@ import pytest
 
 import networks
 
+pytestmark = pytest.mark.exhaustive
+
 pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
 
 ARGUMENTS = ("--trt-arch=sm86", "--trt-backend=tensorrt_rtx", "-rs")

@@ -12,6 +12,8 @@ from onnx import numpy_helper
 
 import networks
 
+pytestmark = pytest.mark.exhaustive
+
 
 # TF32 is for GPUs only.
 @pytest.mark.parametrize("name", networks.NETWORKS)

@@ -43,6 +43,7 @@ def test_arch_that_cannot_be_tested_is_a_usage_error_with_both_fixes(project) ->
 
 @no_gpu
 @with_rtx
+@pytest.mark.exhaustive
 def test_engines_are_cross_built_and_what_needs_to_run_is_skipped(project) -> None:
     project.test_file(TEST + "def test_engine(trt_engine):\n    pass\n")
     project.test_file(

@@ -150,6 +150,7 @@ def busy_host(speed) -> Callable[[HostLoad], None]:
     return lambda load: setattr(speed.project.host, "load", load)
 
 
+@pytest.mark.exhaustive
 def test_slower_engine_fails_on_an_overloaded_host_only_when_interleaved(
     recorded, busy_host
 ) -> None:
@@ -708,6 +709,7 @@ def test_mode_that_needs_a_gpu_is_reported_as_unavailable_here(speed) -> None:
     speed.run().stdout.no_fnmatch_line("*needs a GPU*")
 
 
+@pytest.mark.exhaustive
 def test_default_limits_that_do_not_fit_the_time_are_left_out_with_a_note(speed) -> None:
     for _ in range(2):
         # Each in a process of its own: a second one in this process was seen to take twice as long.

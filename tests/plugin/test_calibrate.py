@@ -9,6 +9,8 @@ import pytest
 from plugin.test_benchmark import Speed
 from plugin.test_fresh_runs import no_fresh_process
 
+pytestmark = pytest.mark.exhaustive
+
 __all__ = ["no_fresh_process"]
 
 

@@ -343,6 +343,7 @@ def test_junit_counts_a_failing_check_as_a_failed_test(project) -> None:
 
 
 @pytest.mark.usefixtures("engines_of_other_tests")
+@pytest.mark.exhaustive
 def test_xdist_workers_report_verdicts_and_records(project) -> None:
     pytest.importorskip("xdist")
     project.test_file(TWO_FAILING + "def test_three(trt_engine):\n    pass\n")
@@ -351,6 +352,7 @@ def test_xdist_workers_report_verdicts_and_records(project) -> None:
     result.stdout.fnmatch_lines(["*= trt =*", "linear.onnx*fp16*3 failed*"])
 
 
+@pytest.mark.exhaustive
 def test_pdb_is_entered_on_a_failing_check(project) -> None:
     project.test_file(TWO_FAILING)
     child = project.pytester.spawn_pytest(
@@ -466,6 +468,7 @@ def test_dynamic_model_without_profiles_gets_a_note(project) -> None:
 
 
 @pytest.mark.usefixtures("engines_of_other_tests")
+@pytest.mark.exhaustive
 def test_workers_say_what_was_tested_in_the_summary(project) -> None:
     pytest.importorskip("xdist")
     project.test_file(TWO_FAILING)

@@ -12,6 +12,8 @@ from builders import save_linear
 from pytest_trt.plugin import MARKER_LINES
 from pytest_trt.plugin.planning.markers import ModelMarker
 
+pytestmark = pytest.mark.exhaustive
+
 GPU_MODULES = {"tensorrt", "tensorrt_rtx", "cuda", "pynvml"}
 HEAVY_MODULES = GPU_MODULES | {
     *("onnx", "onnxruntime", "numpy", "rich", "click", "blake3"),

@@ -108,6 +108,7 @@ def test_exact_limits_fail_on_a_busy_host_too(gate) -> None:
     gate.run("max_layers=1").assert_outcomes(failed=1)
 
 
+@pytest.mark.exhaustive
 def test_growth_is_compared_with_the_baseline(gate) -> None:
     gate.run('plan_size="5%"').assert_outcomes(passed=1)
     gate.run('plan_size="5%"').assert_outcomes(passed=1)
@@ -152,6 +153,7 @@ def test_fusion_that_was_lost_is_named(gate) -> None:
     )
 
 
+@pytest.mark.exhaustive
 def test_regression_of_speed_names_the_layers_that_changed(gate) -> None:
     gate.run('p50="5%"').assert_outcomes(passed=1)
 

@@ -145,6 +145,7 @@ def test_onnxruntime_is_its_optimised_fp32_engine(race) -> None:
     race.run().assert_outcomes(skipped=1)
 
 
+@pytest.mark.exhaustive
 def test_models_of_a_mapping_are_opponents_and_per_model_sets_other_factors(race) -> None:
     models = '{"quick": "models/linear.onnx", "slow": "models/slow.onnx"}'
     race.write(

@@ -284,6 +284,7 @@ def test_plan_that_is_replaced_between_tests_is_read_again(project, ship) -> Non
     result.stdout.fnmatch_lines(["*is not a whole ONNX file*"])
 
 
+@pytest.mark.exhaustive
 def test_speed_of_a_plan_is_measured_also_in_fresh_processes(project, ship) -> None:
     (plan,) = ship("fp32")
     project.test_file(

@@ -12,6 +12,8 @@ import pytest
 from builders import save_linear
 from plugin.test_benchmark import Speed
 
+pytestmark = pytest.mark.exhaustive
+
 CRASHES = "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n"
 
 

@@ -17,6 +17,8 @@ from plugin.results.test_report import PROCESSES
 from prometheus_client.openmetrics import parser
 from test_hostile_text import check_markdown, check_plain
 
+pytestmark = pytest.mark.exhaustive
+
 #: A byte that is not UTF-8, a sequence of a terminal, a command of a log, a picture of Markdown.
 NAMES = (b"a\xff.onnx", b"b\x1b[31m.onnx", b"c\n::error::x.onnx", b"`d` ![x](y) @e #1.onnx")
 

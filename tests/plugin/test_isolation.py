@@ -17,6 +17,8 @@ from heard import hearing
 
 from pytest_trt.backends.conversion import isolated
 
+pytestmark = pytest.mark.exhaustive
+
 TESTS = """
 from pathlib import Path
 import numpy as np

@@ -112,8 +112,8 @@ FEW = ("marks", "sets", "unittest", "setup", "shared", "joined")
     [
         ("--reruns=1",),
         ("-Werror",),
-        ("-n2", "--dist=worksteal"),
-        ("--dist=each", "--tx=2*popen"),
+        pytest.param(("-n2", "--dist=worksteal"), marks=pytest.mark.exhaustive),
+        pytest.param(("--dist=each", "--tx=2*popen"), marks=pytest.mark.exhaustive),
     ],
     ids=" ".join,
 )
@@ -158,6 +158,7 @@ def test_wrong_output_fails_under_plugins_that_run_tests_otherwise(
         }
 
 
+@pytest.mark.exhaustive
 def test_wrong_output_fails_where_python_removes_assertions(suite, monkeypatch) -> None:
     monkeypatch.setenv("PYTHONOPTIMIZE", "2")
     ways = write_ways(suite, ["marks", "unittest"])

@@ -81,6 +81,7 @@ def test_short_step_is_not_mentioned() -> None:
 
 
 @pytest.mark.parametrize("args", [["-q"], ["-n", "1"]])
+@pytest.mark.exhaustive
 def test_nothing_is_written_when_quiet_or_in_a_worker(project, args) -> None:
     if "-n" in args:
         pytest.importorskip("xdist")

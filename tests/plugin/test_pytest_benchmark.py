@@ -358,6 +358,7 @@ def test_our_results_group_by_precision(run) -> None:
     result.stdout.fnmatch_lines(["*benchmark 'trt_precision=fp16': 1 tests*"])
 
 
+@pytest.mark.exhaustive
 def test_our_tests_keep_measuring_under_xdist_where_its_own_do_not(project, run) -> None:
     pytest.importorskip("xdist")
     result = run(OURS + ENGINE, "-n1", "--benchmark-json=out.json")
@@ -469,6 +470,7 @@ def test_comparison_is_not_timed_with_the_engine(run) -> None:
 # --- without it
 
 
+@pytest.mark.exhaustive
 def test_our_benchmarks_need_no_pytest_benchmark(project, run) -> None:
     project.test_file(
         "import sys\n" + OURS + "\ndef test_nothing_of_it_is_loaded():\n"

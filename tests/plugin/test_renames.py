@@ -108,6 +108,7 @@ def test_a_module_that_was_moved_is_proposed_whole(project, kind: str) -> None:
     assert project.run("--trt-missing-baseline=fail").ret == 0
 
 
+@pytest.mark.exhaustive
 def test_workers_propose_it_too(project) -> None:
     write(project, "answers")
     project.run("--trt-update-new").assert_outcomes(passed=2)

@@ -29,7 +29,7 @@ def _no_ci(monkeypatch) -> None:
 
 
 @needs_xdist
-@pytest.mark.parametrize("processes", ["-n0", "-n2"])
+@pytest.mark.parametrize("processes", ["-n0", pytest.param("-n2", marks=pytest.mark.exhaustive)])
 def test_every_verdict_that_is_required_is_there(project, processes) -> None:
     project.test_file(CHECKED.format("a") + CHECKED.format("b"))
     result = project.run("--trt-require-arch=cpu", processes)
@@ -38,7 +38,7 @@ def test_every_verdict_that_is_required_is_there(project, processes) -> None:
 
 
 @needs_xdist
-@pytest.mark.parametrize("processes", ["-n0", "-n1"])
+@pytest.mark.parametrize("processes", ["-n0", pytest.param("-n1", marks=pytest.mark.exhaustive)])
 def test_architecture_that_was_not_tested_fails_the_run_by_name(project, processes) -> None:
     project.test_file(CHECKED.format("a"))
     result = project.run("--trt-require-arch=cpu,sm120", processes)

@@ -189,6 +189,7 @@ def test_options_that_record_baselines_are_refused(project, option: str) -> None
 
 
 @pytest.mark.usefixtures("engines_of_other_tests")
+@pytest.mark.exhaustive
 def test_what_workers_proved_is_counted_once(project) -> None:
     check(project, "atol=1e9, rtol=0")
     result, text = selftest(project, "-n", "2")

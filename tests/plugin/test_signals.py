@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from heard import hearing
 
+pytestmark = pytest.mark.exhaustive
+
 #: A backend that writes half a plan, says so, and then takes its time.
 SLOW = """
 import sys, time

@@ -231,6 +231,7 @@ def test_a_test_that_fails_records_nothing(project, answers) -> None:
 
 
 @pytest.mark.usefixtures("engines_of_other_tests")
+@pytest.mark.exhaustive
 def test_workers_record_together(project, answers, write) -> None:
     write()
     project.run("-n2", "--trt-update-new").assert_outcomes(passed=2)

@@ -304,6 +304,7 @@ def test_metrics_move_with_a_renamed_test_and_module(project, run, stored, monke
     assert list(json.loads(stored.with_name("test_moved.json").read_text())["tests"]) == ["b"]
 
 
+@pytest.mark.exhaustive
 def test_metrics_of_a_removed_test_are_pruned(project, run, stored, monkeypatch) -> None:
     monkeypatch.chdir(project.path)
     run(accuracy(0.981))

@@ -136,7 +136,9 @@ def test_input_without_a_shape_is_reported_in_lines_that_fit(project) -> None:
     assert wider(reported) == []
 
 
-@pytest.mark.parametrize("args", [[], ["-n", "1"]], ids=["here", "in a worker"])
+@pytest.mark.parametrize(
+    "args", [[], pytest.param(["-n1"], marks=pytest.mark.exhaustive)], ids=["here", "in a worker"]
+)
 def test_wrong_markers_are_reported_in_lines_that_fit(project, args: list[str]) -> None:
     if args:
         pytest.importorskip("xdist")
@@ -149,6 +151,7 @@ def test_wrong_markers_are_reported_in_lines_that_fit(project, args: list[str]) 
     assert wider(reported) == []
 
 
+@pytest.mark.exhaustive
 def test_worker_of_a_failure_is_named_once(project) -> None:
     pytest.importorskip("xdist")
     project.test_file(_TEST)
@@ -179,7 +182,9 @@ def test_short_summary_of_ci_repeats_the_fact_and_what_to_do_alone(project, monk
     assert not any("worst at" in line for line in lines[first:])
 
 
-@pytest.mark.parametrize("args", [[], ["-n", "1"]], ids=["here", "in a worker"])
+@pytest.mark.parametrize(
+    "args", [[], pytest.param(["-n1"], marks=pytest.mark.exhaustive)], ids=["here", "in a worker"]
+)
 def test_failure_of_anything_else_stays_as_pytest_has_it(project, args: list[str]) -> None:
     if args:
         pytest.importorskip("xdist")

@@ -8,6 +8,8 @@ import pytest
 from plugin.conftest import LIGHT
 from test_docs import README, blocks
 
+pytestmark = pytest.mark.exhaustive
+
 TEST = """
 import copy
 import numpy as np

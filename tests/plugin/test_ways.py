@@ -92,7 +92,11 @@ def test_ordinary_failure_that_a_rerun_clears_leaves_a_note(suite) -> None:
     )
 
 
-@pytest.mark.parametrize("workers", [(), ("-n1",)], ids=["here", "in a worker"])
+@pytest.mark.parametrize(
+    "workers",
+    [(), pytest.param(("-n1",), marks=pytest.mark.exhaustive)],
+    ids=["here", "in a worker"],
+)
 def test_run_in_a_thread_that_outlives_its_test_fails_the_run(suite, workers) -> None:
     result = suite(
         "GO, THREADS = threading.Event(), []\n"
@@ -602,7 +606,11 @@ def pytest_collection_modifyitems(items):
 """
 
 
-@pytest.mark.parametrize("workers", [(), ("-n1",)], ids=["here", "in a worker"])
+@pytest.mark.parametrize(
+    "workers",
+    [(), pytest.param(("-n1",), marks=pytest.mark.exhaustive)],
+    ids=["here", "in a worker"],
+)
 def test_summary_counts_what_was_named_and_did_not_run(suite, project, workers) -> None:
     conftest = project.path / "conftest.py"
     conftest.write_text(conftest.read_text() + DROPS)

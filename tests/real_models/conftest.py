@@ -17,6 +17,16 @@ import onnx
 import pytest
 from onnx import AttributeProto, TensorProto, numpy_helper
 
+HERE = Path(__file__).parent
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark all tests of real models: each builds or runs a large one."""
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.exhaustive)
+
 
 class ModelProject:
     """A folder in which tests of one model are written and run.

@@ -128,6 +128,7 @@ def test_an_interrupt_leaves_no_process(call, monkeypatch: pytest.MonkeyPatch) -
         os.kill(child, 0)
 
 
+@pytest.mark.exhaustive
 def test_a_bomb_of_functions_is_one_error(tmp_path: Path) -> None:
     bomb = function_bomb(tmp_path / "bomb.onnx", levels=6)
     assert bomb.stat().st_size < 2048

@@ -405,6 +405,7 @@ def test_a_fused_int4_product_is_noted_with_the_option_that_avoids_it(
     assert exact.notes == ()
 
 
+@pytest.mark.exhaustive
 def test_a_run_without_end_is_ended_at_the_limit_and_the_session_runs_on(tmp_path: Path) -> None:
     model = load_model(endless_loop(tmp_path / "loop.onnx"))
     session = OnnxRuntimeBackend(threads=1, run_timeout_s=0.2).reference(model)

@@ -306,7 +306,9 @@ def test_without(trt_engine):
 """
 
 
-@pytest.mark.parametrize("args", [(), ("-n", "1")], ids=["here", "in a worker"])
+@pytest.mark.parametrize(
+    "args", [(), pytest.param(("-n1",), marks=pytest.mark.exhaustive)], ids=["here", "in a worker"]
+)
 def test_all_errors_of_a_module_are_reported_at_once(project, args: tuple[str, ...]) -> None:
     if args:
         pytest.importorskip("xdist")

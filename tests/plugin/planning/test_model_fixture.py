@@ -253,6 +253,7 @@ def test_each_attempt_of_a_rerun_asks_the_fixture_again(suite) -> None:
     assert result.parseoutcomes() == {"passed": 1, "rerun": 1}
 
 
+@pytest.mark.exhaustive
 def test_workers_export_their_own(suite) -> None:
     tests = "".join(
         f'@{M}(fixture="exported", reference="models/linear.onnx")\n@{C}\n'

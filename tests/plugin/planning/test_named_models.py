@@ -78,6 +78,7 @@ def test_models_multiply_with_precisions_and_shapes(zoo) -> None:
     )
 
 
+@pytest.mark.exhaustive
 def test_each_model_is_built_compared_and_reported_under_its_path(zoo) -> None:
     zoo.test_file(
         f'@{M}("models/*.onnx")\n@{C}\n'

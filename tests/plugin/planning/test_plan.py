@@ -150,7 +150,11 @@ def test_mark_that_a_hook_adds_is_followed(zoo) -> None:
     zoo.run().assert_outcomes(passed=1)
 
 
-@pytest.mark.parametrize("workers", [(), ("-n1",)], ids=["here", "in a worker"])
+@pytest.mark.parametrize(
+    "workers",
+    [(), pytest.param(("-n1",), marks=pytest.mark.exhaustive)],
+    ids=["here", "in a worker"],
+)
 def test_mark_that_a_hook_adds_for_several_precisions_is_refused(zoo, workers) -> None:
     hooked(zoo, '("fp32", "fp16")')
     result = zoo.run(*workers)

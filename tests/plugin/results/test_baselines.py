@@ -154,6 +154,7 @@ def test_replacing_an_engine_without_a_reason_retains_the_accepted_figures(speed
         assert min(slow) <= kept["p50"] <= max(slow)
 
 
+@pytest.mark.exhaustive
 def test_note_on_a_different_engine_does_not_advise_more_baseline_runs(
     recorded,
 ) -> None:
@@ -259,6 +260,7 @@ def test_missing_metric_is_an_error_rather_than_a_dropped_limit(recorded) -> Non
 
 
 @pytest.mark.skipif(os.name != "posix", reason="kills a process as POSIX does")
+@pytest.mark.exhaustive
 def test_run_that_is_killed_leaves_the_file_as_it_was(recorded) -> None:
     recorded.is_noisy()
     before = recorded.files[0].read_bytes()
@@ -283,6 +285,7 @@ def two_files(speed: Baselines) -> None:
 
 @pytest.mark.usefixtures("engines_of_other_tests")
 @pytest.mark.parametrize("workers", [(), ("-n", "2")])
+@pytest.mark.exhaustive
 def test_one_process_writes_all_files_of_a_run(speed, workers) -> None:
     two_files(speed)
     # pytest-xdist gives two tests to each worker first: those of this file come from both.
@@ -301,6 +304,7 @@ def test_one_process_writes_all_files_of_a_run(speed, workers) -> None:
 
 
 @pytest.mark.usefixtures("engines_of_other_tests")
+@pytest.mark.exhaustive
 def test_concurrent_runs_preserve_each_others_baselines(speed) -> None:
     two_files(speed)
     runs = [
@@ -345,6 +349,7 @@ def test_slower_speed_of_the_last_run_is_accepted_without_measuring_again(record
     recorded.run().assert_outcomes(passed=1)
 
 
+@pytest.mark.exhaustive
 def test_the_command_below_several_failed_tests_accepts_all_of_them(speed) -> None:
     test = speed.project.path / "test_it.py"
     body = test.read_text().partition("@pytest")
@@ -379,6 +384,7 @@ def test_rounds_are_spread_over_time_where_they_are_stored_alone(speed, monkeypa
     assert spread == [20, 20]
 
 
+@pytest.mark.exhaustive
 def test_last_run_is_what_workers_measured(recorded) -> None:
     recorded.slow_down()
     recorded.run("-n", "1").assert_outcomes(failed=1)

@@ -15,7 +15,7 @@ needs_xdist = pytest.mark.skipif(
     importlib.util.find_spec("xdist") is None, reason="pytest-xdist is not installed"
 )
 
-PROCESSES = ["-n0", pytest.param("-n1", marks=needs_xdist)]
+PROCESSES = ["-n0", pytest.param("-n1", marks=[needs_xdist, pytest.mark.exhaustive])]
 
 pytestmark = pytest.mark.usefixtures("engines_of_other_tests")
 
@@ -100,7 +100,7 @@ def report(project, monkeypatch) -> Report:
 
 
 @needs_xdist
-@pytest.mark.parametrize("processes", ["-n0", "-n2"])
+@pytest.mark.parametrize("processes", ["-n0", pytest.param("-n2", marks=pytest.mark.exhaustive)])
 def test_report_has_every_status(report, processes) -> None:
     report.project.test_file(SUITE)
     report.run("-k", "not deselected", processes)
@@ -197,7 +197,7 @@ def test_report_that_cannot_be_written_fails_the_run(report) -> None:
 
 
 @needs_xdist
-@pytest.mark.parametrize("processes", ["-n0", "-n1"])
+@pytest.mark.parametrize("processes", ["-n0", pytest.param("-n1", marks=pytest.mark.exhaustive)])
 def test_run_that_stops_writes_what_it_has_and_names_what_it_did_not_reach(
     report, processes
 ) -> None:
@@ -250,6 +250,7 @@ def test_file_that_cannot_be_collected_is_reported(report) -> None:
 
 
 @needs_xdist
+@pytest.mark.exhaustive
 def test_tests_that_are_all_left_out_are_named_by_workers_too(report) -> None:
     report.project.test_file(SUITE)
     report.run("-k", "no_such_test", "-n1")
@@ -307,7 +308,7 @@ def test_step_summary_of_a_project_without_models_is_left_alone(report, monkeypa
 
 
 @needs_xdist
-@pytest.mark.parametrize("processes", ["-n0", "-n1"])
+@pytest.mark.parametrize("processes", ["-n0", pytest.param("-n1", marks=pytest.mark.exhaustive)])
 def test_junit_gets_properties(report, processes) -> None:
     report.project.test_file(SUITE)
     report.project.run("-k", "test_failed", "--junitxml=j.xml", processes)

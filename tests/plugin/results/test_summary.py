@@ -134,6 +134,7 @@ def test_many_tests_that_fail_for_one_reason_are_one_group(project) -> None:
     assert end - start < 15
 
 
+@pytest.mark.exhaustive
 def test_thousand_failing_runs_of_one_test_show_the_worst_ten(project) -> None:
     project.test_file(
         MARKED + "def test_wrong(trt_session, images):\n"
