@@ -339,7 +339,7 @@ def _precision_remedy(subject: Subject) -> Remedy:
         case "int8" | "fp8" | "mixed":
             keep = "keeping sensitive layers in FP32 may help"
             if subject.model:
-                keep += f": keep_fp32=[...]; `{_inspect(subject)}` lists the operators"
+                keep += f"; this finds them, for keep_fp32=: `{_tune(subject)}`"
             if subject.outside and subject.calibrated_by == "project":
                 name = subject.outside[0].input
                 wider = f"Calibrate on inputs whose {name!r} is like that of the failing runs."
@@ -376,11 +376,11 @@ def _keep_in_fp32(layers: str, subject: Subject) -> Remedy:
             "The first run that failed passes with these operators in FP32:",
             (f"trt_model({tried.passing})",),
         )
-    keep = f"Keeping {layers} in FP32 may help; this lists the operators:"
+    keep = f"Keeping {layers} in FP32 may help; this finds them:"
     if tried is not None:
         keep = (
             "It also fails with only matrix products in FP16, so some of them may need FP32; this "
-            "lists the operators:"
+            "finds them:"
         )
     return Remedy(keep, *_keeping(subject))
 
@@ -403,14 +403,14 @@ def _graph_optimisation(tried: Tried | None) -> Remedy:
 
 
 def _keeping(subject: Subject) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the command that lists a model's operators, and the argument that names them."""
+    """Return the command that finds what has to stay in FP32, and the argument that names it."""
     if not subject.model:
         return (), ()
-    return (_inspect(subject),), ("by operator or node: trt_model(keep_fp32=[...])",)
+    return (_tune(subject),), ("by operator or node: trt_model(keep_fp32=[...])",)
 
 
-def _inspect(subject: Subject) -> str:
-    return f"pytest-trt inspect {shlex.quote(subject.path or subject.model)}"
+def _tune(subject: Subject) -> str:
+    return f"pytest-trt tune TEST --precision {subject.precision}"
 
 
 def _beyond_rounding(output: OutputResult, subject: Subject) -> bool:

@@ -18,7 +18,7 @@ from typing import Literal, TypeAlias
 _GROWTH = 2
 
 #: How a search ended.
-Outcome: TypeAlias = Literal["passes", "found", "impossible", "timeout"]
+Outcome: TypeAlias = Literal["passes", "found", "all", "impossible", "timeout"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +75,9 @@ class Search:
     """What a search found.
 
     Attributes:
-        outcome: "passes": nothing has to stay in FP32; "impossible": not even FP32 passes;
-            "timeout": the time was over before an engine passed.
+        outcome: "passes": nothing has to stay in FP32; "all": everything has to, which is FP32;
+            "impossible": not even FP32 passes; "timeout": the time was over before an engine
+            passed.
         kept: The smallest set whose engine passes; of a timeout, the smallest that should.
         ranking: All entries, those that alone make the largest error first.
         steps: What was judged, in order.
@@ -134,10 +135,8 @@ class Tuner:
         ranking = self._ranking()
         order = [one.entry for one in ranking]
         kept = self._without_spare(self._fewest(order))
-        found, passed = self._confirmed(kept, order)
-        return Search(
-            "found" if passed else "timeout", tuple(found), tuple(ranking), tuple(self._steps)
-        )
+        found, outcome = self._confirmed(kept, order)
+        return Search(outcome, tuple(found), tuple(ranking), tuple(self._steps))
 
     def _ranking(self) -> list[Sensitivity]:
         found = []
@@ -172,7 +171,7 @@ class Tuner:
                 kept = rest
         return kept
 
-    def _confirmed(self, kept: list[str], order: Sequence[str]) -> tuple[list[str], bool]:
+    def _confirmed(self, kept: list[str], order: Sequence[str]) -> tuple[list[str], Outcome]:
         """Return the set whose engine passes: what was found, or with more of the worst.
 
         What the trials took for harmless may not be so in an engine, so each time more is kept.
@@ -181,11 +180,13 @@ class Tuner:
         more = 0 if kept else 1  # that nothing is not enough is known
         while True:
             wanted = [*kept, *others[:more]]
+            if more >= len(others) and self.has_time():
+                return wanted, "all"
             self.say(f"building an engine with {len(wanted)} nodes in FP32")
             if self._build(wanted).passed:
-                return self._fewer(wanted, len(kept), more), True
+                return self._fewer(wanted, len(kept), more), "found"
             if more >= len(others) or not self.has_time():
-                return wanted, False
+                return wanted, "timeout"
             more = min(max(1, more * _GROWTH), len(others))
 
     def _fewer(self, wanted: list[str], sure: int, more: int) -> list[str]:

@@ -239,7 +239,7 @@ def test_lost_precision_names_the_options_that_keep_it(precision, names_options)
         remedy = remedy_for(actual, [1.0, 100.0], subject=in_precision(precision))
         assert any("keep_fp32" in line for line in remedy.alternatives) is names_options
         lines = (*remedy.commands, *remedy.alternatives)
-        assert any("pytest-trt inspect models/m.onnx" in line for line in lines) is names_options
+        assert any("pytest-trt tune TEST --precision" in line for line in lines) is names_options
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,14 @@ def test_nothing_is_kept_where_the_test_passes_or_fp32_fails() -> None:
     assert impossible.search(FAILING) == Search("impossible")
 
 
+@pytest.mark.parametrize("stricter", [1.0, 100.0])
+def test_all_nodes_are_fp32_which_is_not_built(stricter: float) -> None:
+    limit = 0.1 if stricter == 1.0 else 4.0
+    found = tuner(dict.fromkeys(NODES, 0.5), limit=limit, stricter=stricter).search(FAILING)
+    assert (found.outcome, len(found.kept)) == ("all", len(NODES))
+    assert all(len(step.kept) < len(NODES) for step in found.steps if step.built)
+
+
 def test_time_limit_ends_with_the_best_so_far() -> None:
     left = iter([True] * 14)
     found = tuner({"n1": 9.0}, stricter=math.inf, has_time=lambda: next(left, False)).search(

@@ -44,6 +44,9 @@ def verdict(found: Tuned) -> str:
         f"{units.seconds(found.seconds)}"
     )
     of = f"{len(search.kept)} of {count(len(search.ranking), 'node')}"
+    if search.outcome == "all":
+        every = count(len(search.ranking), "node")
+        return f"no {found.precision} engine passes: all {every} would stay in FP32 ({took})"
     if search.outcome == "timeout":
         return f"not finished in time ({took}): the last engine keeps {of} in FP32 and fails"
     return f"the check passes with {of} in FP32 ({runs}; {took})"

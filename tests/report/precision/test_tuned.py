@@ -40,6 +40,7 @@ def test_verdict_is_one_line_for_every_outcome() -> None:
         "passes": "passes already",
         "impossible": "not even FP32 passes",
         "timeout": "not finished in time",
+        "all": "no int8 engine passes: all 2 nodes would stay in FP32",
     }
     for outcome, text in outcomes.items():
         assert text in verdict(replace(FOUND, search=replace(SEARCH, outcome=outcome)))
