@@ -229,5 +229,5 @@ def test_metric_of_an_output_that_is_stored_as_a_sketch_says_how_to_store_all(nu
     result = check(nudged, given, size, model=linear)
     result.assert_outcomes(failed=1)
     lines = result.stdout
-    lines.fnmatch_lines(["*only a sketch of *; record it whole with a larger --trt-answers-size"])
+    lines.fnmatch_lines(["*only a sketch of * is stored", "*--trt-answers-size=1KB --trt-update *"])
     lines.no_fnmatch_line("*the engine differs*")
