@@ -61,22 +61,24 @@ class Observe(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The range of a floating-point type.
+    """What an engine's type cannot hold.
 
     Attributes:
         largest: Its largest finite value; 0 for none that matters.
         smallest: Its smallest normal value.
+        quantised: Whether values are quantised to a range that calibration, or the model, sets.
     """
 
     largest: float = 0.0
     smallest: float = 0.0
+    quantised: bool = False
 
 
 #: Source: IEEE 754-2008 (binary16); bfloat16 has the range of binary32.
 LIMITS: Mapping[str, Limits] = {
     "fp32": Limits(),
     "fp16": Limits(65504.0, 2.0**-14),
-    "bf16": Limits(3.3895313892515355e38, 2.0**-126),
+    **{name: Limits(quantised=True) for name in ("int8", "fp8", "int4", "mixed")},
 }
 
 
@@ -256,6 +258,7 @@ class _Search:
                 _MOST_TRIED,
                 self._case.limits.largest,
                 self._case.limits.smallest,
+                self._case.limits.quantised,
             )
             found = self._ask.compared(job, timeout_s=self._left_s)
         return {one.tensor: one for one in found}

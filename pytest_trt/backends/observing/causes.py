@@ -63,7 +63,9 @@ def cause_of(
         return ""
     if other is not None:
         return _difference(found.tensor, model, other, job)
-    return _of_constants(found.tensor, model, job) or _of_range(found, job) or _of_values(found)
+    return (
+        _of_constants(found.tensor, model, job) or _of_range(found, job) or _of_values(found, job)
+    )
 
 
 def _of_range(found: TensorError, job: CompareJob) -> str:
@@ -80,15 +82,16 @@ def _of_range(found: TensorError, job: CompareJob) -> str:
     return ""
 
 
-def _of_values(found: TensorError) -> str:
-    if found.clipped > _MOST and found.max_abs > _BEYOND * (found.high - found.low):
+def _of_values(found: TensorError, job: CompareJob) -> str:
+    clipped = job.quantised and found.clipped > _MOST
+    if clipped and found.max_abs > _BEYOND * (found.high - found.low):
         return (
             "the quantisation range is too small: "
             f"values from {found.low:.3g} to {found.high:.3g} were clipped"
         )
     if found.cancelled > _CANCELS:
         return f"cancellation: what it adds is {multiple(found.cancelled)}x its result"
-    if found.flushed > _MOST:
+    if job.quantised and found.flushed > _MOST:
         return "the quantisation scale is too coarse: most of the error is values that became 0"
     return ""
 

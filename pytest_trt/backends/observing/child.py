@@ -154,11 +154,11 @@ def _retain_candidates(
     for one in sorted(found, key=lambda each: -each.suspicion)[: job.most]:
         name = one.tensor
         with np.errstate(invalid="ignore", over="ignore"):
-            error = values[name].astype(np.float32) - own[name].astype(np.float32)
+            made, right = values[name].astype(np.float32), own[name].astype(np.float32)
             # What is not finite in FP32 either is no error of the layer.
-            error[~np.isfinite(own[name].astype(np.float32))] = 0.0
+            error = np.where(np.isfinite(right), made - right, np.float32(0))
             changed = (clean[name].astype(np.float32) + error).astype(clean[name].dtype)
-        write_samples(_candidate_file(job.source, name), [{name: changed}])
+        write_samples(_candidate_file(job.source, name), [{name: np.asarray(changed)}])
 
 
 def _candidate_file(source: Source, tensor: str) -> Path:

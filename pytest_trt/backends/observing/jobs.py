@@ -67,6 +67,7 @@ class CompareJob:
         most: How many of them may be candidates.
         limit: The largest finite value of the engine's type; 0 for none to look for.
         smallest: Its smallest normal value.
+        quantised: Whether the engine computes in quantised values.
     """
 
     source: Source
@@ -77,6 +78,7 @@ class CompareJob:
     most: int = 16
     limit: float = 0.0
     smallest: float = 0.0
+    quantised: bool = False
 
 
 @dataclass(frozen=True, slots=True)
