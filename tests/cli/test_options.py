@@ -7,6 +7,7 @@ from click.testing import CliRunner
 
 from pytest_trt.cli import commands
 from pytest_trt.engine.builder_options import BUILDER_OPTIONS, PRODUCTS, options_of
+from pytest_trt.engine.spec import PRECISIONS
 
 
 def printed(*args: str) -> str:
@@ -32,7 +33,7 @@ def test_versions_are_shown_for_each_precision() -> None:
     at = next(i for i, words in enumerate(lines) if words[:1] == ["max_num_tactics"])
     assert lines[at][3:] == ["all", "10.7", "and", "later"]
     at = next(i for i, words in enumerate(lines) if words[:1] == ["op_block_list"])
-    assert lines[at][3:] == ["fp16,", "int8", "all"]
+    assert lines[at][3:] == [*"fp16, bf16, int8, fp8, int4, mixed".split(), "all"]
 
 
 def test_without_a_backend_all_of_them_are_listed() -> None:
@@ -45,7 +46,8 @@ def test_json_has_what_the_table_has() -> None:
     level = next(o for o in backend["options"] if o["name"] == "graph_optimization_level")
     assert (level["type"], level["default"]) == ("choice", "extended")
     assert level["choices"] == ["disabled", "basic", "extended", "all"]
-    assert level["scopes"] == [{"precisions": ["fp32", "fp16", "int8"], "since": "", "until": ""}]
+    assert level["scopes"] == [{"precisions": backend["precisions"], "since": "", "until": ""}]
+    assert backend["precisions"] == [one for one in PRECISIONS if one != "tf32"]
 
 
 def test_unknown_backend_is_refused_with_the_known_ones() -> None:

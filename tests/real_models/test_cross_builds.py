@@ -78,7 +78,7 @@ def cross_build(project, package_file):
     return run
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
 @pytest.mark.parametrize("name", BUILT)
 def test_builds(cross_build, name: str, precision: str) -> None:
     result = cross_build(*BUILT[name], precision)
@@ -88,9 +88,10 @@ def test_builds(cross_build, name: str, precision: str) -> None:
     result.stdout.fnmatch_lines(["SKIPPED *built for sm86, not run: *"])
 
 
+@pytest.mark.parametrize("precision", ["int8", "mixed"])
 @pytest.mark.parametrize("name", ["magika", "silero sequence", "yolov8"])
-def test_builds_in_int8(cross_build, name: str) -> None:
-    result = cross_build(*BUILT[name], "int8")
+def test_builds_with_calibration(cross_build, name: str, precision: str) -> None:
+    result = cross_build(*BUILT[name], precision)
     result.assert_outcomes(passed=1, skipped=3)
 
 
