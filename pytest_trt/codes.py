@@ -172,7 +172,7 @@ CODES: dict[str, Code] = {
     ),
     "TRT170": Code(
         "calibrated on random inputs",
-        "An int8 engine was calibrated on generated random inputs, which are not representative: "
+        "An engine was calibrated on generated random inputs, which are not representative: "
         "its accuracy on real data is unknown.",
         "Override the trt_calibration fixture with real inputs.",
         ("model",),

@@ -33,7 +33,7 @@ def test_versions_are_shown_for_each_precision() -> None:
     at = next(i for i, words in enumerate(lines) if words[:1] == ["max_num_tactics"])
     assert lines[at][3:] == ["all", "10.7", "and", "later"]
     at = next(i for i, words in enumerate(lines) if words[:1] == ["op_block_list"])
-    assert lines[at][3:] == [*"fp16, bf16, int8, fp8, int4, mixed".split(), "all"]
+    assert lines[at][3:] == [*["fp16,", "bf16,", "int8,", "fp8,", "int4,", "mixed"], "all"]
 
 
 def test_without_a_backend_all_of_them_are_listed() -> None:

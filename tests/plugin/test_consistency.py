@@ -375,7 +375,7 @@ def test_int8_is_calibrated_on_the_projects_own_data_where_it_gives_some(project
     project.test_file(body)
     result = project.run()
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["note: int8 was calibrated on random inputs*"])
+    result.stdout.fnmatch_lines(["note: an engine was calibrated on random inputs*"])
     project.test_file(
         "@pytest.fixture\ndef trt_calibration(images):\n    return [{'image': images}]\n" + body
     )
@@ -455,7 +455,9 @@ def test_warning_of_several_models_is_shown_once(project) -> None:
     )
     result = project.run()
     result.assert_outcomes(passed=3)
-    shown = [line for line in result.outlines if "int8 was calibrated on random inputs" in line]
+    shown = [
+        line for line in result.outlines if "an engine was calibrated on random inputs" in line
+    ]
     assert len(shown) == 1
 
 

@@ -95,6 +95,13 @@ def test_builds_with_calibration(cross_build, name: str, precision: str) -> None
     result.assert_outcomes(passed=1, skipped=3)
 
 
+def test_fp8_is_skipped_on_an_older_gpu_where_other_precisions_are_named(cross_build) -> None:
+    result = cross_build(*BUILT["magika"], ("fp16", "fp8"))
+    result.assert_outcomes(passed=1, skipped=7)
+    result.stdout.fnmatch_lines(["SKIPPED *: sm86 has no fp8: GPUs have it from sm89 on"])
+    cross_build(*BUILT["magika"], "fp8").assert_outcomes(errors=4)
+
+
 def test_builds_with_nodes_kept_in_fp32(cross_build) -> None:
     kept = cross_build(*BUILT["magika"], "fp16", ["*LayerNorm*"])
     kept.assert_outcomes(passed=1, skipped=3)

@@ -156,12 +156,12 @@ class LoadableModel:
         return self.profiles
 
     def seeded_samples(self) -> list[dict[str, npt.NDArray[np.generic]]]:
-        """Return seeded inputs to calibrate an int8 engine on, and warn that they are."""
+        """Return seeded inputs to calibrate an engine on, and warn that they are."""
         state_of(self.item).note(
             Diagnostic(
                 "TRT170",
                 # Without the model: pytest shows warnings of one text once, with their tests.
-                "int8 was calibrated on random inputs, which are not representative",
+                "an engine was calibrated on random inputs, which are not representative",
                 {"model": self.model_marker.name},
                 remedy=Remedy("override the trt_calibration fixture with real inputs."),
                 severity="warning",
