@@ -96,3 +96,20 @@ def test_engines_that_take_long_to_build_are_not_built_again_unasked(networks: P
     result.stdout.fnmatch_lines(
         ["the bad layer of overflow.onnx fp16 was not searched for: building the engine again *"]
     )
+
+
+def test_a_search_that_breaks_leaves_the_verdict_as_it_is(
+    networks: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: object, **kwargs: object) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr("pytest_trt.precision.localize.localize", broken)
+    result = networks.run("--trt-localize=always", "-k", "overflow or right")
+    result.assert_outcomes(failed=1, passed=1, deselected=1)
+    result.stdout.fnmatch_lines(
+        [
+            "scores: NaN in the output (overflow.onnx, fp16, cpu) *TRT402*",
+            "the bad layer of overflow.onnx fp16 was not searched for: RuntimeError: broken *",
+        ]
+    )

@@ -92,9 +92,10 @@ class LayerSearch:
             found = localize(case, timeout_s=self.run.settings.localize_timeout)
             untried = between_models or run.comparison.passed
             kept = None if untried else self._kept(run, found, progress)
-        except (PytestTrtError, OSError) as error:
-            text = error.message if isinstance(error, PytestTrtError) else str(error)
-            return not_searched(text, about, Remedy())
+        except PytestTrtError as error:
+            return not_searched(error.message, about, Remedy())
+        except Exception as error:  # advice must not take the place of a verdict
+            return not_searched(f"{type(error).__name__}: {error}", about, Remedy())
         return explain(found, about, kept, failed=not run.comparison.passed)
 
     def _is_between_models(self, run: Evidence) -> bool:
