@@ -1,8 +1,8 @@
 """What each run in this process would find out again, although none of it changes.
 
 pytest and its plugins read the metadata of what is installed, look for hooks and fixtures in their
-own modules, start `file`, and parse files for their tracebacks, in every run: that takes a third of
-a small one.
+own modules, start `file` and `git`, and parse files for their tracebacks, in every run: that takes
+a third of a small one.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ def installed_packages_remembered() -> Iterator[None]:
         for name in ("metadata", "entry_points", "files"):
             patch.setattr(distribution, name, property(_of_path(getattr(distribution, name).fget)))
         patch.setattr(platform, "architecture", functools.cache(platform.architecture))
+        if name_of_project := getattr(_benchmark_utils(), "get_project_name", None):
+            patch.setattr(name_of_project, "functions", [])  # else git and hg are asked
         hooks = _of_module(manager.parse_hookimpl_opts)
         patch.setattr(manager, "parse_hookimpl_opts", hooks)
         factories = _where_fixtures_are(FixtureManager.parsefactories)
@@ -42,6 +44,10 @@ def installed_packages_remembered() -> Iterator[None]:
         ranges = _parsed_once(code.getstatementrange_ast)
         patch.setattr(code, "getstatementrange_ast", ranges)
         yield
+
+
+def _benchmark_utils() -> ModuleType | None:
+    return sys.modules.get("pytest_benchmark.utils")
 
 
 def _of_path(original: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -218,7 +218,6 @@ def test_ini_table_is_understood(digits) -> None:
     assert "1 failed, 1 passed" in digits.run().stdout
 
 
-@pytest.mark.exhaustive
 def test_speed_is_compared_and_accepted_as_shown(speed) -> None:
     assert "2 passed" in speed.run("test_speed.py").stdout
     for args in commands(page("speed.md")):
@@ -240,7 +239,6 @@ def commit_all(folder: Folder) -> None:
         subprocess.run(["git", *who, *args], cwd=folder.path, check=True)
 
 
-@pytest.mark.exhaustive
 def test_commands_of_the_baselines_page_work(speed) -> None:
     assert "2 passed" in speed.run("test_speed.py").stdout
     commit_all(speed)
@@ -339,6 +337,7 @@ def test_commands_of_the_doctor_section_work(folder) -> None:
         assert folder.command(*here).strip()
 
 
+@pytest.mark.exhaustive
 def test_precisions_of_the_example_are_suggested_as_shown(folder) -> None:
     split, metric = blocks("python", section(page("precision.md"), "Which precision"))
     (folder.path / "accuracy.py").write_text(metric)
