@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pytest_trt.files import FileStamp, file_system
 from pytest_trt.onnx.digest import MODEL_SCHEMA
-from pytest_trt.onnx.digest_cache import CachedDigest
+from pytest_trt.onnx.digest_cache import CachedDigest, Stamps
 from pytest_trt.records import to_data
 from pytest_trt.sealed import SealError, read_sealed, write_sealed
 from pytest_trt.version import __version__
@@ -82,10 +82,14 @@ class DigestRecords:
             os.utime(path)  # the cache evicts what was not used for longest
         return found
 
+    def wants(self, stamps: Stamps) -> bool:
+        """Whether the files are large enough, and lie on reliable file systems."""
+        is_large = sum(stamp.size_bytes for stamp in stamps) >= self._least_bytes
+        return is_large and set(map(self._kind, stamps)) <= TRUSTED_FILE_SYSTEMS
+
     def remember(self, found: CachedDigest) -> None:
-        """Store it, if the files lie on reliable file systems and the folder can be written."""
-        is_small = sum(stamp.size_bytes for stamp in found.stamps) < self._least_bytes
-        if is_small or not set(map(self._kind, found.stamps)) <= TRUSTED_FILE_SYSTEMS:
+        """Store it, if it is wanted and the folder can be written."""
+        if not self.wants(found.stamps):
             return
         path = self._path(found.stamps[0])
         stamps = to_data(found.stamps)

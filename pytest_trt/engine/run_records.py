@@ -15,6 +15,7 @@ import numpy as np
 from pytest_trt.files import locked
 from pytest_trt.hashing import LabelledHash
 from pytest_trt.sealed import SealError, read_sealed, write_sealed
+from pytest_trt.tensors.elements import dtype_name
 from pytest_trt.tensors.spec import Tensors
 
 #: What a record is, as its seal covers it.
@@ -53,7 +54,7 @@ def _described(value: object) -> str:
     if isinstance(value, np.ndarray):
         steers = value.size <= _STEERING_ELEMENTS and value.dtype.kind in "iub"
         held = f" {value.tolist()}" if steers else ""
-        return f"{value.dtype.name} {value.shape}{held}"
+        return f"{dtype_name(value.dtype)} {value.shape}{held}"
     if isinstance(value, Mapping):
         return f"map of {len(value)}"
     if isinstance(value, list | tuple):

@@ -48,6 +48,10 @@ class DigestCache(Protocol):
         """Return what is stored for a model whose own file has exactly this stamp."""
         ...
 
+    def wants(self, stamps: Stamps) -> bool:
+        """Whether a model with files of these stamps is stored."""
+        ...
+
     def remember(self, found: CachedDigest) -> None:
         """Store it. Never fails: what is not stored is computed again."""
         ...
@@ -108,7 +112,7 @@ def recall_or_hash(
         ):
             raise changed(path)
         return digest, after
-    if memory is not None and rested:
+    if memory is not None and rested and memory.wants(before):
         memory.remember(CachedDigest(before, digest, contents()))
     return digest, before
 

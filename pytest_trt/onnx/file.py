@@ -31,7 +31,7 @@ from pytest_trt.onnx.digest_cache import (
 from pytest_trt.onnx.external import external_regions
 from pytest_trt.onnx.functions import NODE_BYTES, expanded_nodes
 from pytest_trt.onnx.libraries import Library
-from pytest_trt.onnx.proto import Graph, StoredModel, read_model
+from pytest_trt.onnx.proto import Graph, StoredModel, node_names, read_model
 from pytest_trt.onnx.wire import Source, WireError
 from pytest_trt.tensors.spec import TensorSpec
 
@@ -283,7 +283,10 @@ def read_node_names(path: str | Path) -> frozenset[str]:
     """
     path = Path(path).absolute()
     with _opened(path, real_path=str(path)) as (file, own):
-        return frozenset(_read(path, file, own.size_bytes)[0].node_names)
+        try:
+            return node_names(Source.of_file(file.fileno(), own.size_bytes))
+        except WireError as error:
+            raise _not_onnx(path, None, own.size_bytes, error) from error
 
 
 def _refused(

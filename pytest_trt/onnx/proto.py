@@ -170,8 +170,6 @@ class StoredModel:
     op_types: Counter[str] = field(default_factory=Counter)
     #: Elements of all stored tensors by number of their type.
     elements: Counter[int] = field(default_factory=Counter)
-    #: Names of all nodes that have one.
-    node_names: set[str] = field(default_factory=set)
     external: list[StoredTensor] = field(default_factory=list)
     #: Calls of the main graph, and of each function by its name, subgraphs included.
     calls: Counter[str] = field(default_factory=Counter)
@@ -207,6 +205,39 @@ def read_model(source: Source, *, nodes: bool = True) -> StoredModel:
             # Its weights belong to the model; its operators never run in inference.
             training.training_info(value, stop)
     return model
+
+
+def node_names(source: Source) -> frozenset[str]:
+    """Return the names of all nodes of a serialised ModelProto that run in inference.
+
+    Raises:
+        WireError: The bytes are not such a message.
+    """
+    found: set[str] = set()
+    for tag, value, stop in fields(source, 0, source.size):
+        if tag == tags.MODEL_GRAPH:
+            _add_names(source, value, stop, tags.GRAPH_NODE, found)
+        elif tag == tags.MODEL_FUNCTIONS:
+            _add_names(source, value, stop, tags.FUNCTION_NODE, found)
+    return frozenset(found)
+
+
+def _add_names(
+    source: Source, start: int, end: int, node: int, found: set[str], depth: int = 0
+) -> None:
+    """Add the names of a graph or a function, whose nodes have this tag."""
+    if depth > _MAX_NESTED_GRAPHS:
+        raise WireError("graphs are nested too deeply", start)
+    for tag, begin, stop in fields(source, start, end):
+        if tag != node:
+            continue
+        for inner, value, last in fields(source, begin, stop):
+            if inner == tags.NODE_NAME:
+                found.add(text(source, value, last))
+            elif inner == tags.NODE_ATTRIBUTE:
+                for kind, graph, close in fields(source, value, last):
+                    if kind in _GRAPH_ATTRIBUTES:
+                        _add_names(source, graph, close, tags.GRAPH_NODE, found, depth + 1)
 
 
 class _Walk:
@@ -292,8 +323,6 @@ class _Walk:
                 op_type = text(source, value, stop)
             elif tag == tags.NODE_DOMAIN:
                 domain = text(source, value, stop)
-            elif tag == tags.NODE_NAME:
-                self._found.node_names.add(text(source, value, stop))
             elif tag == tags.NODE_ATTRIBUTE:
                 name, number = self._attribute(value, stop, depth)
                 axis = number if name == "axis" else axis

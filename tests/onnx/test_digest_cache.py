@@ -45,6 +45,9 @@ class Memory(dict[Stamps, CachedDigest]):
         found = [one for stamps, one in self.items() if stamps[0] == model]
         return found[-1] if found else None
 
+    def wants(self, stamps):
+        return True
+
     def remember(self, found):
         self[found.stamps] = found
 
