@@ -41,6 +41,9 @@ _MOST_TRIED = 16
 #: Of the largest error that one layer does alone: what an earlier one must do to be named instead.
 _AS_MUCH = 0.5
 
+#: Operators that hold branches.
+_HAS_BRANCHES = frozenset({"If", "ai.onnx::If"})
+
 #: Own errors below this are rounding of float32.
 _ROUNDING = 1e-6
 
@@ -48,10 +51,13 @@ _ROUNDING = 1e-6
 class Observe(Protocol):
     """Runs what is tested, and returns its outputs and some of its tensors."""
 
-    def __call__(self, tensors: Sequence[str], folder: Path, *, all_of_them: bool) -> Tensors:
+    def __call__(
+        self, source: Path, tensors: Sequence[str], folder: Path, *, all_of_them: bool
+    ) -> Tensors:
         """Return the values by name.
 
         Args:
+            source: The file of the tested model, or the same without branches.
             tensors: Tensors inside the model.
             folder: A private folder that exists as long as the search.
             all_of_them: Whether to return them all, even if that changes what is fused.
@@ -177,7 +183,7 @@ class _Search:
     def __init__(
         self, case: Case, source: Source, end_s: float, clock: Callable[[], float]
     ) -> None:
-        self._case, self._source = case, source
+        self._case, self._source, self._tested = case, source, case.tested
         self._ask = Questions(source, case.reference, case.progress)
         self._end_s, self._clock, self._started_s = end_s, clock, clock()
         self._changed = 0.0
@@ -187,7 +193,8 @@ class _Search:
 
     def result(self) -> Localization:
         """Compare the layers, try the worst, and look into the one to blame."""
-        listed = self._ask.tensors(self._case.tested, timeout_s=self._left_s)
+        self._resolve_branches()
+        listed = self._ask.tensors(self._tested, timeout_s=self._left_s)
         self._tensors = {one.name: one for one in listed}
         fused = frozenset(one.name for one in listed if one.is_fused and self._case.fuses)
         names = [one.name for one in listed if one.name not in fused]
@@ -216,6 +223,23 @@ class _Search:
             is_complete=number + 1 == len(chunks) if chunks else True,
         )
 
+    def _resolve_branches(self) -> None:
+        """Look at models without the branches that the run does not take."""
+        if not _HAS_BRANCHES & {*self._case.reference.op_types}:
+            return
+        same = self._tested == self._source.model
+        folder = self._source.folder
+        right = self._ask.resolved(
+            self._source.model, folder / "right.onnx", timeout_s=self._left_s
+        )
+        self._tested = (
+            right
+            if same
+            else self._ask.resolved(self._tested, folder / "tested.onnx", timeout_s=self._left_s)
+        )
+        self._source = replace(self._source, model=right)
+        self._ask = Questions(self._source, self._case.reference, self._case.progress)
+
     @property
     def _total(self) -> float:
         return outputs_error(self._case.outputs, self._case.expected)
@@ -236,7 +260,9 @@ class _Search:
         fused = frozenset(self._tensors) - cut
         wanted = dict.fromkeys([*chunk, *(r for name in chunk for r in self._reads(name, fused))])
         try:
-            values = self._case.observe(list(wanted), self._source.folder, all_of_them=all_of_them)
+            values = self._case.observe(
+                self._tested, list(wanted), self._source.folder, all_of_them=all_of_them
+            )
         except EngineBuildError:
             # Builders refuse some tensors as outputs, and do not say which.
             if len(chunk) <= _FEW or not self._has_time:
@@ -248,13 +274,13 @@ class _Search:
         given = {name: values[name] for name in wanted if name in values}
         with memory_file() as file:
             write_samples(file, [given])
-            tested = self._case.tested
+            tested = self._tested
             job = CompareJob(
                 self._source,
                 tuple(chunk),
                 file,
                 tuple(given),
-                None if tested == self._case.reference.path else tested,
+                None if tested == self._source.model else tested,
                 _MOST_TRIED,
                 self._case.limits.largest,
                 self._case.limits.smallest,

@@ -52,7 +52,7 @@ class EngineAgain:
     timeout_s: float = 0
 
     def __call__(
-        self, tensors: Sequence[str], folder: Path, *, all_of_them: bool = True
+        self, source: Path, tensors: Sequence[str], folder: Path, *, all_of_them: bool = True
     ) -> Tensors:
         """Return its outputs and these tensors; see `localize.Observe`.
 
@@ -67,7 +67,7 @@ class EngineAgain:
             found = self.backend.observe(request, self.inputs, tensors)
             if found is not None:
                 return found
-        model, place = with_outputs(engine.model, tensors, folder, self.timeout_s)
+        model, place = with_outputs(engine.model, source, tensors, folder, self.timeout_s)
         request = self._request(model, place, samples)
         return run_once(self.backend, request, self.inputs, self.release)
 
@@ -93,14 +93,14 @@ class ModelAgain:
     timeout_s: float = 0
 
     def __call__(
-        self, tensors: Sequence[str], folder: Path, *, all_of_them: bool = True
+        self, source: Path, tensors: Sequence[str], folder: Path, *, all_of_them: bool = True
     ) -> Tensors:
         """Return its outputs and these tensors; see `localize.Observe`.
 
         Raises:
             PytestTrtError: It cannot be loaded or run.
         """
-        model, _ = with_outputs(self.model, tensors, folder, self.timeout_s)
+        model, _ = with_outputs(self.model, source, tensors, folder, self.timeout_s)
         # Without the records of what ran before: nothing runs this model again.
         backend = OnnxRuntimeBackend(
             self.threads, build_timeout_s=self.timeout_s, run_timeout_s=self.timeout_s
@@ -160,12 +160,13 @@ def not_arrays() -> EngineRunError:
 
 
 def with_outputs(
-    model: OnnxModel, tensors: Sequence[str], folder: Path, timeout_s: float
+    model: OnnxModel, source: Path, tensors: Sequence[str], folder: Path, timeout_s: float
 ) -> tuple[OnnxModel, Path]:
     """Return a model with further outputs, and an empty folder for its plan.
 
     Args:
         model: The model.
+        source: Its file, or the same model without branches.
         tensors: The outputs to add.
         folder: Where its file is written.
         timeout_s: Seconds for that; 0 for no limit.
@@ -175,7 +176,7 @@ def with_outputs(
     """
     place = Path(mkdtemp(dir=folder))
     path = place / model.path.name
-    instrument(model, tensors, path, timeout_s=timeout_s)
+    instrument(model, source, tensors, path, timeout_s=timeout_s)
     made = replace(
         load_model(path), custom_ops=model.custom_ops, plugin_libraries=model.plugin_libraries
     )

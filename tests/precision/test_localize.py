@@ -7,8 +7,9 @@ from pathlib import Path
 import builders_planted as planted
 import numpy as np
 import pytest
+from builders_networks import constant, model, value
 from builders_planted import network
-from onnx import numpy_helper
+from onnx import ModelProto, helper, numpy_helper
 
 from pytest_trt.diagnostics import EngineBuildError
 from pytest_trt.precision import localize as localizing
@@ -73,11 +74,13 @@ def test_looks_at_the_rest_where_an_engine_cannot_be_built_with_some_outputs(
     case = planted.case_of_models(right, faulty, INPUTS, tmp_path)
     refused: list[int] = []
 
-    def observe(tensors: Sequence[str], folder: Path, *, all_of_them: bool) -> Tensors:
+    def observe(
+        source: Path, tensors: Sequence[str], folder: Path, *, all_of_them: bool
+    ) -> Tensors:
         if "flat" in tensors:
             refused.append(len(tensors))
             raise EngineBuildError("no", fix="Nothing.")
-        return case.observe(tensors, folder, all_of_them=all_of_them)
+        return case.observe(source, tensors, folder, all_of_them=all_of_them)
 
     found = localize(replace(case, observe=observe), timeout_s=60)
     assert found.first is not None
@@ -106,3 +109,36 @@ def test_names_the_convolution_and_not_the_activation_that_it_is_computed_with(
     found = localize(planted.case_of_engine(changed, INPUTS, tmp_path, "int8"), timeout_s=60)
     assert found.first is not None
     assert found.first.node == "conv2"
+
+
+def in_a_branch(network: ModelProto) -> ModelProto:
+    """Return a model that computes a network, and half of it where the input has a large sum."""
+    body, node = network.graph, helper.make_node
+    taken = helper.make_graph(list(body.node), "taken", [], [value("scores", None)])
+    half = helper.make_graph(
+        [*body.node, node("Mul", ["scores", "half"], ["halved"])],
+        "other",
+        [],
+        [value("halved", None)],
+    )
+    nodes = [
+        node("ReduceSum", ["x"], ["total"], keepdims=0),
+        node("Less", ["total", "large"], ["small"]),
+        node("If", ["small"], ["result"], name="choose", then_branch=taken, else_branch=half),
+    ]
+    stored = [*body.initializer, constant("large", 1e6), constant("half", 0.5)]
+    return model(nodes, list(body.input), [value("result", ["n", 4])], stored)
+
+
+@pytest.mark.parametrize("kind", ["channel", "overflow"])
+def test_looks_into_the_branch_that_the_run_takes(tmp_path: Path, kind: str) -> None:
+    right = network()
+    faulty, layer = planted.plant(right, kind)
+    if kind == "channel":
+        case = planted.case_of_models(in_a_branch(right), in_a_branch(faulty), INPUTS, tmp_path)
+    else:
+        case = planted.case_of_engine(in_a_branch(faulty), INPUTS, tmp_path)
+    found = localize(case, timeout_s=60)
+    assert found.first is not None
+    assert found.first.node == layer
+    assert found.changed < 1e-6

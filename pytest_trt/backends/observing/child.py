@@ -16,6 +16,7 @@ import numpy.typing as npt
 from onnx import ModelProto
 
 from pytest_trt.backends.conversion.ort_module import load_onnxruntime
+from pytest_trt.backends.observing.branches import resolve
 from pytest_trt.backends.observing.causes import cancelled, cause_of
 from pytest_trt.backends.observing.graphs import LoadedModel, drop, label, loaded
 from pytest_trt.backends.observing.jobs import CarryJob, CompareJob, Source, Tensor
@@ -25,6 +26,7 @@ from pytest_trt.backends.onnxruntime.options import session_options
 from pytest_trt.backends.onnxruntime.session import OnnxRuntimeSession
 from pytest_trt.engine.protocols import Progress
 from pytest_trt.onnx import graph as surgery
+from pytest_trt.onnx.loading import load
 from pytest_trt.records import from_data, to_data
 from pytest_trt.tensors.spec import Tensors
 from pytest_trt.tensors.stored import read_samples, write_samples
@@ -64,6 +66,27 @@ def do_list(progress: Progress, source: Mapping[str, Any], tested: str) -> list[
         for one, size in zip(inner, sizes, strict=True)
         if size
     ]
+
+
+def do_resolve(progress: Progress, source: Mapping[str, Any], model: str, output: str) -> bool:
+    """Write a model with the branches that a run takes in place of what chooses them.
+
+    Returns:
+        Whether it has any; nothing is written otherwise.
+    """
+    given = from_data(Source, source)
+    (inputs,) = read_samples(given.inputs)
+
+    def values_of(proto: ModelProto, tensors: Sequence[str]) -> Tensors:
+        copy = ModelProto()
+        copy.CopyFrom(proto)
+        return _run(LoadedModel(copy).part(tensors), inputs, given)
+
+    proto = LoadedModel(load(Path(model))).proto
+    found = resolve(proto, values_of)
+    if found:
+        surgery.save(proto, Path(output))
+    return found
 
 
 def do_instrument(progress: Progress, model: str, tensors: Sequence[str], output: str) -> None:

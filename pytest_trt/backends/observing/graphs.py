@@ -55,14 +55,11 @@ class LoadedModel:
     """A model in memory, and what its tensors depend on.
 
     Args:
-        path: The model's file.
-
-    Raises:
-        ModelError: It cannot be read.
+        proto: The model with its weights, as `loading.load` gives it; it is changed.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.proto = load(path)
+    def __init__(self, proto: ModelProto) -> None:
+        self.proto = proto
         surgery.modernise(self.proto)
         surgery.sort_topologically(self.proto.graph)
         self._types = tensor_types(self.proto).known
@@ -195,13 +192,13 @@ def loaded(path: Path) -> LoadedModel:
     """
     status = path.stat()
     if status.st_size > _HELD_BYTES:
-        return LoadedModel(path)
+        return LoadedModel(load(path))
     return _loaded(path, (status.st_ino, status.st_size, status.st_mtime_ns))
 
 
 @lru_cache(maxsize=2)
 def _loaded(path: Path, stamp: tuple[int, ...]) -> LoadedModel:
-    return LoadedModel(path)
+    return LoadedModel(load(path))
 
 
 def drop() -> None:

@@ -116,6 +116,18 @@ class Questions:
     ) -> None:
         self.source, self._model, self._progress = source, model, progress
 
+    def resolved(self, model: Path, output: Path, *, timeout_s: float) -> Path:
+        """Return a model without branches: a new file, or itself where it has none.
+
+        Args:
+            model: The model, which takes the inputs of the FP32 model.
+            output: The file to write.
+            timeout_s: Seconds after which that is ended.
+        """
+        source = to_data(self.source)
+        arguments = {"source": source, "model": str(model), "output": str(output)}
+        return output if self._ask("do_resolve", "reading", timeout_s, **arguments) else model
+
     def tensors(self, tested: Path, *, timeout_s: float) -> list[Tensor]:
         """Return the floating-point tensors of the model that another one has too."""
         found = self._ask(
@@ -143,11 +155,14 @@ class Questions:
         return call_isolated(f"{_DOES}:{function}", task, **arguments)
 
 
-def instrument(model: OnnxModel, tensors: Sequence[str], output: Path, *, timeout_s: float) -> None:
+def instrument(
+    model: OnnxModel, source: Path, tensors: Sequence[str], output: Path, *, timeout_s: float
+) -> None:
     """Write a model with further outputs.
 
     Args:
-        model: The model.
+        model: The model, for messages.
+        source: Its file, or the same model without branches.
         tensors: The outputs to add.
         output: The file to write; large weights become external data next to it.
         timeout_s: Seconds after which that is ended; 0 for no limit.
@@ -158,7 +173,7 @@ def instrument(model: OnnxModel, tensors: Sequence[str], output: Path, *, timeou
     call_isolated(
         f"{_DOES}:do_instrument",
         Task(f"writing {model.path.name}", model, timeout_s=timeout_s),
-        model=str(model.path),
+        model=str(source),
         tensors=list(tensors),
         output=str(output),
     )

@@ -126,7 +126,7 @@ def test_a_network_with_marked_tensors_builds(rtx: Any, tmp_path: Path) -> None:
 def test_a_network_with_further_outputs_builds(rtx: Any, tmp_path: Path, precision: str) -> None:
     onnx.save(planted.network(), tmp_path / "m.onnx")
     model = load_model(tmp_path / "m.onnx")
-    made, folder = with_outputs(model, ["c1", "r1", "sum", "flat"], tmp_path, 60)
+    made, folder = with_outputs(model, model.path, ["c1", "r1", "sum", "flat"], tmp_path, 60)
     assert [one.name for one in made.outputs] == ["scores", "c1", "r1", "sum", "flat"]
     backend = TensorRtRtxBackend(DeviceProbe((), "none"))
     profiles = parse_profiles(PROFILES, model.inputs, where="test")
