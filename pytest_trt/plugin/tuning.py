@@ -117,7 +117,7 @@ def _obstacle(engine: Engine) -> str:
     if engine.spec.precision not in SWITCHABLE:
         known = ", ".join(sorted(SWITCHABLE))
         return f"nodes of {engine.spec.precision} engines cannot be tried; those of {known} can"
-    if engine.spec.precision == "int8" and engine.model.is_quantized:
+    if engine.model.is_quantized and engine.spec.precision in ("fp8", "int4", "int8", "mixed"):
         return "the model is quantised already, and its own Q/DQ nodes decide"
     return ""
 

@@ -20,7 +20,7 @@ from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.tensors.spec import InputSamples
 
 #: The first opset whose QuantizeLinear makes float8.
-_OPSET = 19
+FP8_OPSET = 19
 
 #: The largest values of float8e4m3fn and of symmetric INT8: the same range has scales in their
 #: ratio. Source: ONNX, "Float stored in 8 bits".
@@ -56,16 +56,16 @@ def to_fp8(
     done = quantised(
         model, calibration, output.parent, options, keep_fp32=keep_fp32, precision="fp8"
     )
-    proto = raised(model, done.proto, _OPSET, "fp8")
+    proto = raised(model, done.proto, FP8_OPSET, "fp8")
     with explained(model, "fp8"):
-        _to_float8(proto)
+        to_float8(proto)
     surgery.save(proto, output)
     if verified:
         verify(model, output, "fp8", calibration)
     return Conversion(done.notes)
 
 
-def _to_float8(proto: ModelProto) -> None:
+def to_float8(proto: ModelProto) -> None:
     """Turn the INT8 Q/DQ nodes of a model into FP8 ones, and store its weights in FP8."""
     graph = proto.graph
     stored = {one.name: one for one in graph.initializer}

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from pytest_trt.backends import conversion
+from pytest_trt.backends.conversion.convert import converted
+from pytest_trt.backends.conversion.converting import raised
+from pytest_trt.backends.conversion.fp8 import FP8_OPSET, to_float8
 from pytest_trt.backends.conversion.int8 import FLOAT_RESULTS, INT8_OPS
 from pytest_trt.backends.conversion.int8_preparation import origin_of
 from pytest_trt.backends.conversion.kept import kept_nodes
@@ -38,7 +41,7 @@ SWITCHES = "pytest_trt_switches"
 _ROUNDED = {**NARROW_TYPES, "mixed": FLOAT16}
 
 #: Precisions whose Q/DQ pairs are switched.
-_QUANTISED = ("int8", "mixed")
+_QUANTISED = ("fp8", "int4", "int8", "mixed")
 
 #: Precisions that can be switched.
 SWITCHABLE = frozenset({*_ROUNDED, *_QUANTISED})
@@ -94,29 +97,42 @@ def do_switch(progress: Progress, job: Mapping[str, Any]) -> list[Any]:
     model = given.model
     proto = load(model.path)
     units = _Units(proto, model.path.name, given.keep_fp32)
-    if given.precision in _QUANTISED and not model.is_quantized:
-        progress(f"calibrating {model.path.name}")
-        samples = StoredSamples(given.calibration) if given.calibration else ()
-        quantised = given.output.with_name("quantised.onnx")
-        conversion.to_int8(
-            model,
-            samples,
-            quantised,
-            options=given.options,
-            keep_fp32=given.keep_fp32,
-            verified=False,
-        )
-        proto = load(quantised)
-    progress(f"writing a switchable {model.path.name}")
     chosen = frozenset(listed(given.options.get("op_types")) or INT8_OPS)
-    switching = _Switching(proto, units, chosen)
     if given.precision in _QUANTISED:
-        switching.pairs()
+        progress(f"quantising {model.path.name}")
+        proto, weights = _quantised(given, proto)
+        switching = _Switching(proto, units, chosen)
+        switching.pairs({output: one.name for output, one in weights.items()})
+    else:
+        switching = _Switching(proto, units, chosen)
+    progress(f"writing a switchable {model.path.name}")
     if given.precision in _ROUNDED:
         switching.rounding(_ROUNDED[given.precision])
     found = switching.finish()
     surgery.save(proto, given.output)
     return [to_data(one) for one in found]
+
+
+def _quantised(job: SwitchJob, original: ModelProto) -> tuple[ModelProto, dict[str, TensorProto]]:
+    """Return the model with all of its Q/DQ nodes, and the weights before, by what DQ nodes make.
+
+    Args:
+        job: The job.
+        original: The model, with unique names of nodes.
+    """
+    file = job.output.with_name("quantised.onnx")
+    samples = StoredSamples(job.calibration) if job.calibration else ()
+    # FP8 weights are stored, so their Q/DQ nodes are those of INT8 first.
+    convert = partial(converted, job.model, "int4" if job.precision == "int4" else "int8", file)
+    convert(calibration=samples, options=job.options, keep_fp32=job.keep_fp32, verified=False)
+    proto = load(file)
+    weights = _weights_before(proto, original) if job.precision == "int4" else _weights(proto)
+    if job.precision == "fp8":
+        proto = raised(job.model, proto, FP8_OPSET, "fp8")
+        to_float8(proto)
+    stored = {one.name for one in proto.graph.initializer}
+    proto.graph.initializer.extend(one for one in weights.values() if one.name not in stored)
+    return proto, weights
 
 
 class _Units:
@@ -167,10 +183,15 @@ class _Switching:
 
     # --- Q/DQ pairs
 
-    def pairs(self) -> None:
-        """Let each reader of a Q/DQ pair read what the pair was given instead."""
+    def pairs(self, weights: Mapping[str, str]) -> None:
+        """Let each reader of a Q/DQ pair read what the pair was given instead.
+
+        Args:
+            weights: Names of weights by what a pair makes of them: FP8 weights are stored, so they
+                are behind a DequantizeLinear alone.
+        """
         producers = {name: node for node in self._graph.node for name in node.output if name}
-        through = dict(_passed(self._graph, producers))
+        through = {**weights, **dict(_passed(self._graph, producers))}
         quantising = self._quantising(through, producers)
         for node in list(self._graph.node):
             if node.op_type == "QuantizeLinear":
@@ -319,6 +340,37 @@ class _Switching:
 def _names(scope: GraphProto) -> Iterator[str]:
     yield from surgery.defined(scope)
     yield from (node.name for node in scope.node)
+
+
+def _weights_before(proto: ModelProto, original: ModelProto) -> dict[str, TensorProto]:
+    """Return the weights that a model had where it reads blocks of INT4, by what these make."""
+    producers = {name: node for node in proto.graph.node for name in node.output if name}
+    stored = dict(surgery.constants(original.graph))
+    nodes = {node.name: node for node in original.graph.node}
+    found = {}
+    for node in proto.graph.node:
+        maker = producers.get(node.input[1]) if len(node.input) > 1 else None
+        before = nodes.get(node.name)
+        if maker is None or before is None or maker.op_type != "DequantizeLinear":
+            continue
+        values = numpy_helper.to_array(stored[before.input[1]])
+        if any(one.name == "transB" and one.i for one in before.attribute):
+            values = values.T
+        output = maker.output[0]
+        found[output] = numpy_helper.from_array(np.ascontiguousarray(values), f"{output}__before")
+    return found
+
+
+def _weights(proto: ModelProto) -> dict[str, TensorProto]:
+    """Return copies of the weights that Q/DQ pairs are given, by what the pairs make of them."""
+    producers = {name: node for node in proto.graph.node for name in node.output if name}
+    stored = {one.name: one for one in proto.graph.initializer}
+    found = {}
+    for output, source in _passed(proto.graph, producers):
+        if source in stored:
+            found[output] = TensorProto()
+            found[output].CopyFrom(stored[source])
+    return found
 
 
 def _passed(graph: GraphProto, producers: Mapping[str, NodeProto]) -> Iterator[tuple[str, str]]:

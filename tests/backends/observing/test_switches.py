@@ -8,7 +8,7 @@ from builders import images, save_overflowing
 from builders_model import model_proto, save, value
 from builders_planted import network
 from builders_sensitive import save_large_constant, save_outlier_channel
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from pytest_trt.backends.observing.switched import switched
 from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
@@ -36,7 +36,7 @@ class Scene:
         self.fp32 = self.backend.reference(self.model).run(inputs)
 
     def _request(self, spec: EngineSpec, place: Path) -> BuildRequest:
-        samples = [self.inputs] if spec.precision == "int8" else ()
+        samples = [self.inputs] if spec.precision in ("int8", "mixed", "fp8") else ()
         return BuildRequest(self.model, spec, Target("cpu"), place, samples)
 
     def engine(self, *kept: str):
@@ -57,6 +57,24 @@ def save_residual(path: Path) -> Path:
     return save(network(), path)
 
 
+def save_wide(path: Path) -> Path:
+    """Write products of 128 columns: INT4 stores whole blocks alone."""
+    rng = np.random.default_rng(0)
+    shapes = {"w0": (8, 128), "w1": (128, 128), "w2": (4, 128)}
+    stored = [
+        numpy_helper.from_array(rng.normal(size=shape).astype(np.float32) / 8, name)
+        for name, shape in shapes.items()
+    ]
+    nodes = [
+        helper.make_node("MatMul", ["image", "w0"], ["a"], name="widen"),
+        helper.make_node("MatMul", ["a", "w1"], ["b"], name="narrow"),
+        helper.make_node("Gemm", ["b", "w2"], ["y"], name="end", transB=1),
+    ]
+    inputs, outputs = [value("image", ("batch", 8))], [value("y")]
+    proto = model_proto(nodes, inputs=inputs, outputs=outputs, initializers=stored)
+    return save(proto, path)
+
+
 @pytest.mark.parametrize(
     ("save_model", "precision"),
     [
@@ -64,6 +82,10 @@ def save_residual(path: Path) -> Path:
         (save_overflowing, "fp16"),
         (save_outlier_channel, "int8"),
         (save_residual, "int8"),
+        (save_residual, "bf16"),
+        (save_residual, "mixed"),
+        (save_residual, "fp8"),
+        (save_wide, "int4"),
     ],
 )
 def test_switched_model_does_what_the_engine_does(save_model, precision, tmp_path) -> None:
