@@ -234,11 +234,10 @@ def _nonfinite(outputs: Sequence[OutputResult], subject: Subject) -> Remedy:
 def _overflow(names: Sequence[str], subject: Subject) -> Remedy:
     *first, last = [repr(name) for name in names[:3]] + ["others"] * (len(names) > 3)
     before = f"{', '.join(first)} and {last}" if first else last
-    if subject.precision in ("fp32", "tf32", "bf16"):
+    if subject.precision in ("fp32", "tf32", "int4"):  # activations are FP32
         return Remedy(
-            f"{subject.precision.upper()}'s range rules out a plain overflow. Look for "
-            "uninitialised memory, a wrong input shape or a division by zero before "
-            f"{before}."
+            "FP32's range rules out a plain overflow. Look for uninitialised memory, a wrong "
+            f"input shape or a division by zero before {before}."
         )
     if not subject.precision:
         return Remedy(
@@ -246,6 +245,8 @@ def _overflow(names: Sequence[str], subject: Subject) -> Remedy:
             f"compute {before} in FP32."
         )
     reason = "FP16 overflows above 65504, for example where a normalisation squares its input."
+    if subject.precision == "bf16":
+        reason = "BF16 overflows above 3.39e38, for example where FP32's lowest value is a mask."
     return _with_reason(reason, _keep_in_fp32(f"the layers that compute {before}", subject))
 
 

@@ -180,7 +180,14 @@ def test_wrong_rows_here_and_there_do_not_point_to_the_batch():
 
 @pytest.mark.parametrize(
     ("precision", "words"),
-    [("fp16", "65504"), ("", "If the engine computes in FP16"), ("fp32", "FP32's range")],
+    [
+        ("fp16", "65504"),
+        ("mixed", "65504"),
+        ("bf16", "3.39e38"),
+        ("", "If the engine computes in FP16"),
+        ("fp32", "FP32's range"),
+        ("int4", "FP32's range"),
+    ],
 )
 def test_nonfinite_values_of_the_engine_point_to_overflow_where_that_can_be(precision, words):
     assert words in remedy_for([np.inf, 1.0], [1.0, 1.0], subject=in_precision(precision)).text
