@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 #: Runs on which nodes are ranked: those with the largest errors.
 _RANKED_ON = 2
+
+#: The share of the time that ranking may take.
+_RANKING = 0.5
 
 #: Seconds of timed rounds for each engine of the trade-off.
 _TIMED_S = 2.0
@@ -135,7 +138,7 @@ class _Tuning:
 
     def result(self, about: Tuned) -> Tuned:
         """Search, and measure the trade-off."""
-        started_s = time.monotonic()
+        started_s, limit_s = time.monotonic(), self.settings.timeout_s
         model, trt = self.run.model, self.run.model.run
         own = [model.engine_inputs(one) for one in self.inputs]
         self.say("computing the references")
@@ -151,8 +154,8 @@ class _Tuning:
             trial = self.switchable()
             every = frozenset(one.entry for one in trial.units)
 
-            def alone(entry: str) -> float:
-                kept = every - {entry}
+            def alone(entries: Collection[str]) -> float:
+                kept = every.difference(entries)
                 return max(
                     _error(trial.run(kept, own[at]), self.fp32[at], self.run) for at in ranked
                 )
@@ -163,7 +166,8 @@ class _Tuning:
                 self.built,
                 alone,
                 fp32,
-                lambda: time.monotonic() - started_s < self.settings.timeout_s,
+                lambda: time.monotonic() - started_s < limit_s,
+                lambda: time.monotonic() - started_s < limit_s * _RANKING,
                 self.say,
             )
             search = tuner.search(none)

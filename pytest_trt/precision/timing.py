@@ -9,7 +9,8 @@ from random import Random
 
 import numpy as np
 
-from pytest_trt.benchmark.conditions import device_lock, load_conditions
+from pytest_trt.backends.devices.watch import DeviceWatch
+from pytest_trt.benchmark.conditions import device_lock, free_since, load_conditions
 from pytest_trt.benchmark.evidence import Machine
 from pytest_trt.benchmark.rounds import (
     Disturbed,
@@ -113,6 +114,7 @@ def time_engines(
     with ExitStack() as opened:
         opened.enter_context(device_lock(machine.place(first.target).device, say))
         watch = opened.enter_context(machine.watched(first.target))
+        busy = _others(machine, watch, say)
         warm_builder.end()  # a builder that waits is another process on the device
         sessions = []
         for engine in engines.values():
@@ -136,8 +138,17 @@ def time_engines(
         meter = machine.host.meter()
         with meter.running():
             taken, disturbed = _undisturbed(turns, watch or undisturbed)
-        disturbed = disturbed or next(iter(load_conditions(mode, meter.load).values()), "")
+        disturbed = busy or disturbed or next(iter(load_conditions(mode, meter.load).values()), "")
         return Timing(mode, calls, batch, dict(zip(engines, taken, strict=True)), disturbed)
+
+
+def _others(machine: Machine, watch: DeviceWatch | None, say: Progress) -> str:
+    """Return which other processes use the device; "" if none does, or none can be seen."""
+    try:
+        machine.free_at_s = free_since(watch, machine.free_at_s, say)
+    except Disturbed as error:
+        return str(error)
+    return ""
 
 
 def _undisturbed(

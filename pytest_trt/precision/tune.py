@@ -10,12 +10,15 @@ is close to what was tried, not the same.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 #: Further nodes that an engine keeps that does not pass: twice as many each time.
 _GROWTH = 2
+
+#: Fewer entries than this are ranked one by one at once.
+_FEW = 32
 
 #: How a search ended.
 Outcome: TypeAlias = Literal["passes", "found", "all", "impossible", "timeout"]
@@ -107,18 +110,20 @@ class Tuner:
         units: Entry and operator of everything that can stay in FP32, in the order of the model.
         tried: Judges a set without building an engine.
         built: Judges the engine of a set.
-        alone: Returns the error of the outputs where one entry alone is reduced.
+        alone: Returns the error of the outputs where some entries alone are reduced.
         fp32: What the check makes of FP32.
         has_time: Whether a further step may begin.
+        may_rank: Whether a further step of the ranking may begin.
         say: Receives each step.
     """
 
     units: Sequence[tuple[str, str]]
     tried: Judge
     built: Judge
-    alone: Callable[[str], float]
+    alone: Callable[[Collection[str]], float]
     fp32: Score
     has_time: Callable[[], bool] = lambda: True
+    may_rank: Callable[[], bool] = lambda: True
     say: Callable[[str], None] = lambda step: None
     _steps: list[Step] = field(default_factory=list)
 
@@ -139,14 +144,38 @@ class Tuner:
         return Search(outcome, tuple(found), tuple(ranking), tuple(self._steps))
 
     def _ranking(self) -> list[Sensitivity]:
-        found = []
-        for number, (entry, operator) in enumerate(self.units, 1):
-            error = 0.0
-            if self.has_time():
-                self.say(f"ranking: node {number} of {len(self.units)}, {entry}")
-                error = self.alone(entry)
-            found.append(Sensitivity(entry, operator, math.inf if math.isnan(error) else error))
+        """Return what each entry does alone.
+
+        Neighbours are measured together first, and those that do most one by one first: where the
+        time does not suffice, each of the others is taken to do its share.
+        """
+        errors: dict[str, float] = {}
+        for together, chunk in sorted(self._chunks(), key=lambda one: -one[0]):
+            for entry in chunk:
+                self.say(f"ranking: node {len(errors) + 1} of {len(self.units)}, {entry}")
+                alone = self._alone([entry])
+                errors[entry] = together / len(chunk) if alone is None else alone
+        found = [Sensitivity(entry, op, errors[entry]) for entry, op in self.units]
         return sorted(found, key=lambda one: -one.error)
+
+    def _chunks(self) -> Iterator[tuple[float, list[str]]]:
+        """Yield neighbours, and the error that they make together; 0 where nothing is known."""
+        entries = [entry for entry, _ in self.units]
+        size = max(1, math.isqrt(len(entries)))
+        if len(entries) < _FEW:
+            size = max(1, len(entries))
+        for start in range(0, len(entries), size):
+            chunk = entries[start : start + size]
+            self.say(f"ranking: nodes {start + 1} to {start + len(chunk)} of {len(entries)}")
+            together = None if size == len(entries) else self._alone(chunk)
+            yield together or 0.0, chunk
+
+    def _alone(self, entries: Collection[str]) -> float | None:
+        """Return the error where some entries alone are reduced; None where the time is over."""
+        if not self.may_rank():
+            return None
+        error = self.alone(entries)
+        return math.inf if math.isnan(error) else error
 
     def _fewest(self, order: Sequence[str]) -> list[str]:
         """Return the fewest of the first that pass, by bisection; all of them where none does."""

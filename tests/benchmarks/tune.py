@@ -120,8 +120,8 @@ def compare(scene: Scene, folder: Path) -> list[object]:
         units,
         lambda kept: scene.score([trial.run(kept, one) for one in scene.inputs]),
         lambda kept: scene.built(tuple(kept)),
-        lambda entry: max(
-            scene.error(trial.run(every - {entry}, one), exact)
+        lambda entries: max(
+            scene.error(trial.run(every.difference(entries), one), exact)
             for one, exact in zip(scene.inputs, scene.fp32, strict=True)
         ),
         Score(True, 0.0),

@@ -22,7 +22,7 @@ def tuner(
         [(name, "Op") for name in NODES],
         judge,
         lambda kept: judge(kept, stricter),
-        lambda name: errors.get(name, 0.0),
+        lambda names: sum(errors.get(name, 0.0) for name in names),
         Score(True, 0.0),
         **chosen,
     )
@@ -45,7 +45,7 @@ def test_exactly_the_bad_nodes_are_kept_by_one_build(errors: dict[str, float]) -
 def test_node_that_looks_bad_and_is_not_needed_is_dropped() -> None:
     made = tuner({})
     judge = lambda kept: Score("n7" in kept, 1.0)  # noqa: E731
-    made.alone = lambda name: {"n2": 9.0, "n7": 3.0}.get(name, 0.0)
+    made.alone = lambda names: {"n2": 9.0, "n7": 3.0}.get(*names, 0.0)
     made.tried = made.built = judge
     assert made.search(FAILING).kept == ("n7",)
 
@@ -81,8 +81,27 @@ def test_all_nodes_are_fp32_which_is_not_built(stricter: float) -> None:
     assert all(len(step.kept) < len(NODES) for step in found.steps if step.built)
 
 
+def test_of_many_nodes_those_that_do_most_together_are_ranked_first() -> None:
+    made = tuner({})
+    made.units = [(f"n{number}", "Op") for number in range(100)]
+    measured: list[list[str]] = []
+
+    def alone(names) -> float:
+        measured.append(list(names))
+        return 9.0 * ("n57" in names) + 0.1 * len(names)
+
+    made.alone = alone
+    made.may_rank = lambda: len(measured) < 20
+    made.tried = made.built = lambda kept: Score("n57" in kept, 1.0)
+    found = made.search(FAILING)
+    assert found.kept == ("n57",)
+    assert [len(names) for names in measured] == [10] * 10 + [1] * 10
+    # The others of what was measured together share its error.
+    assert found.ranking[-1].error == pytest.approx(0.1)
+
+
 def test_time_limit_ends_with_the_best_so_far() -> None:
-    left = iter([True] * 14)
+    left = iter([True] * 4)
     found = tuner({"n1": 9.0}, stricter=math.inf, has_time=lambda: next(left, False)).search(
         FAILING
     )
