@@ -51,19 +51,16 @@ def run_onnxruntime(
 
 
 class Cuda:
-    """The few functions of CUDA's runtime that one run needs."""
+    """The few functions of CUDA's driver that one run needs, on the first GPU."""
 
     def __init__(self) -> None:
-        """Load the library: the system's, or that of a package."""
-        packages = [Path(folder) / "nvidia" for folder in sys.path]
-        found = [str(path) for one in packages for path in sorted(one.glob("*/lib/libcudart.so*"))]
-        for name in (*found, "libcudart.so", "libcudart.so.13", "libcudart.so.12"):
-            try:
-                self._library = ctypes.CDLL(name)
-                return
-            except OSError:
-                continue
-        raise OSError("libcudart.so is not found: install CUDA's runtime, or set LD_LIBRARY_PATH")
+        """Load the library, and create the context that TensorRT uses."""
+        self._library = ctypes.CDLL("libcuda.so.1")
+        device, context = ctypes.c_int(), ctypes.c_void_p()
+        self.call("cuInit", 0)
+        self.call("cuDeviceGet", ctypes.byref(device), 0)
+        self.call("cuDevicePrimaryCtxRetain", ctypes.byref(context), device)
+        self.call("cuCtxSetCurrent", context)
 
     def call(self, name: str, *arguments: Any) -> None:
         """Call a function."""
@@ -73,19 +70,35 @@ class Cuda:
 
     def memory(self, size_bytes: int) -> int:
         """Return the address of new device memory."""
-        address = ctypes.c_void_p()
-        self.call("cudaMalloc", ctypes.byref(address), ctypes.c_size_t(max(size_bytes, 1)))
-        return address.value or 0
+        address = ctypes.c_uint64()
+        self.call("cuMemAlloc_v2", ctypes.byref(address), ctypes.c_size_t(max(size_bytes, 1)))
+        return address.value
 
-    def copy(self, target: int, source: int, size_bytes: int) -> None:
-        """Copy memory between host and device; 4 lets CUDA find the direction."""
-        self.call(
-            "cudaMemcpy",
-            ctypes.c_void_p(target),
-            ctypes.c_void_p(source),
-            ctypes.c_size_t(size_bytes),
-            4,
-        )
+    def upload(self, device: int, host: int, size_bytes: int) -> None:
+        """Copy host memory to device memory."""
+        sizes = ctypes.c_uint64(device), ctypes.c_void_p(host), ctypes.c_size_t(size_bytes)
+        self.call("cuMemcpyHtoD_v2", *sizes)
+
+    def download(self, host: int, device: int, size_bytes: int) -> None:
+        """Copy device memory to host memory."""
+        sizes = ctypes.c_void_p(host), ctypes.c_uint64(device), ctypes.c_size_t(size_bytes)
+        self.call("cuMemcpyDtoH_v2", *sizes)
+
+    def wait(self) -> None:
+        """Wait for all work."""
+        self.call("cuCtxSynchronize")
+
+
+#: NumPy's types by member of TensorRT's DataType; its own `nptype` fails with some versions.
+DTYPES: dict[str, Any] = {
+    "FLOAT": np.float32,
+    "HALF": np.float16,
+    "INT8": np.int8,
+    "UINT8": np.uint8,
+    "INT32": np.int32,
+    "INT64": np.int64,
+    "BOOL": np.bool_,
+}
 
 
 def run_tensorrt(path: str, about: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,7 +107,6 @@ def run_tensorrt(path: str, about: Mapping[str, Any], inputs: Mapping[str, Any])
 
     trt = importlib.import_module(about["module"])
     cuda = Cuda()
-    cuda.call("cudaFree", ctypes.c_void_p(0))  # creates the context
     logger = trt.Logger(trt.Logger.WARNING)
     if hasattr(trt, "init_libnvinfer_plugins"):
         trt.init_libnvinfer_plugins(logger, "")
@@ -112,7 +124,7 @@ def run_tensorrt(path: str, about: Mapping[str, Any], inputs: Mapping[str, Any])
     context = engine.create_execution_context()
     names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
     given = {
-        name: np.ascontiguousarray(inputs[name], trt.nptype(engine.get_tensor_dtype(name)))
+        name: np.asarray(inputs[name], DTYPES[engine.get_tensor_dtype(name).name], order="C")
         for name in names
         if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
     }
@@ -120,23 +132,23 @@ def run_tensorrt(path: str, about: Mapping[str, Any], inputs: Mapping[str, Any])
     bound = {name: bind(trt, cuda, engine, context, name, given.get(name)) for name in names}
     if not context.execute_async_v3(0):
         raise OSError("TensorRT did not run the engine; its log says why")
-    cuda.call("cudaDeviceSynchronize")
+    cuda.wait()
     outputs = {name: one for name, one in bound.items() if name not in given}
     for array, address in outputs.values():
         if address != array.ctypes.data:
-            cuda.copy(array.ctypes.data, address, array.nbytes)
+            cuda.download(array.ctypes.data, address, array.nbytes)
     return {name: array for name, (array, _) in outputs.items()}
 
 
 def bind(trt: Any, cuda: Cuda, engine: Any, context: Any, name: str, given: Any) -> tuple[Any, int]:
     """Give a tensor memory, with its values if it is an input; return its array and address."""
-    dtype = trt.nptype(engine.get_tensor_dtype(name))
+    dtype = DTYPES[engine.get_tensor_dtype(name).name]
     array = given if given is not None else np.empty(tuple(context.get_tensor_shape(name)), dtype)
     address: int = array.ctypes.data
     if engine.get_tensor_location(name) != trt.TensorLocation.HOST:
         address = cuda.memory(array.nbytes)
         if given is not None:
-            cuda.copy(address, array.ctypes.data, array.nbytes)
+            cuda.upload(address, array.ctypes.data, array.nbytes)
     context.set_tensor_address(name, address)
     return array, address
 
