@@ -105,6 +105,14 @@ class Recorder:
         self.on_end(item)
         return result
 
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(self) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Take what was found off the report: no baseline, report or export is made of this run."""
+        report = yield
+        for name in ("trt", "trt_tested"):
+            vars(report).pop(name, None)
+        return report
+
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Note what could not be collected."""
         if report.failed:

@@ -122,7 +122,7 @@ def time_engines(
             session.run(inputs)  # the first run may be another process's
             load_here(session)
             sessions.append(session)
-        mode = _common_mode(sessions, inputs)
+        mode = common_mode(sessions, inputs)
         timers = [timer_of(session, inputs, mode) for session in sessions]
         say("warming up")
         call_s = max(warm_up(timer, warm_up_of(sessions[0])) for timer in timers)
@@ -164,7 +164,7 @@ def _undisturbed(
     return turns(undisturbed), reason
 
 
-def _common_mode(sessions: Sequence[BackendSession], inputs: Tensors) -> Mode:
+def common_mode(sessions: Sequence[BackendSession], inputs: Tensors) -> Mode:
     """Return a mode in which all sessions can be timed: without graphs, if one has none."""
     mode = mode_for(sessions[0], None)
     if mode == "graph":

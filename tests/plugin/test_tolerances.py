@@ -54,3 +54,19 @@ def test_test_that_fails_by_itself_still_fails(project) -> None:
     run(project, gatherer.recorder, source).assert_outcomes(failed=1)
     assert gatherer.recorder.tests == []
     assert gatherer.recorder.errors == {"test_it.py::TestIt::test_it": "AssertionError: no"}
+
+
+def test_nothing_is_recorded_of_such_a_run(project) -> None:
+    gatherer = ToleranceGatherer(None)
+    source = """
+    @pytest.mark.trt_model("models/linear.onnx", precision="fp32")
+    @pytest.mark.trt_benchmark(p50="50%")
+    @pytest.mark.trt_consistency(rtol=0.0, atol=0.0)
+    def test_it(trt_session, trt_benchmark, images):
+        trt_session.run({"image": images})
+        trt_benchmark({"image": images})
+    """
+    done = run(project, gatherer.recorder, source)
+    done.assert_outcomes(passed=1)
+    last_runs = (project.cache / "v1" / "last_runs").iterdir()
+    assert not [*project.path.rglob("trt_baselines"), *last_runs]

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from pytest_trt.precision.timing import Timing
+from pytest_trt.diagnostics import EngineRunError
+from pytest_trt.engine.protocols import Samples
+from pytest_trt.precision.timing import Timing, common_mode
 from pytest_trt.statistics.rounds import summarise
 
 
@@ -30,3 +32,23 @@ def test_difference_that_noise_explains_makes_no_engine_slower() -> None:
     assert not found.is_slower("fp16", "fp32")
     assert found.is_slower("fp32", "int8")
     assert not found.is_slower("int8", "fp32")
+
+
+class Session:
+    """A session of a device that times itself, in some modes."""
+
+    graph_refusal = None
+
+    def __init__(self, *modes: str) -> None:
+        self._modes = modes
+
+    def sample(self, inputs, *, mode: str, calls: int) -> Samples:
+        if mode not in self._modes:
+            raise EngineRunError("it cannot be captured", code="TRT343")
+        return Samples(np.ones(calls), 1e-3 * calls)
+
+
+def test_engines_are_timed_in_a_mode_that_all_of_them_have() -> None:
+    both, enqueued = Session("graph", "enqueue"), Session("enqueue")
+    assert common_mode([both, both], {}) == "graph"
+    assert common_mode([both, enqueued], {}) == "enqueue"
