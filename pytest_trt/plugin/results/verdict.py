@@ -172,9 +172,14 @@ def _bad_layers(item: pytest.Item, state: TestState) -> list[Diagnostic]:
     searches, state.searches = state.searches, []
     if not searches:
         return []
-    task = progress_of(item.config).task("searching for the first bad layer")
-    with run_of(item.config).lock, task as say:
-        return [one for search in searches for one in search(say)]
+    lock = run_of(item.config).lock
+    if not lock.acquire(blocking=False):
+        return []  # a thread still runs an engine, maybe until this test has ended
+    try:
+        with progress_of(item.config).task("searching for the first bad layer") as say:
+            return [one for search in searches for one in search(say)]
+    finally:
+        lock.release()
 
 
 def _forget_skips(item: pytest.Item) -> None:
