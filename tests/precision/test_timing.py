@@ -44,7 +44,7 @@ class Session:
 
     def sample(self, inputs, *, mode: str, calls: int) -> Samples:
         if mode not in self._modes:
-            raise EngineRunError("it cannot be captured", code="TRT343")
+            raise EngineRunError("it cannot be captured", fix="Use enqueue.")
         return Samples(np.ones(calls), 1e-3 * calls)
 
 
