@@ -329,6 +329,13 @@ def tolerance(
     gatherer = ToleranceGatherer(None if data is None else data.absolute())
     run_recorded(gatherer.recorder, [test, *pytest_args])
     found = gatherer.proposals(margin)
+    if not found:
+        raise ConfigurationError(
+            f"{test} ran no engine under trt_consistency",
+            fix="Name a test that has the marker and runs an engine.",
+            code="TRT450",
+            facts={"reason": "no engine", "test": test},
+        )
     if as_json:
         echo_data(json.dumps(to_data(found), indent=2) + "\n")
     sources: dict[Path, str] = {}

@@ -1,0 +1,72 @@
+"""Commands that run tests to learn from them, in this process as everywhere."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from builders import save_linear
+from builders_cli import run_command
+
+TEST = """
+import numpy as np
+import pytest
+
+@pytest.mark.trt_model("linear.onnx", precision="fp16")
+@pytest.mark.trt_consistency(rtol=0.0, atol=0.0)
+def test_it(trt_session):
+    trt_session.run({"image": np.random.default_rng(0).normal(size=(4, 8)).astype("float32")})
+
+def test_without_an_engine():
+    pass
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    save_linear(tmp_path / "linear.onnx")
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --import-mode=importlib\n")
+    (tmp_path / "test_asked.py").write_text(TEST)
+    return tmp_path
+
+
+def ask(*args: str):
+    return run_command(*args, "--trt-arch=cpu", "--trt-cache-dir=cache")
+
+
+def test_proposed_tolerances_are_written_and_pass_afterwards(folder: Path) -> None:
+    done = ask("suggest", "tolerance", "test_asked.py", "--write")
+    assert done.returncode == 0, done.stderr
+    assert "--- test_asked.py" in done.stdout
+    assert done.stdout.splitlines()[-1] == "wrote test_asked.py"
+    written = (folder / "test_asked.py").read_text()
+    assert 'outputs={"logits": {"rtol": ' in written
+    (folder / "test_written.py").write_text(written)  # this process has imported the other one
+    again = ask("tune", "test_written.py", "--precision=fp16", "--json")
+    assert again.returncode == 0, again.stderr
+    (found,) = json.loads(again.stdout)
+    assert found["search"]["outcome"] == "passes"
+
+
+def test_nothing_is_written_unless_it_is_asked_for(folder: Path) -> None:
+    done = ask("suggest", "tolerance", "test_asked.py::test_it", "--json", "--margin=3")
+    (found,) = json.loads(done.stdout)
+    assert [one["output"] for one in found["outputs"]] == ["logits", "probs"]
+    assert (folder / "test_asked.py").read_text() == TEST
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (("tune", "test_asked.py", "--precision=int8"), "ran no int8 engine"),
+        (("tune", "test_none.py", "--precision=fp16"), "no test ran"),
+        (("suggest", "tolerance", "test_asked.py::test_without_an_engine"), "ran no engine"),
+    ],
+)
+def test_tests_that_cannot_be_asked_are_an_error(folder: Path, args, says: str) -> None:
+    done = ask(*args)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "[TRT450]" in done.stderr
