@@ -232,7 +232,9 @@ class _Build:
             EngineBuildError: Nothing in it has the requested precision.
         """
         model, spec, sidecar = self._request.model, self._request.spec, entry.sidecar
-        shortfall = precision_shortfall(spec, model, entry.facts, entry.plan)
+        shortfall = precision_shortfall(
+            spec, model, entry.facts, entry.plan, builder_chooses=self._route.builder_chooses
+        )
         if shortfall is not None:
             raise shortfall
         uncertain = precision_uncertain(spec, model, entry.facts)

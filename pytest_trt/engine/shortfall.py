@@ -30,7 +30,12 @@ _FP32_SIZE_PCT = 90.0
 
 
 def precision_shortfall(
-    spec: EngineSpec, model: OnnxModel, facts: EngineFacts, plan: Path
+    spec: EngineSpec,
+    model: OnnxModel,
+    facts: EngineFacts,
+    plan: Path,
+    *,
+    builder_chooses: bool = True,
 ) -> EngineBuildError | None:
     """Return an error if nothing in an engine has the reduced precision that was requested.
 
@@ -42,6 +47,7 @@ def precision_shortfall(
         model: What it was built from.
         facts: Its layers, weights and sizes.
         plan: Its plan, for the remedy.
+        builder_chooses: Whether its builder may leave layers in FP32 that could be narrower.
     """
     wanted = _WANTED.get(spec.precision)
     if wanted is None or facts.layers is None:
@@ -62,7 +68,7 @@ def precision_shortfall(
         f"{wanted}: {counted} are FP32",
         code="TRT305",
         facts={"model": model.path.name, "precision": spec.precision},
-        fix=_fix(spec, plan),
+        fix=_fix(spec, plan, builder_chooses=builder_chooses),
     )
 
 
@@ -77,24 +83,27 @@ def fp32_layers(spec: EngineSpec, facts: EngineFacts) -> tuple[int, int] | None:
     return layers["float"], layers.total() + facts.unknown_layers
 
 
-def _fix(spec: EngineSpec, plan: Path) -> Remedy:
-    if spec.keep_fp32:
-        text, ways = (
-            "keep_fp32 names everything that could be converted.",
-            [f"shorten keep_fp32={list(spec.keep_fp32)}"],
+def _fix(spec: EngineSpec, plan: Path, *, builder_chooses: bool) -> Remedy:
+    commands: tuple[str, ...] = (f"pytest-trt inspect --layers {shlex.quote(str(plan))}",)
+    shorten = f"shorten keep_fp32={list(spec.keep_fp32)}"
+    if spec.keep_fp32 and not builder_chooses:
+        text, commands, way = "keep_fp32 names everything that could be converted.", (), shorten
+    elif spec.keep_fp32:
+        text = (
+            "Either keep_fp32 names everything that could be converted, or the builder keeps the "
+            "rest in FP32 because that is faster, as in very small models. This lists the layers:"
         )
+        way = f"if all of them are of keep_fp32, {shorten}"
     else:
         text = (
             "A builder keeps FP32 where it is faster, as in very small models, or where the "
             "model's own types require it. This lists the layers:"
         )
-        ways = [f"use a model that was converted to {spec.precision} elsewhere"]
+        way = f"use a model that was converted to {spec.precision} elsewhere"
     return Remedy(
         text,
-        commands=()
-        if spec.keep_fp32
-        else (f"pytest-trt inspect --layers {shlex.quote(str(plan))}",),
-        alternatives=(*ways, 'or request precision="fp32", which is what this engine is'),
+        commands=commands,
+        alternatives=(way, 'or request precision="fp32", which is what this engine is'),
     )
 
 

@@ -167,9 +167,11 @@ class Route:
         versions: Versions of tools other than the toolchain (converters).
         needs_calibration: Whether the engine depends on representative inputs.
         libraries: Libraries of the model that the engine is built with, or run with.
+        builder_chooses: Whether the builder may leave layers in FP32 that could be narrower.
     """
 
     name: str
     versions: Mapping[str, str] = field(default_factory=dict)
     needs_calibration: bool = False
     libraries: tuple[Library, ...] = ()
+    builder_chooses: bool = False

@@ -14,7 +14,7 @@ MARKER_LINES = {
     "reference_names={}, reference_only=(), builder_options={}, keep_fp32=(), "
     "by_precision={precision: {'builder_options': {...}, 'keep_fp32': (...)}}, "
     "by_backend={backend: {'builder_options': {...}, 'keep_fp32': (...)}}, input_ranges={}, "
-    "seed=0, custom_ops=(), plugin_libraries=(), "
+    "calibration=None, seed=0, custom_ops=(), plugin_libraries=(), "
     "per_model={id: {keyword: value}}): the ONNX model under test, relative to the test file, or a "
     "list, mapping or pattern of several, or the name of a fixture that gives its path, and how "
     "engines are built, or the finished plan to test instead; the test runs once per model and "

@@ -94,9 +94,22 @@ def test_nothing_is_claimed_where_facts_do_not_reach(model, facts) -> None:
 
 def test_a_list_that_keeps_everything_in_fp32_is_named(model) -> None:
     spec = EngineSpec("fp16", keep_fp32=("MatMul", "Add"))
-    error = precision_shortfall(spec, model, SILENT_FP32, PLAN)
+    error = precision_shortfall(spec, model, SILENT_FP32, PLAN, builder_chooses=False)
     assert error is not None
-    assert error.diagnostic.remedy.alternatives[0] == "Shorten keep_fp32=['Add', 'MatMul']"
+    remedy = error.diagnostic.remedy
+    assert remedy.text == "keep_fp32 names everything that could be converted."
+    assert remedy.alternatives[0] == "Shorten keep_fp32=['Add', 'MatMul']"
+    assert not remedy.commands
+
+
+def test_a_builder_may_have_kept_what_the_list_does_not_name(model) -> None:
+    spec = EngineSpec("fp16", keep_fp32=("Add",))
+    error = precision_shortfall(spec, model, SILENT_FP32, PLAN, builder_chooses=True)
+    assert error is not None
+    remedy = error.diagnostic.remedy
+    assert remedy.text.startswith("Either keep_fp32 names everything that could be converted, or")
+    assert remedy.alternatives[0] == "If all of them are of keep_fp32, shorten keep_fp32=['Add']"
+    assert remedy.commands == ("pytest-trt inspect --layers '/my cache/engine.plan'",)
 
 
 def opaque(size_mb: int, weights_mb: int = 440) -> EngineFacts:

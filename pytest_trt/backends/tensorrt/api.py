@@ -96,7 +96,11 @@ def precision_route(
         )
     # A conversion may run the model in ONNX Runtime.
     converting = model.custom_ops if chosen.convert else ()
-    route = replace(chosen.route, libraries=(*model.plugin_libraries, *converting))
+    route = replace(
+        chosen.route,
+        libraries=(*model.plugin_libraries, *converting),
+        builder_chooses=bool(chosen.flags),
+    )
     return replace(chosen, route=route)
 
 

@@ -66,6 +66,7 @@ def test_the_route_to_a_precision(
     chosen = trt_api.precision_route(model, precision, FLAGS if weak_types else ())
     assert (chosen.route.name, chosen.convert, chosen.flags) == (name, convert, flags)
     assert chosen.route.needs_calibration == (precision in CALIBRATED)
+    assert chosen.route.builder_chooses == bool(flags)
     assert bool(chosen.route.versions) == (convert is not None)
 
 
