@@ -112,14 +112,12 @@ def test_error() -> None:
 """
 
 
-@pytest.mark.exhaustive
 def test_users_annotated_test_type_checks(tmp_path: Path) -> None:
     (tmp_path / "test_mine.py").write_text(USER)
     done = mypy(tmp_path)
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.exhaustive
 def test_wrong_use_does_not_type_check(tmp_path: Path) -> None:
     wrong = USER.replace("result.p99_ms", "result.p98_ms")
     for given in ("Server()", "network"):

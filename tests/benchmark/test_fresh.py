@@ -22,8 +22,6 @@ from pytest_trt.statistics.decide import Unavailable
 from pytest_trt.tensors.profiles import ShapeRange
 from pytest_trt.tensors.value_ranges import ValueRange
 
-pytestmark = pytest.mark.exhaustive
-
 IMAGES = np.random.default_rng(1).normal(size=(4, 8)).astype(np.float32)
 
 

@@ -12,8 +12,6 @@ import pytest
 
 from pytest_trt.benchmark.host import HostLoad, LoadMeter
 
-pytestmark = pytest.mark.exhaustive
-
 LOOP = "print(flush=True)\nwhile True: pass"
 
 #: Processes that leave no core to anybody else.

@@ -34,8 +34,6 @@ from pytest_trt.doctor.products import product_findings
 from pytest_trt.doctor.requirements import WORDS
 from pytest_trt.workers.question import Answer, ask
 
-pytestmark = pytest.mark.exhaustive
-
 #: A machine with an H200: the driver and NVML answer, in whatever process asks them.
 H200 = """
 import ctypes, sys

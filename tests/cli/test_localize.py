@@ -9,8 +9,6 @@ from click.testing import CliRunner
 
 from pytest_trt import cli
 
-pytestmark = pytest.mark.exhaustive
-
 TESTS = """
 import numpy as np
 import pytest

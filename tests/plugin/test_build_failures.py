@@ -12,8 +12,6 @@ from pathlib import Path
 import pytest
 from builders import save_linear
 
-pytestmark = pytest.mark.exhaustive
-
 FAKE = Path(__file__).parents[1] / "backends" / "fake_vendor.py"
 
 TEST = """

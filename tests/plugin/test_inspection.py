@@ -9,8 +9,6 @@ import pytest
 from pytest_trt.doctor.project import ProjectFacts
 from pytest_trt.workers.question import ask
 
-pytestmark = pytest.mark.exhaustive
-
 
 @pytest.fixture
 def look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

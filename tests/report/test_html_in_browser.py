@@ -27,8 +27,6 @@ from pytest_trt.statistics.absolute import AbsoluteLimitResult
 from pytest_trt.statistics.structure import StructuralLimitResult
 from pytest_trt.terms import Verdict
 
-pytestmark = pytest.mark.exhaustive
-
 if chromium() is None and os.environ.get("PYTEST_TRT_REQUIRE_BROWSER") != "1":
     pytest.skip("no Chromium is installed", allow_module_level=True)
 pytest.importorskip("playwright")

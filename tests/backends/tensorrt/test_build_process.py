@@ -39,8 +39,6 @@ from pytest_trt.workers import process
 from pytest_trt.workers.child import error_to_data
 from pytest_trt.workers.process import error_from_data
 
-pytestmark = pytest.mark.exhaustive
-
 
 def build(job: BuildJob, *, timeout_s: float = 0) -> Built:
     return build_in_child(job, timeout_s=timeout_s, progress=lambda text: None)

@@ -27,8 +27,6 @@ from pytest_trt.tensors.spec import TensorSpec
 from pytest_trt.tensors.value_ranges import ValueRange
 from pytest_trt.workers.warm import warm_builder
 
-pytestmark = pytest.mark.exhaustive
-
 BACKEND = TensorRtRtxBackend(DeviceProbe((), "no NVIDIA driver"))
 
 

@@ -38,8 +38,6 @@ from pytest_trt.tensors.profiles import Profile, ShapeRange, parse_profiles
 from pytest_trt.tensors.spec import Tensors
 from pytest_trt.workers.warm import warm_builder
 
-pytestmark = pytest.mark.exhaustive
-
 trt = pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
 
 

@@ -20,8 +20,6 @@ from pytest_trt.engine.protocols import BuildRequest
 from pytest_trt.engine.spec import EngineSpec
 from pytest_trt.engine.timing_cache import read_timings, timing_files, write_timings
 
-pytestmark = pytest.mark.exhaustive
-
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:

@@ -18,8 +18,6 @@ from pytest_trt.backends.tensorrt.build_process import build_in_child
 from pytest_trt.diagnostics import EngineBuildError
 from pytest_trt.workers.warm import warm_builder
 
-pytestmark = pytest.mark.exhaustive
-
 
 @pytest.fixture
 def process_of(job: Callable[..., BuildJob]) -> Callable[..., int]:
