@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import onnx
 from builders_networks import model as network_of
-from builders_networks import value, weights
+from builders_networks import value
+from builders_networks import weights as seeded
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
 from pytest_trt.engine.build import build_or_load
 from pytest_trt.engine.cache import EngineCache
 from pytest_trt.engine.protocols import Backend, BuildRequest, Plan
-from pytest_trt.engine.spec import EngineSpec
+from pytest_trt.engine.spec import EngineSpec, OptionValue
 from pytest_trt.onnx.file import load_model
 from pytest_trt.precision.localize import LIMITS, Case
 from pytest_trt.precision.observe import EngineAgain, ModelAgain, run_plan
@@ -34,8 +37,14 @@ KINDS = OTHER_MODEL + OF_FLOAT16
 _WEIGHTED = {"Conv": 1, "ConvTranspose": 1, "Gemm": 1, "MatMul": 1, "LSTM": 1}
 
 
-def network() -> ModelProto:
-    """Three convolutions with activations, a sum that skips one, and a classifier."""
+def network(channels: int = 6, side: int = 8) -> ModelProto:
+    """Three convolutions with activations, a sum that skips one, and a classifier.
+
+    Args:
+        channels: Channels of the convolutions.
+        side: Height and width of the images: x [n, 3, side, side] -> scores [n, 4].
+    """
+    weights = partial(seeded, scale=0.3 * math.sqrt(6 / channels))
     node = helper.make_node
     nodes = [
         node("Conv", ["x", "w1"], ["c1"], name="conv1", pads=[1] * 4),
@@ -49,12 +58,13 @@ def network() -> ModelProto:
         node("Gemm", ["flat", "w4"], ["scores"], name="head"),
     ]
     stored = [
-        weights("w1", 6, 3, 3, 3),
-        weights("w2", 6, 6, 3, 3),
-        weights("w3", 6, 6, 3, 3),
-        weights("w4", 6, 4),
+        weights("w1", channels, 3, 3, 3),
+        weights("w2", channels, channels, 3, 3),
+        weights("w3", channels, channels, 3, 3),
+        weights("w4", channels, 4),
     ]
-    return network_of(nodes, [value("x", ["n", 3, 8, 8])], [value("scores", ["n", 4])], stored)
+    inputs, outputs = [value("x", ["n", 3, side, side])], [value("scores", ["n", 4])]
+    return network_of(nodes, inputs, outputs, stored)
 
 
 def plant(
@@ -67,7 +77,8 @@ def plant(
         kind: One of `KINDS`.
         seed: Chooses the layer.
         stored: Whether values beyond float16 are to be in memory: builders may compute a chain of
-            products as one, and round once, so a product with the identity stands in its middle.
+            products as one, and round once, so a product with the identity, of matrices or by a 3x3
+            convolution, stands in its middle; a builder has little reason to leave it in FP32.
     """
     faulty = ModelProto()
     faulty.CopyFrom(model)
@@ -166,14 +177,22 @@ def _identity(model: ModelProto, name: str, tensor: str) -> NodeProto:
     is_image = len(sizes) == 4
     size = sizes[1 if is_image else -1].dim_value
     values = np.eye(size, dtype=np.float32)
-    values = values.reshape(size, size, 1, 1) if is_image else values
+    if is_image:
+        values = np.pad(values[..., None, None], [(0, 0), (0, 0), (1, 1), (1, 1)])
     model.graph.initializer.append(numpy_helper.from_array(values, f"{name}__identity"))
     return helper.make_node(
         "Conv" if is_image else "MatMul",
         [tensor, f"{name}__identity"],
         [f"{name}__stored"],
         name=f"{name}/stored",
+        **({"pads": [1] * 4} if is_image else {}),
     )
+
+
+def planted_group(model: ModelProto, faulty: ModelProto, layer: str) -> frozenset[str]:
+    """Return the nodes that are one fault: the one that `plant` returned, and those it added."""
+    own = {node.name for node in model.graph.node}
+    return frozenset((layer, *(n.name for n in faulty.graph.node if n.name not in own)))
 
 
 def _follows_weights(model: ModelProto, node: NodeProto) -> bool:
@@ -218,6 +237,7 @@ def case_of_engine(
     backend: Backend | None = None,
     arch: str = "cpu",
     right: ModelProto | None = None,
+    options: Mapping[str, OptionValue] = MappingProxyType({}),
 ) -> Case:
     """Return the comparison of an engine with a model in FP32.
 
@@ -229,6 +249,7 @@ def case_of_engine(
         backend: What builds it; ONNX Runtime by default.
         arch: What it is built for.
         right: The model to compare with; by default its own.
+        options: Builder options.
     """
     embedded = OnnxRuntimeBackend()
     backend, samples = backend or embedded, (inputs,)
@@ -239,7 +260,7 @@ def case_of_engine(
         reference = load_model(folder / "right.onnx")
     # One shape, so that no dimension is dynamic in the engine.
     ranges = {one.name: (inputs[one.name].shape,) * 3 for one in loaded.inputs if one.is_dynamic}
-    spec = EngineSpec(precision, parse_profiles(ranges, loaded.inputs, where="test"))
+    spec = EngineSpec(precision, parse_profiles(ranges, loaded.inputs, where="test"), options)
     engine = build_or_load(
         model=loaded,
         spec=spec,
