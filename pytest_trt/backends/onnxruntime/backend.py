@@ -206,8 +206,7 @@ class OnnxRuntimeBackend:
             if held:
                 return self._run_isolated(_engine_of(model, spec), model, inputs, held=held)
             if built is not None:
-                plan = Plan(built, stable_path=built)
-                run = self.run_isolated(plan, model, spec, inputs, loads=False)
+                run = self._run_isolated(_engine_of(model, spec), model, inputs, built=built)
                 if run is not None:
                     return run
             with opened() as plan:
@@ -218,13 +217,7 @@ class OnnxRuntimeBackend:
         )
 
     def run_isolated(
-        self,
-        plan: Plan,
-        model: OnnxModel,
-        spec: EngineSpec,
-        inputs: Tensors,
-        *,
-        loads: bool = True,
+        self, plan: Plan, model: OnnxModel, spec: EngineSpec, inputs: Tensors
     ) -> RunThere | None:
         """Load and run an engine once in the child process; see `run_job.run_isolated`."""
         from pytest_trt.backends.onnxruntime.run_job import Source
@@ -238,7 +231,7 @@ class OnnxRuntimeBackend:
             self.threads,
             model.custom_ops,
         )
-        return self._run_isolated(_engine_of(model, spec), model, inputs, source, loads=loads)
+        return self._run_isolated(_engine_of(model, spec), model, inputs, source)
 
     def reference(self, model: OnnxModel) -> FirstRunsIsolated:
         """Return the model itself as the FP32 reference, without graph optimisations.
@@ -277,8 +270,7 @@ class OnnxRuntimeBackend:
         inputs: Tensors,
         source: Source | None = None,
         held: str = "",
-        *,
-        loads: bool = True,
+        built: Path | None = None,
     ) -> RunThere | None:
         # Most runs find what they need in the cache.
         from pytest_trt.backends.onnxruntime.run_job import run_isolated
@@ -289,7 +281,8 @@ class OnnxRuntimeBackend:
             inputs,
             source=source,
             held=held,
-            loads=loads,
+            built=built,
+            threads=self.threads,
             load_timeout_s=self._build_timeout_s,
             timeout_s=self._run_timeout_s,
         )

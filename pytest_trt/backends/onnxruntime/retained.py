@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,8 +65,10 @@ def retain(
 
 def of_plan(plan: Path, threads: int) -> Retained | None:
     """Return the session of a plan if it is held; otherwise none of a plan is held any more."""
-    held = _last.get(True)
-    if held is not None and (held.stamp, held.threads) != (_stamp(plan), threads):
+    held, stamp = _last.get(True), None
+    with suppress(OSError):  # evicted by another process
+        stamp = _stamp(plan)
+    if held is not None and (held.stamp, held.threads) != (stamp, threads):
         del _last[True]
         return None
     return held

@@ -78,7 +78,8 @@ class RunJob:
         timeout_s: Seconds after which the run is ended, apart from loading; 0 for no limit.
         source: What is loaded and run; None for what the child process holds.
         held: What it holds, see `RunThere`.
-        loads: Whether to load the source if the child process does not hold it.
+        built: In place of that: the plan that it built, and holds if the file has not changed.
+        threads: Threads of one inference of that plan.
     """
 
     subject: str
@@ -87,7 +88,8 @@ class RunJob:
     timeout_s: float
     source: Source | None = None
     held: str = ""
-    loads: bool = True
+    built: Path | None = None
+    threads: int = 0
 
 
 class RunThere(NamedTuple):
@@ -113,7 +115,8 @@ def run_isolated(
     *,
     source: Source | None = None,
     held: str = "",
-    loads: bool = True,
+    built: Path | None = None,
+    threads: int = 0,
     load_timeout_s: float,
     timeout_s: float,
 ) -> RunThere | None:
@@ -125,7 +128,8 @@ def run_isolated(
         inputs: Its inputs.
         source: What is loaded; None for what the child process holds.
         held: What it holds, see `RunThere`.
-        loads: Whether to load the source if the child process does not hold it.
+        built: In place of that: the plan that it built, and holds if the file has not changed.
+        threads: Threads of one inference of that plan.
         load_timeout_s: Seconds after which loading is ended; 0 for no limit.
         timeout_s: Seconds after which the run is ended; 0 for no limit.
 
@@ -141,13 +145,13 @@ def run_isolated(
     """
     precision = "fp32" if source is None else source.spec.precision
     task = Task(f"loading {subject}", model, precision, load_timeout_s)
-    call = reply_isolated if source is not None and loads else reply_waiting
+    call = reply_waiting if source is None else reply_isolated
     with memory_file() as given, memory_file() as outputs:
         try:
             write_samples(given, [inputs])
         except ValueError:
             return None
-        job = RunJob(subject, given, outputs, timeout_s, source, held, loads)
+        job = RunJob(subject, given, outputs, timeout_s, source, held, built, threads)
         ended = call(_DOES, task, job=to_data(job))
         if ended is None:
             return None

@@ -25,10 +25,14 @@ def do_run(progress: _Progress, job: Mapping[str, Any]) -> Mapping[str, Any]:
     Nothing where the session that the job names is not held any more.
     """
     given = from_data(RunJob, job)
-    held = _held(given)
-    if held is None and given.source is not None and given.loads:
+    held: retained.Retained | None
+    if given.source is not None:
         progress(f"loading {given.subject}")
         held = _loaded(given.source)
+    elif given.built is not None:
+        held = retained.of_plan(given.built, given.threads)
+    else:
+        held = retained.of_handle(given.held)
     if held is None:
         return {}
     progress(f"running {given.subject}", given.timeout_s)
@@ -42,16 +46,10 @@ def do_run(progress: _Progress, job: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"load_s": held.load_s, "run_s": run_s, "held": "" if held.is_large else held.handle}
 
 
-def _held(job: RunJob) -> retained.Retained | None:
-    """Return the session of a job if it is held."""
-    if job.source is None:
-        return retained.of_handle(job.held)
-    plan = job.source.plan
-    return None if plan is None else retained.of_plan(plan, job.source.threads)
-
-
 def _loaded(source: Source) -> retained.Retained:
-    """Return the session of a source after loading it."""
+    """Return the session of a source, loaded unless it is held."""
+    if source.plan is not None and (held := retained.of_plan(source.plan, source.threads)):
+        return held
     retained.drop(large=True)
     started_s = time.perf_counter()
     if source.plan is None:

@@ -21,8 +21,11 @@ from pytest_trt.backends.conversion import isolated
 from pytest_trt.backends.onnxruntime import run_job
 from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
 from pytest_trt.diagnostics import EngineLoadError, EngineRunError, ModelError
+from pytest_trt.engine.build import build_or_load
+from pytest_trt.engine.cache import EngineCache
 from pytest_trt.engine.facts import Timings
 from pytest_trt.engine.run_records import RunRecords
+from pytest_trt.engine.spec import EngineSpec
 from pytest_trt.onnx.file import OnnxModel, load_model
 from pytest_trt.tensors.stored import write_samples
 from pytest_trt.workers.warm import WarmBuilder
@@ -147,6 +150,33 @@ def test_a_session_that_the_child_does_not_hold_any_more_is_loaded_here(
     isolated._warm.end()
     other.run(FEED)  # starts no process
     assert isolated._warm.take("calls") is None
+
+
+def test_what_the_child_has_built_runs_without_being_opened_while_its_file_is_the_same(
+    linear: OnnxModel, tmp_path: Path, counts: Counter[str]
+) -> None:
+    backend, cache = OnnxRuntimeBackend(threads=1), EngineCache(tmp_path / "cache")
+    target, spec = backend.target("cpu"), EngineSpec()
+    engine = build_or_load(model=linear, spec=spec, target=target, backend=backend, cache=cache)
+    opened = []
+
+    def run() -> None:
+        session = OnnxRuntimeBackend(threads=1).open_later(
+            lambda: opened.append(1) or cache.plan(engine.plan, engine.key.digest),
+            linear,
+            spec,
+            target,
+            plan_digest=engine.plan_digest,
+            timings=Timings(),
+            built=engine.plan,
+        )
+        session.run(FEED)
+
+    run()
+    assert (counts, opened) == ({"reply_waiting": 1}, [])
+    engine.plan.touch()
+    run()
+    assert (counts, opened) == ({"reply_waiting": 2, "reply_isolated": 1}, [1])
 
 
 def test_a_session_of_a_large_model_is_not_held(linear: OnnxModel, counts: Counter[str]) -> None:

@@ -237,3 +237,5 @@ def test_session_that_checked_a_plan_is_retained_while_the_cache_stores_it(tmp_p
     assert retained.of_plan(engine.plan, 1) is not None
     engine.plan.touch()
     assert retained.of_plan(engine.plan, 1) is None
+    engine.plan.unlink()
+    assert retained.of_plan(engine.plan, 1) is None
