@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import sqlite3
@@ -413,3 +414,17 @@ def test_new_engines_are_indexed_together_and_those_of_a_killed_process_by_the_n
     other = EngineCache(cache.root)
     assert len(other.related(MODEL, FIELDS)) == 4
     assert indexed(cache) == (engines(cache), True)
+
+
+def test_the_connection_is_closed_with_its_cache(tmp_path: Path) -> None:
+    cache = EngineCache(tmp_path / "cache")
+    store(cache, name="a")
+    index = str((cache.folder / INDEX_NAME).resolve())
+    assert index in opened_files()
+    del cache
+    gc.collect()
+    assert index not in opened_files()
+
+
+def opened_files() -> set[str]:
+    return {str(file.resolve()) for file in Path("/proc/self/fd").iterdir()}
