@@ -419,6 +419,7 @@ def test_new_engines_are_indexed_together_and_those_of_a_killed_process_by_the_n
 def test_the_connection_is_closed_with_its_cache(tmp_path: Path) -> None:
     cache = EngineCache(tmp_path / "cache")
     store(cache, name="a")
+    related(cache)
     index = str((cache.folder / INDEX_NAME).resolve())
     assert index in opened_files()
     del cache
