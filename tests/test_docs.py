@@ -18,7 +18,7 @@ import pytest
 from builders_networks import save_flat
 from click.testing import CliRunner
 from plugin.conftest import LIGHT
-from quiet_host import FixedHost
+from quiet_host import SOON, FixedHost
 
 from pytest_trt import cli
 from pytest_trt.accuracy.tolerance import DEFAULT_TOLERANCES
@@ -90,6 +90,7 @@ def home(tmp_path_factory) -> Path:
 @pytest.fixture
 def folder(pytester, home, monkeypatch) -> Folder:
     monkeypatch.setattr(sampling, "STORED_S", 0.0)
+    monkeypatch.setattr(sampling, "ON_CPU", SOON)
     monkeypatch.setenv("XDG_CACHE_HOME", str(home))
     monkeypatch.setenv("COLUMNS", "80")
     return Folder(pytester)
