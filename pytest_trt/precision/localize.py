@@ -84,6 +84,7 @@ class Limits:
 LIMITS: Mapping[str, Limits] = {
     "fp32": Limits(),
     "fp16": Limits(65504.0, 2.0**-14),
+    "bf16": Limits(3.3895313892515355e38, 2.0**-126),
     **{name: Limits(quantised=True) for name in ("int8", "fp8", "int4", "mixed")},
 }
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from pathlib import Path
 
 import builders_networks as networks
 import numpy as np
 import pytest
+from onnx import ModelProto, helper
 
 from pytest_trt.backends.devices.gpu import Gpu
 from pytest_trt.backends.devices.probe import probe_devices
@@ -18,37 +18,60 @@ from pytest_trt.backends.tensorrt.product import precision_flags
 from pytest_trt.diagnostics import UnsupportedError
 from pytest_trt.engine.build import Engine, build_or_load
 from pytest_trt.engine.cache import EngineCache
-from pytest_trt.engine.protocols import Plan
+from pytest_trt.engine.facts import CONVERSION
+from pytest_trt.engine.protocols import Backend, Plan
 from pytest_trt.engine.spec import EngineSpec
 from pytest_trt.onnx.file import OnnxModel
 
 pytestmark = pytest.mark.gpu
 
-IMAGES = {"image": np.random.default_rng(0).random((8, 3, 16, 16), np.float32)}
+#: Few tactics are timed.
+LEVEL = {"builder_optimization_level": 1}
 
 
-@pytest.fixture
-def model(tmp_path: Path) -> OnnxModel:
-    return networks.saved(networks.conv_net(batch=8, channels=256), tmp_path / "conv.onnx")
+@pytest.fixture(scope="module")
+def backend(gpu: Gpu) -> Backend:
+    return make_backend("tensorrt", probe=probe_devices(), threads=0)
 
 
-@pytest.fixture
-def engine_of(gpu: Gpu, tmp_path: Path, model: OnnxModel) -> Callable[..., Engine]:
-    """Build the model in a precision, with something in FP32."""
-    backend = make_backend("tensorrt", probe=probe_devices(), threads=0)
+@pytest.fixture(scope="module")
+def engine_of(
+    gpu: Gpu, backend: Backend, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Engine]:
+    """Build a model in a precision, with something in FP32."""
+    folder = tmp_path_factory.mktemp("precisions")
 
-    def build(precision: str, *keep_fp32: str) -> Engine:
-        options = {"block_size": 64} if precision == "int4" else {}
+    def build(proto: ModelProto, precision: str, *keep_fp32: str) -> Engine:
+        model = networks.saved(proto, folder / "model.onnx")
         return build_or_load(
             model=model,
-            spec=EngineSpec(precision, builder_options=options, keep_fp32=keep_fp32),
+            spec=EngineSpec(precision, builder_options=LEVEL, keep_fp32=keep_fp32),
             target=backend.target(gpu.arch),
             backend=backend,
-            cache=EngineCache(tmp_path / "cache"),
-            calibration=lambda: [IMAGES],
+            cache=EngineCache(folder / "cache"),
+            calibration=lambda: [sample(model)],
         )
 
     return build
+
+
+def sample(model: OnnxModel) -> dict[str, np.ndarray]:
+    """Return inputs from 0 to 1, the same each time."""
+    random = np.random.default_rng(0)
+    return {one.name: random.random(one.shape, np.float32) for one in model.inputs}
+
+
+def products() -> ModelProto:
+    """Two products of matrices: x [256, 1024] -> y [256, 1024]."""
+    return networks.model(
+        [
+            helper.make_node("MatMul", ["x", "w0"], ["h"], name="first"),
+            helper.make_node("MatMul", ["h", "w1"], ["y"], name="second"),
+        ],
+        [networks.value("x", [256, 1024])],
+        [networks.value("y", [256, 1024])],
+        [networks.weights(f"w{at}", 1024, 1024, scale=0.03, seed=at) for at in range(2)],
+    )
 
 
 @pytest.mark.parametrize(
@@ -56,33 +79,36 @@ def engine_of(gpu: Gpu, tmp_path: Path, model: OnnxModel) -> Callable[..., Engin
     [
         ("bf16", "BF16", "bfloat16", 0.05),
         ("fp8", "BF16", "fp8", 0.2),
-        ("int4", "INT4", "int4", 0.1),
+        ("int4", "INT4", "int4", 0.4),
         ("mixed", "INT8", "int8", 0.05),
     ],
 )
 def test_a_precision_is_built_and_right_or_refused_by_name(
-    engine_of, model: OnnxModel, precision: str, flag: str, kind: str, tolerance: float
+    engine_of, backend: Backend, precision: str, flag: str, kind: str, tolerance: float
 ) -> None:
     flags = precision_flags(importlib.import_module("tensorrt"))
     if flags and flag not in flags:
         with pytest.raises(UnsupportedError, match=f"has no {precision}") as caught:
-            engine_of(precision)
+            engine_of(products(), precision)
         assert caught.value.diagnostic.facts["precision"] == precision
         return
-    engine = engine_of(precision)
-    backend = make_backend("tensorrt", probe=probe_devices(), threads=0)
+    engine = engine_of(products(), precision)
+    inputs = sample(engine.model)
     session = backend.open(Plan(engine.plan), engine.model, engine.spec, engine.target)
-    found = session.run(IMAGES)["logits"]
+    found = session.run(inputs)["y"]
     session.close()
-    expected = OnnxRuntimeBackend(threads=0).reference(model).run(IMAGES)["logits"]
+    expected = OnnxRuntimeBackend(threads=0).reference(engine.model).run(inputs)["y"]
     assert np.abs(found - expected).max() < tolerance * np.abs(expected).max()
-    assert kind in {one.precision for one in engine.facts.layers}
+    facts = engine.facts
+    assert kind in {*facts.layer_counts, *facts.weight_counts}
 
 
 def test_what_is_kept_in_mixed_is_neither_int8_nor_half(engine_of) -> None:
-    plain, mixed = (
-        {name: one.precision for one in engine.facts.layers for name in one.origins}
-        for engine in (engine_of("mixed"), engine_of("mixed", "conv2"))
-    )
-    assert plain["conv2"] == "int8"
-    assert (mixed["conv1"], mixed["conv2"]) == ("int8", "float")
+    engine = engine_of(networks.conv_chain(3), "mixed", "conv1")
+    found = {
+        name: one.precision
+        for one in engine.facts.layers
+        if one.precision != CONVERSION
+        for name in one.origins
+    }
+    assert [found[f"conv{index}"] for index in range(3)] == ["int8", "float", "int8"]

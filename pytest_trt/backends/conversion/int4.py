@@ -167,10 +167,12 @@ class _Weights:
         for scope in surgery.walk_graphs(self._graph):
             read |= {name for node in scope.node for name in node.input}
             read |= {one.name for one in scope.output}
-        gone = {name for name, _ in self.quantised} - read
-        initialisers = [one for one in self._graph.initializer if one.name not in gone]
-        del self._graph.initializer[:]
-        self._graph.initializer.extend(initialisers)
+        for name in {name for name, _ in self.quantised} - read:
+            for stored in [one for one in self._graph.initializer if one.name == name]:
+                self._graph.initializer.remove(stored)
+            for scope in surgery.walk_graphs(self._graph):
+                for node in [one for one in scope.node if name in one.output]:
+                    scope.node.remove(node)
 
 
 def quantised_blocks(
