@@ -548,7 +548,7 @@ CODES: dict[str, Code] = {
     ),
     "TRT305": Code(
         "engine does not have the requested precision",
-        "An engine that was requested in fp16 or int8 has no layer or weight of that precision.",
+        "An engine that was requested in a reduced precision has no layer or weight of it.",
         "Use a converted model, or request fp32.",
         ("model", "precision"),
     ),

@@ -162,8 +162,8 @@ class BenchmarkResult:
         layer_changes: How the layers of the baseline's engine changed, a line each; only of a
             failure, and only where the layers of both are known.
         added_layers: Names of layers that the baseline's engine did not have.
-        fp32_layers: Of an fp16 or int8 engine that is not as fast as `faster_than` requires: how
-            many layers are FP32, and how many compute at all; None where none is.
+        fp32_layers: Of a reduced engine that is not as fast as `faster_than` requires: how many
+            layers are FP32, and how many compute at all; None where none is.
         plan: The plan of that engine in the cache.
         file: The baseline file, relative to pytest's root where it lies below.
         calibration: What `--trt-calibrate` measured.
