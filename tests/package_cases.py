@@ -160,7 +160,7 @@ CASES = {
         MAGIKA,
         4,
         _BYTES,
-        {"REFERENCE": None, "OPTIONS": {}},
+        {"REFERENCE": None, "KEEP": []},
         otherwise={"fp16": Expected.JUDGED},
     ),
     "text": Case("ddddocr", ["common.onnx"], OCR, 3, _TEXT, {"REFERENCE": None}),
