@@ -102,8 +102,9 @@ def test_fp8_is_skipped_on_an_older_gpu_where_other_precisions_are_named(cross_b
     cross_build(*BUILT["magika"], "fp8").assert_outcomes(errors=4)
 
 
-def test_builds_with_nodes_kept_in_fp32(cross_build) -> None:
-    kept = cross_build(*BUILT["magika"], "fp16", ["*LayerNorm*"])
+@pytest.mark.parametrize("precision", ["fp16", "mixed"])
+def test_builds_with_nodes_kept_in_fp32(cross_build, precision: str) -> None:
+    kept = cross_build(*BUILT["magika"], precision, ["*LayerNorm*"])
     kept.assert_outcomes(passed=1, skipped=3)
 
 
