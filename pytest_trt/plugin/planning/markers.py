@@ -7,6 +7,7 @@ test, not a failure after minutes of building.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -551,7 +552,9 @@ def _existing(model: NamedModel, test_file: Path) -> Path:
     if model.fixture:
         where = f"return the path of an ONNX file from the fixture {model.fixture}"
     try:
-        is_file, what = path.is_file(), "a folder" if path.is_dir() else "missing"
+        mode = path.stat().st_mode  # Path.is_file has raised nothing since Python 3.14
+    except (FileNotFoundError, NotADirectoryError):
+        mode = 0
     except OSError as error:  # such as a name that is too long
         raise ConfigurationError(
             f"the model {given[:80]!r} cannot be read: {error.strerror}",
@@ -559,8 +562,10 @@ def _existing(model: NamedModel, test_file: Path) -> Path:
             code="TRT156",
             facts={"model": given, "path": str(path)},
         ) from None
-    if not is_file:
-        models = models_in(path if path.is_dir() else path.parent, test_file.parent)
+    if not stat.S_ISREG(mode):
+        is_folder = stat.S_ISDIR(mode)
+        what = "a folder" if is_folder else "no regular file" if mode else "missing"
+        models = models_in(path if is_folder else path.parent, test_file.parent)
         raise ConfigurationError(
             f"the model {given} is {what}",
             fix=Remedy(f"{where}. Models there:" if models else f"{where}.", alternatives=models),
