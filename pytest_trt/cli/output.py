@@ -30,8 +30,8 @@ def echo_data(text: str) -> None:
     click.echo(text, nl=not text.endswith("\n"))
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file that the user named.
+def write_text(path: Path, text: str | bytes) -> None:
+    """Write a file that the user named; text as UTF-8.
 
     Raises:
         ReportError: It cannot be written.

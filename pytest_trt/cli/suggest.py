@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import io
 import json
 import re
 import sys
+import tokenize
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -338,13 +340,11 @@ def tolerance(
         )
     if as_json:
         echo_data(json.dumps(to_data(found), indent=2) + "\n")
-    sources: dict[Path, str] = {}
-    for proposed in found:
-        if not as_json:
-            _print_tolerances(proposed)
-        _edit(proposed, sources, quiet=as_json)
-    for file, text in sources.items():
-        _propose(file, text, write=write, quiet=as_json)
+    for proposed in found if not as_json else ():
+        _print_tolerances(proposed)
+    for file in dict.fromkeys(proposed.file for proposed in found):
+        tests = [proposed for proposed in found if proposed.file == file]
+        _propose(file, tests, write=write, quiet=as_json)
     if not all(one.fields for proposed in found for one in proposed.outputs):
         raise SystemExit(1)
 
@@ -364,23 +364,21 @@ def _print_tolerances(test: TestTolerances) -> None:
     echo()
 
 
-def _edit(test: TestTolerances, sources: dict[Path, str], *, quiet: bool) -> None:
-    """Put a proposal into the source of its file, or print the marker's arguments."""
-    from pytest_trt.precision.marker_edit import CannotEditError
+def _propose(file: Path, tests: Sequence[TestTolerances], *, write: bool, quiet: bool) -> None:
+    """Print the diff of a file, and write it if that is wanted; else the markers' arguments."""
+    from pytest_trt.precision.tolerance import edit
 
-    source = sources.get(test.file) or test.file.read_text(encoding="utf-8")
-    try:
-        sources[test.file] = test.edited(source)
-    except CannotEditError as error:
-        if not quiet and test.arguments():
-            echo(f"The marker was not edited: {error}. Its arguments:")
-            echo(f"    trt_consistency({test.arguments()})")
-
-
-def _propose(file: Path, text: str, *, write: bool, quiet: bool) -> None:
-    """Print the diff of a file, and write it if that is wanted."""
-    before = file.read_text(encoding="utf-8")
+    content = file.read_bytes()
+    encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
+    before = io.TextIOWrapper(io.BytesIO(content), encoding).read()
+    text, unchanged = edit(before, tests)
     name = as_typed(file)
+    for test in tests if not quiet else ():
+        if test.test in unchanged and test.arguments():
+            echo(
+                f"The marker of {test.test} was not edited: {unchanged[test.test]}. Its arguments:"
+            )
+            echo(f"    trt_consistency({test.arguments()})")
     lines = difflib.unified_diff(
         before.splitlines(keepends=True), text.splitlines(keepends=True), name, name
     )
@@ -388,5 +386,6 @@ def _propose(file: Path, text: str, *, write: bool, quiet: bool) -> None:
         for line in lines:
             echo(line.rstrip("\n"))
     if write and text != before:
-        write_text(file, text)
+        end = "\r\n" if b"\r\n" in content else "\n"
+        write_text(file, text.replace("\n", end).encode(encoding))
         echo(f"wrote {name}", err=quiet)

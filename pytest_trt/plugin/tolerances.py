@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ class _Test:
 
     file: Path
     names: tuple[str, ...]
+    marker: Mapping[str, object]
     outputs: dict[tuple[str, str], OutputEvidence] = field(default_factory=dict)
     metrics: dict[tuple[str, str, str], MetricOutcome] = field(default_factory=dict)
 
@@ -86,7 +88,9 @@ class ToleranceGatherer:
         function = getattr(item, "originalname", None) or item.name
         names = (*(owner.__qualname__.split(".") if owner else ()), function)
         name = "::".join((item.nodeid.partition("::")[0], *names))
-        return self._tests.setdefault(name, _Test(item.path, names))
+        marker = item.get_closest_marker("trt_consistency")
+        kwargs = marker.kwargs if marker else {}
+        return self._tests.setdefault(name, _Test(item.path, names, kwargs))
 
     def proposals(self, margin: float) -> list[TestTolerances]:
         """Return what is proposed for each test.
@@ -107,6 +111,7 @@ class ToleranceGatherer:
                     propose_limit(found, precision, margin)
                     for (_, _, precision), found in sorted(test.metrics.items())
                 ),
+                test.marker,
             )
             for name, test in self._tests.items()
         ]

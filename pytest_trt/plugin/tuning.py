@@ -40,6 +40,9 @@ _RANKED_ON = 2
 #: The share of the time that ranking may take.
 _RANKING = 0.5
 
+#: Operators that hold nodes of their own.
+_WITH_BODIES = frozenset({"If", "Loop", "Scan"})
+
 #: Seconds of timed rounds for each engine of the trade-off.
 _TIMED_S = 2.0
 
@@ -103,6 +106,7 @@ def _tuned(
         str(engine.toolchain),
         engine.spec.keep_fp32,
         len(inputs),
+        has_bodies=not _WITH_BODIES.isdisjoint(engine.model.op_types),
     )
     obstacle = _obstacle(engine)
     if obstacle:

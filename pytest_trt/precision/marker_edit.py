@@ -6,7 +6,7 @@ import ast
 import io
 import re
 import tokenize
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 _LIMIT = re.compile(r"\s*(>=|<=|==|>|<)\s*\S+\s*")
 
@@ -63,6 +63,41 @@ def keywords_of(source: str, test: Sequence[str], marker: str) -> frozenset[str]
     return frozenset(one.arg for one in keywords if one.arg)
 
 
+def place_of(
+    source: str, test: Sequence[str], marker: str, arguments: Mapping[str, object]
+) -> tuple[int, int]:
+    """Return where the marker of a test is written: its line and column.
+
+    Args:
+        source: A test module.
+        test: The names of the test: its class, if any, and its function.
+        marker: The marker's name.
+        arguments: The keyword arguments that the test's marker has when it runs.
+
+    Raises:
+        CannotEditError: The closest marker that is written there has other arguments, as that of
+            the test is in a parameter, a variable or a hook.
+    """
+    node = _marker(source, test, marker)
+    keywords = node.keywords if isinstance(node, ast.Call) else []
+    given = {one.arg: one.value for one in keywords}
+    differs = None not in given and given.keys() != arguments.keys()
+    if differs or any(
+        name in arguments and _differs(value, arguments[name])
+        for name, value in given.items()
+        if name is not None
+    ):
+        raise CannotEditError(f"the {marker} of the test is not written at it as a decorator")
+    return _start(node)
+
+
+def _differs(node: ast.expr, value: object) -> bool:
+    try:
+        return bool(ast.literal_eval(node) != value)
+    except ValueError:  # it is computed
+        return False
+
+
 def _limits(node: ast.expr, metric: str) -> Iterator[ast.Constant]:
     for each in ast.walk(node):
         if isinstance(each, ast.Dict):
@@ -86,7 +121,7 @@ def _marker(source: str, test: Sequence[str], marker: str) -> ast.expr:
     """
     scope: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
     scope, places = ast.parse(source), []
-    places.append(_of_module(scope))
+    places.append(_of_pytestmark(scope))
     for name in test:
         inner = [
             one
@@ -97,7 +132,8 @@ def _marker(source: str, test: Sequence[str], marker: str) -> ast.expr:
         if len(inner) != 1:
             raise CannotEditError(f"{'.'.join(test)} is not written in the file, or several times")
         scope = inner[0]
-        places.append(list(scope.decorator_list))
+        inside = _of_pytestmark(scope) if isinstance(scope, ast.ClassDef) else []
+        places.append([*scope.decorator_list, *inside])
     for place in reversed(places):
         found = [one for one in place if _name(one) == marker]
         if len(found) > 1:
@@ -107,9 +143,9 @@ def _marker(source: str, test: Sequence[str], marker: str) -> ast.expr:
     raise CannotEditError(f"{marker} is not written at the test, its class or its module")
 
 
-def _of_module(module: ast.Module) -> list[ast.expr]:
+def _of_pytestmark(scope: ast.Module | ast.ClassDef) -> list[ast.expr]:
     values: list[ast.expr] = []
-    for one in module.body:
+    for one in scope.body:
         if isinstance(one, ast.Assign) and any(
             isinstance(target, ast.Name) and target.id == "pytestmark" for target in one.targets
         ):

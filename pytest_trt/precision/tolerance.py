@@ -23,7 +23,14 @@ from pytest_trt.accuracy.offer import tests_nothing
 from pytest_trt.accuracy.resolve import is_exact_dtype
 from pytest_trt.accuracy.result import MetricOutcome
 from pytest_trt.accuracy.tolerance import DEFAULT_TOLERANCES, Tolerance
-from pytest_trt.precision.marker_edit import keywords_of, literal, set_argument, set_limit
+from pytest_trt.precision.marker_edit import (
+    CannotEditError,
+    keywords_of,
+    literal,
+    place_of,
+    set_argument,
+    set_limit,
+)
 from pytest_trt.tensors.elements import dtype_name
 from pytest_trt.units import rounded_up
 
@@ -308,6 +315,7 @@ class TestTolerances:
         names: Its class, if any, and its name.
         outputs: What is proposed for each output and precision.
         limits: What is proposed for each metric of the marker.
+        marker: The arguments of the closest marker.
     """
 
     __test__ = False  # not a test class, despite its name
@@ -317,6 +325,15 @@ class TestTolerances:
     names: tuple[str, ...]
     outputs: tuple[ToleranceProposal, ...]
     limits: tuple[LimitProposal, ...] = ()
+    marker: Mapping[str, object] = field(default_factory=dict)
+
+    def place(self, source: str) -> tuple[int, int]:
+        """Return where the source of the file has the marker: its line and column.
+
+        Raises:
+            CannotEditError: It is written elsewhere.
+        """
+        return place_of(source, self.names, _MARKER, self.marker)
 
     def arguments(self) -> str:
         """Return the proposals as arguments of the marker, to be pasted."""
@@ -357,3 +374,28 @@ def _put(given: dict[str, Any], path: Sequence[str], value: dict[str, float]) ->
     for name in path:
         given = given.setdefault(name, {})
     given.update(value)
+
+
+def edit(source: str, tests: Sequence[TestTolerances]) -> tuple[str, dict[str, str]]:
+    """Return source with the proposals of its tests, and why the markers of some are unchanged.
+
+    Args:
+        source: A test module.
+        tests: What is proposed for its tests.
+    """
+    places: dict[tuple[int, int], list[TestTolerances]] = defaultdict(list)
+    unchanged: dict[str, str] = {}
+    for test in tests:
+        try:
+            places[test.place(source)].append(test)
+        except (CannotEditError, SyntaxError) as error:
+            unchanged[test.test] = str(error)
+    for sharing in places.values():
+        try:
+            if len(sharing) > 1:
+                # What one of them needs would fail another, or test nothing there.
+                raise CannotEditError(f"it is that of {len(sharing)} tests; give each its own")
+            source = sharing[0].edited(source)
+        except CannotEditError as error:
+            unchanged |= {test.test: str(error) for test in sharing}
+    return source, unchanged

@@ -281,6 +281,7 @@ class Tuned:
         trade_off: Sets of several sizes, the smallest first.
         disturbed: What disturbed their timing; empty if nothing did.
         problem: Why nothing could be searched; empty if something was.
+        has_bodies: Whether the model has branches or loops, whose nodes are not tried.
     """
 
     test: str
@@ -295,6 +296,7 @@ class Tuned:
     trade_off: tuple[TradeOff, ...] = ()
     disturbed: str = ""
     problem: str = ""
+    has_bodies: bool = False
 
     @property
     def kept(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from builders import images
 
 from pytest_trt.plugin.recording import Recorder
 from pytest_trt.plugin.tolerances import ToleranceGatherer
+from pytest_trt.precision.tolerance import edit
 
 TEST = """
 @pytest.mark.trt_model("models/linear.onnx", precision="fp16")
@@ -70,3 +71,54 @@ def test_nothing_is_recorded_of_such_a_run(project) -> None:
     done.assert_outcomes(passed=1)
     last_runs = (project.cache / "v1" / "last_runs").iterdir()
     assert not [*project.path.rglob("trt_baselines"), *last_runs]
+
+
+ELSEWHERE = """
+pytestmark = [
+    pytest.mark.trt_model("models/linear.onnx", precision="fp16"),
+    pytest.mark.trt_consistency(rtol=0.3, atol=0.3),
+]
+LOOSE = pytest.mark.trt_consistency(rtol=0.2, atol=0.2)
+
+
+class TestOwn:
+    pytestmark = pytest.mark.trt_consistency(rtol=0.1, atol=0.1)
+
+    def test_it(self, trt_session, images):
+        trt_session.run({"image": images})
+
+
+@LOOSE
+def test_variable(trt_session, images):
+    trt_session.run({"image": images})
+
+
+@pytest.mark.parametrize("_", [pytest.param(0, marks=LOOSE)])
+def test_parameter(trt_session, images, _):
+    trt_session.run({"image": images})
+
+
+def test_one(trt_session, images):
+    trt_session.run({"image": images})
+
+
+def test_other(trt_session, images):
+    trt_session.run({"image": images / 100})
+"""
+
+
+def test_only_the_marker_of_one_test_is_edited(project) -> None:
+    gatherer = ToleranceGatherer(None)
+    run(project, gatherer.recorder, ELSEWHERE).assert_outcomes(passed=5)
+    source = (project.path / "test_it.py").read_text()
+    after, unchanged = edit(source, gatherer.proposals(2.0))
+    changed = [line for line in after.splitlines() if line not in source.splitlines()]
+    assert [line.split("(")[0].strip() for line in changed] == [
+        "pytestmark = pytest.mark.trt_consistency"
+    ]
+    assert {test.partition("::")[2]: why for test, why in unchanged.items()} == {
+        "test_variable": "the trt_consistency of the test is not written at it as a decorator",
+        "test_parameter": "the trt_consistency of the test is not written at it as a decorator",
+        "test_one": "it is that of 2 tests; give each its own",
+        "test_other": "it is that of 2 tests; give each its own",
+    }

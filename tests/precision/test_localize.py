@@ -16,6 +16,7 @@ from pytest_trt.precision import localize as localizing
 from pytest_trt.precision.localize import Localization, localize
 from pytest_trt.tensors.spec import Tensors
 
+ZERO = np.zeros(1, np.int64)
 INPUTS = {"x": np.random.default_rng(0).standard_normal((2, 3, 8, 8)).astype(np.float32)}
 
 
@@ -142,3 +143,19 @@ def test_looks_into_the_branch_that_the_run_takes(tmp_path: Path, kind: str) -> 
     assert found.first is not None
     assert found.first.node == layer
     assert found.changed < 1e-6
+
+
+def test_looks_past_tensors_without_elements(tmp_path: Path) -> None:
+    node = helper.make_node
+    nodes = [
+        node("MatMul", ["x", "large"], ["first"], name="first"),
+        node("MatMul", ["first", "large"], ["second"], name="second"),
+        node("Slice", ["second", "zero", "zero"], ["none"], name="none"),
+        node("Concat", ["second", "none"], ["both"], name="both", axis=0),
+    ]
+    stored = [constant("large", np.full((4, 4), 300.0)), numpy_helper.from_array(ZERO, "zero")]
+    made = model(nodes, [value("x", ["n", 4])], [value("both", ["m", 4])], stored)
+    inputs = {"x": np.ones((2, 4), np.float32)}
+    found = localize(planted.case_of_engine(made, inputs, tmp_path), timeout_s=60)
+    assert found.first is not None
+    assert found.first.node == "second"

@@ -60,7 +60,8 @@ def do_list(progress: Progress, source: Mapping[str, Any], tested: str) -> list[
     (inputs,) = read_samples(given.inputs)
     shapes = _run(model.with_shapes(names), inputs, given) if names else {}
     sizes = [4 * math.prod(map(int, shape)) for shape in shapes.values()]
-    cut = frozenset(names)
+    # A tensor without elements has no values: its readers read what it is computed from.
+    cut = frozenset(one.tensor for one, size in zip(inner, sizes, strict=True) if size)
     return [
         to_data(Tensor(one.tensor, size, one.is_fused, tuple(model.segment(one.tensor, cut)[1])))
         for one, size in zip(inner, sizes, strict=True)

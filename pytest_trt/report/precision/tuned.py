@@ -46,6 +46,11 @@ def verdict(found: Tuned) -> str:
     of = f"{len(search.kept)} of {count(len(search.ranking), 'node')}"
     if search.outcome == "all":
         every = count(len(search.ranking), "node")
+        if found.has_bodies:
+            return (
+                f"no {found.precision} engine that was tried passes: nodes inside branches and "
+                f"loops were not tried, only the {every} outside ({took})"
+            )
         return f"no {found.precision} engine passes: all {every} would stay in FP32 ({took})"
     if search.outcome == "timeout":
         return f"not finished in time ({took}): the last engine keeps {of} in FP32 and fails"

@@ -47,6 +47,13 @@ def test_verdict_is_one_line_for_every_outcome() -> None:
     assert verdict(replace(FOUND, search=None, problem="why")) == "not searched: why"
 
 
+def test_nodes_that_were_not_tried_are_not_spoken_for() -> None:
+    assert FOUND.search is not None
+    every = replace(FOUND.search, outcome="all")
+    text = verdict(replace(FOUND, search=every, has_bodies=True))
+    assert "nodes inside branches and loops were not tried, only the 2 nodes outside" in text
+
+
 def test_page_is_valid_and_escapes_names() -> None:
     page = tuned_page([FOUND, replace(FOUND, search=None, trade_off=(), problem="why")])
     html5lib.HTMLParser(strict=True).parse(page)
