@@ -66,12 +66,18 @@ class Recorder:
         on_end: Called with each test when it has run, while its fixtures still exist.
         tests: Node ids of the tests that ran.
         errors: Tests that failed by themselves, and why.
+        interrupted: Whether Ctrl-C ended the run.
     """
 
     on_run: Callable[[Recorded], None]
     on_end: Callable[[pytest.Item], None] = lambda item: None
     tests: list[str] = field(default_factory=list)
     errors: dict[str, str] = field(default_factory=dict)
+    interrupted: bool = False
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Note Ctrl-C; pytest ends runs in which something cannot be collected likewise."""
+        self.interrupted = excinfo.type is KeyboardInterrupt
 
     def pytest_configure(self, config: pytest.Config) -> None:
         """Let the plugin find this recorder."""
@@ -135,6 +141,7 @@ def run_recorded(recorder: Recorder, arguments: Sequence[str]) -> None:
 
     Raises:
         ConfigurationError: No test could be asked.
+        KeyboardInterrupt: Ctrl-C ended the run: nothing is concluded from a part of it.
     """
     given = ["-n0"] if importlib.util.find_spec("xdist") else []
     if not any(one.name == "trt" for one in entry_points(group="pytest11")):
@@ -144,6 +151,8 @@ def run_recorded(recorder: Recorder, arguments: Sequence[str]) -> None:
             [*given, *_QUIET, *arguments],
             plugins=[recorder],
         )
+    if recorder.interrupted:
+        raise KeyboardInterrupt
     if not recorder.tests:
         why = next(iter(recorder.errors.values()), f"pytest ended with status {int(status)}")
         raise ConfigurationError(

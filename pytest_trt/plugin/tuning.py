@@ -241,7 +241,9 @@ class _Tuning:
         """Return a result with sets of several sizes, those that have engines timed."""
         assert found.search is not None
         points = {len(one.kept): one for one in steps if not one.built}
-        points |= {len(one.kept): one for one in steps if one.built}
+        # An engine that could not be built has no error to show.
+        built = [one for one in steps if not one.kept or frozenset(one.kept) in self.engines]
+        points |= {len(one.kept): one for one in built if one.built}
         rows = [
             TradeOff(count(size, "node") if size else "none", size, one.score, one.built)
             for size, one in sorted(points.items())

@@ -50,12 +50,12 @@ class Sensitivity:
     Attributes:
         entry: The entry of `keep_fp32`.
         operator: Its operator.
-        error: The error of the outputs where it alone is reduced.
+        error: The error of the outputs where it alone is reduced; None where the time was over.
     """
 
     entry: str
     operator: str
-    error: float
+    error: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,17 +149,18 @@ class Tuner:
         Neighbours are measured together first, and those that do most one by one first: where the
         time does not suffice, each of the others is taken to do its share.
         """
-        errors: dict[str, float] = {}
-        for together, chunk in sorted(self._chunks(), key=lambda one: -one[0]):
+        errors: dict[str, float | None] = {}
+        for together, chunk in sorted(self._chunks(), key=lambda one: -(one[0] or 0.0)):
+            share = None if together is None else together / len(chunk)
             for entry in chunk:
                 self.say(f"ranking: node {len(errors) + 1} of {len(self.units)}, {entry}")
                 alone = self._alone([entry])
-                errors[entry] = together / len(chunk) if alone is None else alone
+                errors[entry] = share if alone is None else alone
         found = [Sensitivity(entry, op, errors[entry]) for entry, op in self.units]
-        return sorted(found, key=lambda one: -one.error)
+        return sorted(found, key=lambda one: -(one.error or 0.0))
 
-    def _chunks(self) -> Iterator[tuple[float, list[str]]]:
-        """Yield neighbours, and the error that they make together; 0 where nothing is known."""
+    def _chunks(self) -> Iterator[tuple[float | None, list[str]]]:
+        """Yield neighbours, and the error that they make together; None where it is unknown."""
         entries = [entry for entry, _ in self.units]
         size = max(1, math.isqrt(len(entries)))
         if len(entries) < _FEW:
@@ -168,7 +169,7 @@ class Tuner:
             chunk = entries[start : start + size]
             self.say(f"ranking: nodes {start + 1} to {start + len(chunk)} of {len(entries)}")
             together = None if size == len(entries) else self._alone(chunk)
-            yield together or 0.0, chunk
+            yield together, chunk
 
     def _alone(self, entries: Collection[str]) -> float | None:
         """Return the error where some entries alone are reduced; None where the time is over."""

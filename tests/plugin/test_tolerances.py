@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from builders import images
 
-from pytest_trt.plugin.recording import Recorder
+from pytest_trt.plugin.recording import Recorder, run_recorded
 from pytest_trt.plugin.tolerances import ToleranceGatherer
 from pytest_trt.precision.tolerance import edit
 
@@ -122,3 +123,13 @@ def test_only_the_marker_of_one_test_is_edited(project) -> None:
         "test_one": "it is that of 2 tests; give each its own",
         "test_other": "it is that of 2 tests; give each its own",
     }
+
+
+def test_nothing_is_concluded_from_an_interrupted_run(project) -> None:
+    recorder = ToleranceGatherer(None).recorder
+    body = "def test_one(): pass\n\ndef test_two(): raise KeyboardInterrupt\n"
+    path = project.path / "test_interrupted.py"
+    path.write_text(body)
+    with pytest.raises(KeyboardInterrupt):
+        run_recorded(recorder, [str(path)])
+    assert len(recorder.tests) == 1

@@ -81,6 +81,9 @@ def test_time_limit_ends_the_search(project, save) -> None:
     # Nothing was ranked, so all is kept: no engine of which nothing is reduced can be built.
     assert (found.search.outcome, found.search.trials, found.search.builds) == ("timeout", 0, 1)
     assert len(found.search.ranking) == 6
+    # What was not measured has no error, neither 0 nor infinite.
+    assert {one.error for one in found.search.ranking} == {None}
+    assert [one.label for one in found.trade_off] == ["none", "fp32"]
 
 
 @pytest.fixture(autouse=True)

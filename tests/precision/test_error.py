@@ -38,6 +38,16 @@ def test_what_is_finite_in_fp32_alone_is_infinitely_far() -> None:
     assert errors([1.0], [1.0, 2.0]).max_abs == math.inf
 
 
+def test_outputs_without_finite_values_have_no_error_of_0() -> None:
+    for actual, reference in (
+        ([np.nan], [np.nan]),
+        ([1.0, 2.0], [np.nan, 2.0]),
+        ([np.inf, 1.0], [-np.inf, 1.0]),
+    ):
+        found = errors(actual, reference)
+        assert (found.relative_l2, found.max_abs, found.cosine) == (math.inf, math.inf, 0.0)
+
+
 def test_what_is_infinite_in_both_is_left_out() -> None:
     assert errors([np.inf, 1.0], [np.inf, 1.0]).relative_l2 == 0.0
 

@@ -52,6 +52,8 @@ def verdict(found: Tuned) -> str:
                 f"loops were not tried, only the {every} outside ({took})"
             )
         return f"no {found.precision} engine passes: all {every} would stay in FP32 ({took})"
+    if search.outcome == "timeout" and len(search.kept) == len(search.ranking):
+        return f"not finished in time ({took}): no set of nodes that passes was found"
     if search.outcome == "timeout":
         return f"not finished in time ({took}): the last engine keeps {of} in FP32 and fails"
     return f"the check passes with {of} in FP32 ({runs}; {took})"

@@ -47,6 +47,11 @@ def test_verdict_is_one_line_for_every_outcome() -> None:
     assert verdict(replace(FOUND, search=None, problem="why")) == "not searched: why"
 
 
+def test_engine_that_was_not_built_is_not_reported_to_fail() -> None:
+    every = replace(SEARCH, outcome="timeout", kept=("bad<b>", "good"))
+    assert "no set of nodes that passes was found" in verdict(replace(FOUND, search=every))
+
+
 def test_nodes_that_were_not_tried_are_not_spoken_for() -> None:
     assert FOUND.search is not None
     every = replace(FOUND.search, outcome="all")
