@@ -8,6 +8,7 @@ import math
 import os
 import platform
 import re
+import shlex
 import shutil
 from collections.abc import Iterator
 from itertools import count as counting
@@ -77,7 +78,7 @@ def write_bundle(folder: Path, test: str, run: Evidence) -> Diagnostic:
         "TRT455",
         f"the run can be repeated without pytest ({units.size(size_bytes)})",
         {"test": test, "folder": str(place), "size_bytes": size_bytes},
-        remedy=Remedy("repeat it with:", (f"python {as_typed(place / 'repro.py')}",)),
+        remedy=Remedy("repeat it with:", (f"python {shlex.quote(as_typed(place / 'repro.py'))}",)),
         severity="note",
     )
 

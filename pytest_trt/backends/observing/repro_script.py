@@ -184,11 +184,12 @@ def differs(name: str, actual: Any, expected: Any, limits: Mapping[str, Any]) ->
         unlike[:] = False
     size = np.sqrt(np.square(r[finite]).sum())
     relative = np.sqrt(np.square(error[finite]).sum()) / size if size else 0.0
+    shown = f"{relative:.3g}" if (finite | same).all() else "not finite"
     was = "not finite" if limits["relative"] is None else f"{limits['relative']:.3g}"
     print(
         f"{name}: {beyond.sum():,} of {a.size:,} elements differ by more than "
         f"{limits['atol']:g} + {limits['rtol']:g} * |expected|, {unlike.sum():,} are not finite or "
-        f"no match; relative error {relative:.3g}, it was {was}"
+        f"no match; relative error {shown}, it was {was}"
     )
     if beyond.any():
         worst = int(np.argmax(np.where(beyond, used, -np.inf)))
