@@ -325,7 +325,7 @@ class ConsistencyCheck:
             self._retained == "failed" and not run.comparison.passed
         )
         if wanted and (runs.evidence is None or run.order > runs.evidence.order):
-            runs.evidence = replace(run, inputs=copied(run.inputs))
+            runs.evidence = replace(run, inputs=copied(run.inputs), outputs=copied(run.outputs))
 
     def evidence(self) -> list[Evidence]:
         """Return the worst run of each engine, if it was retained; those that failed first."""

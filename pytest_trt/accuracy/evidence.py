@@ -23,7 +23,7 @@ class Evidence:
     Attributes:
         engine: What ran.
         inputs: Its inputs; a copy.
-        outputs: What it returned.
+        outputs: What it returned; a copy.
         expected: What it was compared with.
         comparison: How the two compare.
         agrees: Whether it agrees with its own model in FP32, where another gave the reference.
@@ -45,9 +45,9 @@ class Evidence:
         return not one.passed, one.used, one.excess
 
 
-def copied(inputs: Tensors) -> Tensors:
-    """Return a copy of inputs, which belong to the caller, who may change them."""
+def copied(tensors: Tensors) -> Tensors:
+    """Return a copy of inputs or outputs, which belong to the caller, who may change them."""
     return {
         name: value.copy() if isinstance(value, np.ndarray) else value
-        for name, value in inputs.items()
+        for name, value in tensors.items()
     }

@@ -79,6 +79,16 @@ def test_a_thousand_failing_runs_are_summed_up_with_the_worst_ten():
     assert [output.compared for output in result.outputs] == [6000]
 
 
+def test_the_retained_run_is_as_it_was_when_it_was_compared():
+    of = check(retained="failed")
+    inputs, outputs = {"x": np.ones((2, 8))}, {"y": REFERENCE["y"] + 1.0}
+    of.observe(engine(), inputs, outputs, "test_it.py:1")
+    inputs["x"][:], outputs["y"][:] = 0.0, 0.0
+    (evidence,) = of.evidence()
+    assert evidence.inputs["x"].all()
+    assert (evidence.outputs["y"] == 2.0).all()
+
+
 def test_an_offered_tolerance_covers_every_run():
     of = check()
     run(of, 0.011)

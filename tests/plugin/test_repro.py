@@ -45,16 +45,18 @@ def failing(project: Project) -> Project:
 
 
 def test_a_bundle_repeats_the_worst_run_without_pytest(failing: Project) -> None:
-    result = failing.run("--trt-repro=out")
+    result = failing.run("--trt-repro=out of it")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["the run can be repeated without pytest (* kB) *TRT455*"])
-    (bundle,) = (failing.path / "out").iterdir()
+    result.stdout.fnmatch_lines(["    python 'out of it/*/repro.py'"])
+    (bundle,) = (failing.path / "out of it").iterdir()
     assert set(bundle.name) <= {*"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"}
     with np.load(bundle / "inputs.npz") as inputs:
         assert inputs["arr_0"].max() > 1  # the second run
     status, text = repeat(bundle)
     assert (status, text.splitlines()[-1]) == (1, "it reproduces"), text
     assert "8 are not finite" in text
+    assert "relative error not finite" in text
     # The model itself, in FP32, is what a repaired engine would be.
     status, text = repeat(bundle, "--engine", str(bundle / "model" / "overflow.onnx"))
     assert (status, text.splitlines()[-1]) == (0, "it does not reproduce"), text
