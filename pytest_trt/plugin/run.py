@@ -116,6 +116,7 @@ class TrtRun:
         self._timings: defaultdict[str, Timings] = defaultdict(Timings)
         self._calibrations: dict[object, tuple[tuple[FileStamp, ...], CalibrationData]] = {}
         self._spooled: WeakKeyDictionary[object, Spooled] = WeakKeyDictionary()
+        self._spooled_for_good: dict[int, tuple[object, Spooled]] = {}
         self._context_begun = False
         self.lost_device = LostDevice()
         self.lock = threading.RLock()
@@ -286,7 +287,7 @@ class TrtRun:
             InputError: It is none, or does not fit the model.
         """
         if isinstance(given, Iterator):
-            given = self._spooled.setdefault(given, Spooled(given))
+            given = self._spooled_once(given)
         if not isinstance(given, str | os.PathLike):
             return CalibrationData.of(given, inputs)
         # Tests of one model need not read a large folder each.
@@ -298,6 +299,13 @@ class TrtRun:
         if stamps and all(one.rested(now_ns) for one in stamps):
             self._calibrations[str(given), tuple(inputs)] = stamps, data
         return data
+
+    def _spooled_once(self, given: Iterator[object]) -> Spooled:
+        """Return what an iterator yields, stored, the same for all who read it."""
+        try:
+            return self._spooled.setdefault(given, Spooled(given))
+        except TypeError:  # map, zip and others have no weak references, so they are held
+            return self._spooled_for_good.setdefault(id(given), (given, Spooled(given)))[1]
 
     def begin_context(self, arch: str) -> None:
         """Create the CUDA context in the background, while the plan is found and checked. Once."""

@@ -75,3 +75,13 @@ def test_calibration_files_are_read_once_if_their_stamps_prove_that_nothing_chan
     assert changed.digest != first.digest
     np.save(folder / "1.npy", np.ones(2, np.float32))
     assert run.calibration(str(folder), specs).digest not in (first.digest, changed.digest)
+
+
+@pytest.mark.parametrize("kind", [iter, lambda samples: map(dict, samples)], ids=["iter", "map"])
+def test_what_an_iterator_yields_is_there_for_every_test(tmp_path: Path, kind) -> None:
+    specs = [TensorSpec("x", "float32", (2,))]
+    given = kind([{"x": np.zeros(2, np.float32)}, {"x": np.ones(2, np.float32)}])
+    run = TrtRun(settings(arch=("cpu",), cache_dir=tmp_path / "cache"))
+    first = run.calibration(given, specs)
+    assert len(first) == 2
+    assert run.calibration(given, specs).digest == first.digest
