@@ -160,7 +160,7 @@ CASES = {
         MAGIKA,
         4,
         _BYTES,
-        {"REFERENCE": None, "KEEP": []},
+        {"REFERENCE": None, "KEEP": [], "TOP1": {"top1": 1.0}},
         otherwise={"fp16": Expected.JUDGED},
     ),
     "text": Case("ddddocr", ["common.onnx"], OCR, 3, _TEXT, {"REFERENCE": None}),

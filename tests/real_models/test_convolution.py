@@ -22,7 +22,8 @@ def read(path):
         return file.read()
 
 FILES = {
-    "python": read(__file__),
+    # Without the constants at its top, which hold paths of this machine.
+    "python": b"def features" + read(__file__).partition(b"def features")[2],
     "onnx": read(MODEL),
     "sql": b"".join(
         b"INSERT INTO orders (id, name, price) VALUES (%d, 'tea', %d.5);\\n"
@@ -53,7 +54,7 @@ def trt_calibration(contents):
 pytestmark = [
     pytest.mark.trt_model(MODEL, precision=PRECISION, reference=REFERENCE,
         profiles={"bytes": ((1, 2048), (4, 2048), (8, 2048))}, keep_fp32=KEEP),
-    pytest.mark.trt_consistency(outputs={"target_label": {"rtol": 0.0, "atol": ATOL, "top1": 1.0}}),
+    pytest.mark.trt_consistency(outputs={"target_label": {"rtol": 0.0, "atol": ATOL, **TOP1}}),
 ]
 
 def test_probabilities(trt_session, trt_inputs):
@@ -68,11 +69,15 @@ def test_labels(trt_session, contents):
 SUM_OF_SQUARES = ("LayerNorm_1/Sum_1", "LayerNorm_1/truediv_1")
 
 
+#: Every label is the same. Quantised, that of the page may be another one, as two are as likely.
+SURE = {"top1": 1.0}
+
+
 @pytest.fixture
 def magika(package_file):
     model = package_file("magika", "standard_v3_3/model.onnx")
     labels = json.loads(model.with_name("config.min.json").read_text())["target_labels_space"]
-    return {"MODEL": model, "REFERENCE": None, "KEEP": [], "LABELS": labels}
+    return {"MODEL": model, "REFERENCE": None, "KEEP": [], "LABELS": labels, "TOP1": SURE}
 
 
 # Measured: probabilities differ by up to 1e-6.
@@ -107,20 +112,24 @@ def test_bf16_does_not_overflow_where_fp16_does(project, magika) -> None:
 # Measured: probabilities differ by up to 0.10 in fp8 and 0.12 in int4, that of the unsure page.
 @pytest.mark.parametrize("precision", ["fp8", "int4"])
 def test_fp8_and_int4(project, magika, perturbed, precision: str) -> None:
+    magika["TOP1"] = {}
     project.run(MAGIKA, PRECISION=precision, ATOL=0.2, **magika).assert_outcomes(passed=4)
     magika.update(MODEL=perturbed(magika["MODEL"], -1.0), REFERENCE=magika["MODEL"])
     wrong = project.run(MAGIKA, "-k", "prob", PRECISION=precision, ATOL=0.2, **magika)
     wrong.assert_outcomes(failed=3)
 
 
+# Measured: probabilities differ by up to 0.11.
 def test_mixed_overflows_as_fp16_unless_the_sum_of_squares_stays_fp32(project, magika) -> None:
-    project.run(MAGIKA, PRECISION="mixed", ATOL=0.1, **magika).assert_outcomes(failed=4)
+    magika["TOP1"] = {}
+    project.run(MAGIKA, PRECISION="mixed", ATOL=0.2, **magika).assert_outcomes(failed=4)
     magika["KEEP"] = [f"*{name}" for name in SUM_OF_SQUARES]
-    project.run(MAGIKA, PRECISION="mixed", ATOL=0.1, **magika).assert_outcomes(passed=4)
+    project.run(MAGIKA, PRECISION="mixed", ATOL=0.2, **magika).assert_outcomes(passed=4)
 
 
 # Measured: probabilities differ by up to 0.022.
 def test_int8(project, magika) -> None:
+    magika["TOP1"] = {}
     project.run(MAGIKA, PRECISION="int8", ATOL=0.1, **magika).assert_outcomes(passed=4)
 
 
