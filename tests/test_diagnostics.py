@@ -13,6 +13,7 @@ from pytest_trt.diagnostics import (
     ModelError,
     PytestTrtError,
     Remedy,
+    as_typed,
     git_restore_commands,
     in_context,
 )
@@ -73,3 +74,15 @@ def test_commands_with_a_path_are_taken_by_a_shell_as_one_word(tmp_path, monkeyp
     path = Path.cwd() / "my models" / "$m.onnx"
     for command in git_restore_commands(path):
         assert shlex.split(command)[-1] == "my models/$m.onnx"
+
+
+def test_a_path_is_absolute_where_the_working_directory_was_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert as_typed(tmp_path / "m.onnx") == "m.onnx"
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert as_typed(tmp_path / "m.onnx") == str(tmp_path / "m.onnx")

@@ -68,10 +68,13 @@ def write_bundle(folder: Path, test: str, run: Evidence) -> Diagnostic:
     reason = _obstacle(run)
     if reason:
         return _not_written(test, reason)
+    place = None
     try:
         place = _new_folder(folder, test, run)
         _write(place, test, run)
     except OSError as error:
+        if place is not None:  # a part of a bundle repeats nothing
+            shutil.rmtree(place, ignore_errors=True)
         return _not_written(test, f"{error.filename}: {error.strerror}")
     size_bytes = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
     return Diagnostic(

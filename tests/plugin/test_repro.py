@@ -84,3 +84,12 @@ def test_a_folder_that_cannot_be_made_is_named(failing: Project) -> None:
     result = failing.run("--trt-repro=out")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["no bundle was written for --trt-repro: *out: *TRT456*"])
+
+
+def test_a_bundle_that_cannot_be_completed_is_removed(failing: Project) -> None:
+    gone = TESTS.replace('{"x": X})\n', '{"x": X})\n    import os; os.remove("overflow.onnx")\n')
+    failing.test_file(gone)
+    result = failing.run("--trt-repro=out", "--trt-localize=never")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["no bundle was written for --trt-repro: *overflow.onnx: No such*"])
+    assert [*(failing.path / "out").iterdir()] == []
