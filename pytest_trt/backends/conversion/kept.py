@@ -49,8 +49,14 @@ def kept_nodes(
     if not keep_fp32:
         return frozenset()
     all_nodes = list(nodes)
+    names = {name for name, _ in all_nodes}
     matches = {
-        entry: [i for i, (name, op) in enumerate(all_nodes) if _matches(entry, name, op)]
+        entry: [
+            index
+            for index, (name, operator) in enumerate(all_nodes)
+            if entry in (name, operator)
+            or (name and entry not in names and _is_pattern(entry) and fnmatchcase(name, entry))
+        ]
         for entry in keep_fp32
     }
     unmatched = [entry for entry, found in matches.items() if not found]
@@ -59,10 +65,8 @@ def kept_nodes(
     return frozenset(index for found in matches.values() for index in found)
 
 
-def _matches(entry: str, name: str, operator: str) -> bool:
-    if entry in (name, operator):
-        return True
-    return bool(name) and not _WILDCARDS.isdisjoint(entry) and fnmatchcase(name, entry)
+def _is_pattern(entry: str) -> bool:
+    return not _WILDCARDS.isdisjoint(entry)
 
 
 def _unmatched(

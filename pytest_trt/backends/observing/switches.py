@@ -60,7 +60,8 @@ class Unit:
     """Nodes that an entry of `keep_fp32` names.
 
     Attributes:
-        entry: The entry: the name of a node, or the operator where a node of it has no name.
+        entry: The entry: the name of a node, or the operator where a node of it has no name, or a
+            node has the operator as its name.
         operator: The operator of the first.
         nodes: How many nodes it names.
     """
@@ -142,9 +143,11 @@ class _Units:
         nodes = [node for scope in surgery.walk_graphs(proto.graph) for node in scope.node]
         named = [(node.name, node.op_type) for node in nodes]
         always = kept_nodes(model_name, keep_fp32, named)
-        nameless = {node.op_type for node in nodes if not node.name}
+        # What is both a name and an operator names all nodes of that operator as well.
+        together = {node.op_type for node in nodes}.intersection(node.name for node in nodes)
+        together.update(node.op_type for node in nodes if not node.name)
         entries = [
-            None if index in always else (operator if operator in nameless else name)
+            None if index in always else (operator if operator in together else name)
             for index, (name, operator) in enumerate(named)
         ]
         surgery.modernise(proto)

@@ -16,6 +16,7 @@ NODES = (
     ("Softmax", "Mul"),
     ("odd[1]", "Softmax"),
     ("/body/fc", "Relu"),
+    ("odd1", "Relu"),
 )
 
 
@@ -28,9 +29,10 @@ NODES = (
         (("/head/*",), (0, 1)),
         (("*/fc",), (0, 2, 6)),
         (("Add",), (3,)),
-        (("*",), (0, 1, 2, 4, 5, 6)),  # a node without a name has none that could match
+        (("*",), (0, 1, 2, 4, 5, 6, 7)),  # a node without a name has none that could match
         (("Softmax",), (4, 5)),  # an operator, and the name of a node
-        (("odd[1]",), (5,)),  # a name before it is a pattern
+        (("odd[1]",), (5,)),  # a name, so no pattern
+        (("odd[12]",), (7,)),
         (("/body/fc",), (2, 6)),
         (("LayerNormalization", "/head/*"), (0, 1)),
     ],

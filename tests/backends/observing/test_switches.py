@@ -119,6 +119,17 @@ def test_units_are_what_keep_fp32_can_name(tmp_path) -> None:
     assert found == {"named": ("Relu", 1), "MatMul": ("MatMul", 2), "/end/*": ("Tanh", 1)}
 
 
+def test_nodes_of_an_operator_that_is_also_a_name_are_one_unit(tmp_path) -> None:
+    nodes = [
+        helper.make_node("Exp", ["x"], ["a"], name="Exp"),
+        helper.make_node("Exp", ["a"], ["b"], name="Exp_1"),
+        helper.make_node("Sin", ["b"], ["y"], name="Sin_1"),
+    ]
+    path = save(model_proto(nodes, outputs=[value("y")]), tmp_path / "m.onnx")
+    scene = Scene(path, EngineSpec("fp16"), {"x": images(4, 4) / 10})
+    assert {one.entry: one.nodes for one in scene.switched.units} == {"Exp": 2, "Sin_1": 1}
+
+
 def test_nodes_of_branches_stay_as_they_are(tmp_path) -> None:
     branch = helper.make_graph(
         [helper.make_node("Exp", ["a"], ["inner"], name="inside")], "b", [], [value("inner", None)]
