@@ -26,9 +26,20 @@ _CODES = ("TRT440", "TRT441", "TRT442")
 @click.argument("test")
 @click.argument("pytest_args", nargs=-1, type=click.UNPROCESSED)
 @click.option(
-    "--timeout", "timeout_s", default=600.0, show_default=True, help="Seconds for each engine."
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(min=0, min_open=True),
+    default=600.0,
+    show_default=True,
+    help="Seconds for each engine.",
 )
-@click.option("--rows", default=10, show_default=True, help="Layers to show of each engine.")
+@click.option(
+    "--rows",
+    type=click.IntRange(min=0),
+    default=10,
+    show_default=True,
+    help="Layers to show of each engine.",
+)
 def localize(test: str, pytest_args: tuple[str, ...], timeout_s: float, rows: int) -> None:
     """Run TEST, and show the layers of its engines with the largest errors of their own.
 
@@ -47,7 +58,9 @@ def localize(test: str, pytest_args: tuple[str, ...], timeout_s: float, rows: in
     for name, each in found:
         _show(name, each, rows)
     if not found:
-        echo("Error: no engine was searched: the test ran none under trt_consistency.", err=True)
+        ran = status in (0, 1)
+        why = "the test ran none under trt_consistency" if ran else f"pytest ended with {status}"
+        echo(f"Error: no engine was searched: {why}.", err=True)
         raise SystemExit(2)
     raise SystemExit(1 if status else 0)
 

@@ -219,10 +219,10 @@ def _reason(found: OutputEvidence, fields: Mapping[str, float]) -> str:
         return "it is compared exactly"
     if not found.tolerance.elementwise:
         return "its elements are not compared"
-    if not found.elements:
-        return "it has no finite elements"
     if found.nonfinite:
         return f"{found.nonfinite} elements are not finite on one side, which no tolerance allows"
+    if not found.elements:
+        return "it has no finite elements"
     return "" if fields else "it needs a tolerance as large as its values, which tests nothing"
 
 

@@ -52,4 +52,14 @@ def test_a_test_without_an_engine_is_an_error(
     (tmp_path / "test_it.py").write_text("def test_it():\n    pass\n")
     done = CliRunner().invoke(cli.commands, ["localize", "test_it.py", *ARGS])
     assert done.exit_code == 2
-    assert "no engine was searched" in done.output
+    assert "no engine was searched: the test ran none" in done.output
+
+
+def test_a_time_limit_below_0_is_refused_and_a_test_that_does_not_exist_is_no_test_that_ran(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(cli.commands, ["localize", "test_it.py", "--timeout=0"])
+    assert (done.exit_code, "--timeout" in done.output) == (2, True)
+    done = CliRunner().invoke(cli.commands, ["localize", "test_it.py", *ARGS])
+    assert "no engine was searched: pytest ended with 4" in done.output

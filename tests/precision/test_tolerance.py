@@ -14,6 +14,7 @@ from pytest_trt.precision.tolerance import (
     propose,
     propose_limit,
 )
+from pytest_trt.report.precision.words import tolerance_cells
 
 
 def evidence(*runs, tolerance: Tolerance | None = None) -> OutputEvidence:
@@ -75,6 +76,9 @@ def test_what_is_not_finite_or_exact_gets_none() -> None:
     assert (
         "1 elements are not finite" in propose("y", "fp16", evidence((lost, reference)), 2).reason
     )
+    found = propose("y", "fp16", evidence((np.full_like(reference, np.inf), reference)), 2)
+    assert "elements are not finite on one side" in found.reason
+    assert set(tolerance_cells(found)[-7:-2]) == {"-"}  # no error of 0
     ids = np.arange(4)
     assert propose("y", "fp16", evidence((ids, ids)), 2).reason == "it is compared exactly"
 

@@ -119,12 +119,13 @@ def tolerance_cells(one: ToleranceProposal) -> tuple[str, ...]:
     """Return what is proposed for an output, and the errors that it is from."""
     proposed = (one.fields.get(name) for name in ("rtol", "atol", "cosine", "top1"))
     half, most, nearly_all = one.quantiles
+    errors = (one.max_abs, nearly_all, most, half, one.scale)
     return (
         one.output,
         one.precision,
         *(_figure(value, "{:g}") for value in proposed),
         one.now,
-        *map(figure, (one.max_abs, nearly_all, most, half, one.scale)),
+        *(figure(value) if one.elements else _NONE for value in errors),
         f"{one.elements:,}",
         f"{one.runs:,}",
     )
