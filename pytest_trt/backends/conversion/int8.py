@@ -169,7 +169,11 @@ def quantised(
             raise _nothing_quantised(model, chosen, precision)
         _require_numpy_types(model, precision)
         next(checked(calibration, model.inputs))  # others are checked as they are read
-        with _calibrating(model, precision), known_to_all_sessions(model.custom_ops):
+        with (
+            _calibrating(model, precision),
+            known_to_all_sessions(model.custom_ops),
+            _temporaries_in(temporary),
+        ):
             _quantise(
                 prepared,
                 _reader(model, calibration),
@@ -186,6 +190,16 @@ def quantised(
         graph.tidy(found)
         state_kernel_shapes(found.graph)
     return Quantised(found, tuple(logged), choice.kept_in(found))
+
+
+@contextlib.contextmanager
+def _temporaries_in(folder: str) -> Iterator[None]:
+    """Have the quantiser store its copies of the model where a killed build is swept up."""
+    before, tempfile.tempdir = tempfile.tempdir, folder
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
 
 
 def _quantise(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import builders_networks as networks
 import numpy as np
 import onnx
 import onnxruntime
+import pytest
 from onnx import helper
 
 from pytest_trt.backends.conversion.int8 import to_int8
@@ -65,3 +67,13 @@ def test_results_of_convolutions_are_quantised(tmp_path: Path) -> None:
     images = np.random.default_rng(1).standard_normal((4, 3, 16, 16)).astype(np.float32)
     path = quantised(networks.conv_net(), "image", images, tmp_path)
     assert consumers(path, "Conv") == {"QuantizeLinear"}
+
+
+def test_the_quantiser_stores_nothing_outside_the_folder_of_the_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    samples = np.random.default_rng(1).standard_normal((4, 16)).astype(np.float32)
+    quantised(unequal_columns(), "x", samples, tmp_path)
+    assert tempfile.tempdir == str(tmp_path / "missing")
+    assert {one.name for one in tmp_path.iterdir()} == {"model.onnx", "int8.onnx"}
