@@ -9,10 +9,11 @@ import json
 import re
 import sys
 import tokenize
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import click
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from pytest_trt.precision.suggest import PrecisionSuggestion, TaskMetric
     from pytest_trt.precision.tolerance import TestTolerances
     from pytest_trt.tensors.profiles import Profile
+    from pytest_trt.tensors.spec import Tensors
 
 _file = click.Path(path_type=Path, dir_okay=False)
 _data = click.Path(path_type=Path, exists=True)
@@ -241,15 +243,28 @@ def _metric(given: str) -> TaskMetric:
         sys.path.pop(0)
     if not callable(function):
         raise _no_metric(given, f"{module} has no function {name!r}")
-    return cast("TaskMetric", function)
+
+    def metric(outputs: Sequence[Tensors], arrays: Sequence[Tensors]) -> float:
+        try:
+            return float(function(outputs, arrays))
+        except Exception as error:
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{as_typed(Path(place.filename))}:{place.lineno}"
+            raise _no_metric(
+                given,
+                f"{type(error).__name__}: {error} ({where})",
+                "return a number from the outputs of all samples and the arrays of their files.",
+            ) from error
+
+    return metric
 
 
-def _no_metric(given: str, problem: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"--metric {given}: {problem}",
-        fix="name a function of a module in this folder: --metric module:function.",
-        facts={"metric": given},
-    )
+def _no_metric(
+    given: str,
+    problem: str,
+    fix: str = "name a function of a module in this folder: --metric module:function.",
+) -> ConfigurationError:
+    return ConfigurationError(f"--metric {given}: {problem}", fix=fix, facts={"metric": given})
 
 
 def _show(

@@ -209,6 +209,7 @@ def suggest_precision(
     for number, sample in enumerate(question.samples, 1):
         say(f"FP32 reference of sample {number} of {len(question.samples)}")
         references.append(place.reference_outputs(question.model, sample.inputs))
+    _metric(question, references)  # one that fails is no fault of a precision
     engines: dict[str, Engine] = {}
     found: dict[str, PrecisionResult] = {}
     for precision in question.precisions:

@@ -77,3 +77,11 @@ def test_what_cannot_be_used_is_refused(folder: Path, args: tuple[str, ...], say
     done = suggest(*args)
     assert done.returncode == 2
     assert says in done.stderr
+
+
+def test_metric_that_fails_is_shown_with_its_place(folder: Path) -> None:
+    (folder / "failing.py").write_text("def hits(outputs, arrays):\n    return arrays[0]['label']")
+    done = suggest("--precision=fp32", "--metric=failing:hits", "--shape=image:8x8")
+    assert done.returncode == 2
+    assert "--metric failing:hits: KeyError: 'label' (" in done.stderr
+    assert "failing.py:2)" in done.stderr
