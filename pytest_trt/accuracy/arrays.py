@@ -71,10 +71,14 @@ def index_of(shape: tuple[int, ...], flat_index: int) -> tuple[int, ...]:
     return tuple(reversed(index))
 
 
+#: What numpy's `item` returns for its own types. A tuple, as `a | b` is made anew each time.
+_PLAIN = (float, int, bool, str)
+
+
 def scalar_at(array: Array, flat_index: int) -> Any:
     """Return one element, by its place in C order, as a Python scalar; a complex one as text."""
     value = array.item(flat_index)
-    if isinstance(value, bool | int | float | str):
+    if isinstance(value, _PLAIN):
         return value
     if isinstance(value, complex | np.complexfloating):
         return f"{complex(value):.4g}"

@@ -38,6 +38,9 @@ Outputs: TypeAlias = "npt.ArrayLike | Mapping[str, npt.ArrayLike]"
 #: The name of an output that is given as an array alone.
 _ALONE = "output"
 
+#: The dict first: checking an abstract class is slow. A tuple, as `a | b` is made anew each time.
+_MAPPINGS = (dict, Mapping)
+
 _ALL_FINITE = NonFinite()
 
 
@@ -78,7 +81,7 @@ def compare_outputs(
         ConfigurationError: A tolerance is missing for an output, names an output that neither
             side has, or could never fail; or an array is compared with a mapping.
     """
-    given = tolerance.values() if isinstance(tolerance, dict | Mapping) else (tolerance,)
+    given = tolerance.values() if isinstance(tolerance, _MAPPINGS) else (tolerance,)
     if not all(one is None or one.elementwise or one.has_measure for one in given):
         raise ConfigurationError(
             "elementwise=False compares no element, and no other measure is given: wrong values "
@@ -99,15 +102,15 @@ def compare_values(
 ) -> Comparison:
     """Compare as `compare_outputs` does, also outputs that only metrics judge afterwards."""
     left, right = _by_name(actual), _by_name(expected)
-    alone = not isinstance(expected, dict | Mapping)
-    if isinstance(actual, dict | Mapping) is alone:
+    alone = not isinstance(expected, _MAPPINGS)
+    if isinstance(actual, _MAPPINGS) is alone:
         raise ConfigurationError(
             "one side is a single array, the other has outputs by name",
             code="TRT420",
             facts={"actual": list(left), "expected": list(right)},
             fix="Give two arrays, or two mappings with the same names.",
         )
-    if isinstance(tolerance, dict | Mapping):
+    if isinstance(tolerance, _MAPPINGS):
         _check_names(tolerance, left, right)
     outputs = tuple(
         compare_output(
@@ -151,7 +154,7 @@ def comparison_of(
 
 
 def _by_name(outputs: Outputs) -> dict[str, Array]:
-    if isinstance(outputs, dict | Mapping):  # dict first: checking an abstract class is slow
+    if isinstance(outputs, _MAPPINGS):
         return {name: np.asarray(array) for name, array in outputs.items()}
     return {_ALONE: np.asarray(outputs)}
 
@@ -177,7 +180,7 @@ def _tolerance_for(
     *,
     alone: bool,
 ) -> Tolerance:
-    if isinstance(tolerance, dict | Mapping):
+    if isinstance(tolerance, _MAPPINGS):
         if name in tolerance:
             return tolerance[name]
         raise ConfigurationError(

@@ -97,26 +97,30 @@ class Tolerance:
 
 _INTEGER = re.compile(r"u?int(\d+)")
 
+#: A tuple: `int | float` is made anew each time that it is written.
+_NUMBERS = (int, float)
+
 
 def _check_number(
     name: str, value: object, *, least: float, most: float = math.inf, above: bool = False
 ) -> None:
     """Refuse what is not a number of a range; `above`: its least value allows everything."""
+    if (
+        not isinstance(value, bool)
+        and isinstance(value, _NUMBERS)
+        and math.isfinite(value)
+        and least <= value <= most
+        and not (above and value == least)
+    ):
+        return
     wanted = (
         f"a finite number of at least {least:g}"
         if most == math.inf
         else f"a number {'above' if above else 'from'} {least:g} {'and up ' * above}to {most:g}"
     )
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or not math.isfinite(value)
-        or not least <= value <= most
-        or (above and value == least)
-    ):
-        raise invalid_tolerance(
-            f"{name}={value!r} is not {wanted}", f"Give {name} {wanted}.", field=name
-        )
+    raise invalid_tolerance(
+        f"{name}={value!r} is not {wanted}", f"Give {name} {wanted}.", field=name
+    )
 
 
 def _check_topk(topk: object) -> None:
