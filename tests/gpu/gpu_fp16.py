@@ -20,7 +20,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
 
@@ -206,14 +206,15 @@ def main() -> None:
     parser.add_argument("--only", default="", metavar="NAME")
     parser.add_argument("--jobs", type=int, default=1)
     options = parser.parse_args()
-    if options.only:
-        rows = list(rows_of(options.only, options.arch))
-    else:
-        with ThreadPoolExecutor(options.jobs) as pool:
-            found = pool.map(partial(_apart, arch=options.arch), MODELS)
-            rows = [row for one in found for row in one]
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=1))
+    rows: list[dict[str, object]] = []
+    for found in (
+        ([row] for row in rows_of(options.only, options.arch))
+        if options.only
+        else _side_by_side(options.arch, options.jobs)
+    ):
+        rows += found
+        if options.json:  # written each time: a script that is cut off has left what it had
+            options.json.write_text(json.dumps(rows, indent=1))
     if options.only:
         return
     text = "\n".join(table(rows))
@@ -222,15 +223,19 @@ def main() -> None:
         options.markdown.write_text(text + "\n")
 
 
+def _side_by_side(arch: str, jobs: int) -> Iterator[list[dict[str, object]]]:
+    with ThreadPoolExecutor(jobs) as pool:
+        started = [pool.submit(_apart, name, arch) for name in MODELS]
+        for one in as_completed(started):
+            yield one.result()
+
+
 def _apart(name: str, arch: str) -> list[dict[str, object]]:
-    """Return the rows of one model, which a process of its own measures."""
+    """Return the rows of one model, which a process of its own measures and prints."""
     with tempfile.TemporaryDirectory() as folder:
         rows = Path(folder) / "rows.json"
         command = [sys.executable, __file__, "--only", name, "--json", str(rows)]
-        done = subprocess.run(
-            [*command, f"--arch={arch}"], capture_output=True, text=True, check=False
-        )
-        print(done.stdout, done.stderr[-2000:], flush=True)
+        subprocess.run([*command, f"--arch={arch}"], check=False)
         found: list[dict[str, object]] = json.loads(rows.read_text()) if rows.exists() else []
         return found
 
