@@ -968,9 +968,8 @@ CODES: dict[str, Code] = {
         ("reason",),
     ),
     "TRT450": Code(
-        "no test could be asked",
-        "A command that runs tests to learn from them found none that ran an engine under "
-        "trt_consistency.",
+        "no test ran an engine under trt_consistency",
+        "`tune` and `suggest tolerance` measure what the engines of a test compute, and none was run.",
         "Name a test that passes, or that its accuracy check alone fails.",
         ("reason",),
     ),

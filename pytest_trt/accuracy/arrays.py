@@ -71,7 +71,7 @@ def index_of(shape: tuple[int, ...], flat_index: int) -> tuple[int, ...]:
     return tuple(reversed(index))
 
 
-#: What numpy's `item` returns for its own types. A tuple, as `a | b` is made anew each time.
+#: What numpy's `item` returns for its own types. A tuple, as `a | b` is made again each time.
 _PLAIN = (float, int, bool, str)
 
 

@@ -38,7 +38,7 @@ Outputs: TypeAlias = "npt.ArrayLike | Mapping[str, npt.ArrayLike]"
 #: The name of an output that is given as an array alone.
 _ALONE = "output"
 
-#: The dict first: checking an abstract class is slow. A tuple, as `a | b` is made anew each time.
+#: The dict first: checking an abstract class is slow. A tuple, as `a | b` is made again each time.
 _MAPPINGS = (dict, Mapping)
 
 _ALL_FINITE = NonFinite()

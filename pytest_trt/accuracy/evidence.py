@@ -1,4 +1,4 @@
-"""The run of an engine that is the furthest from its reference, kept to be repeated."""
+"""The run of an engine that is the furthest from its reference, retained so that it can be repeated."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Evidence:
 
     @property
     def order(self) -> tuple[bool, float, float]:
-        """What says which of two runs is the worse one."""
+        """By which the worse of two runs is chosen."""
         one = self.comparison
         return not one.passed, one.used, one.excess
 

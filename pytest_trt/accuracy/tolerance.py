@@ -97,7 +97,7 @@ class Tolerance:
 
 _INTEGER = re.compile(r"u?int(\d+)")
 
-#: A tuple: `int | float` is made anew each time that it is written.
+#: A tuple: `int | float` is made again in each call.
 _NUMBERS = (int, float)
 
 

@@ -137,7 +137,7 @@ def measure_interleaved(
     items_per_call: float = 1.0,
     guard: Guard = undisturbed,
 ) -> tuple[Rounds, ...]:
-    """Take so many rounds of each engine, in turns of random order.
+    """Take so many rounds of each engine, interleaved in random order.
 
     What disturbs the machine disturbs all of them.
 
@@ -150,7 +150,7 @@ def measure_interleaved(
         guard: Called after every turn; all rounds of a disturbed one are taken again.
 
     Raises:
-        Disturbed: Too many turns would have to be taken again.
+        Disturbed: Too many rounds would have to be repeated.
     """
     taken: list[list[TimedCalls]] = [[] for _ in timers]
     reasons: list[str] = []

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from pytest_trt.cli.of_a_test import SETTINGS, test_and_arguments, timeout_option
 from pytest_trt.cli.output import echo
 from pytest_trt.cli.table import Row, print_table
 
@@ -21,18 +22,10 @@ _CODES = ("TRT440", "TRT441", "TRT442")
 
 @click.command(
     short_help="Name the layers that lose precision in TEST.",
-    context_settings={"ignore_unknown_options": True},
+    context_settings=SETTINGS,
 )
-@click.argument("test")
-@click.argument("pytest_args", nargs=-1, type=click.UNPROCESSED)
-@click.option(
-    "--timeout",
-    "timeout_s",
-    type=click.FloatRange(min=0, min_open=True),
-    default=600.0,
-    show_default=True,
-    help="Seconds for each engine.",
-)
+@test_and_arguments
+@timeout_option
 @click.option(
     "--rows",
     type=click.IntRange(min=0),

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pytest_trt.cli.ini import read_project
+from pytest_trt.cli.of_a_test import SETTINGS, test_and_arguments
 from pytest_trt.cli.output import echo, echo_data, steps, write_text
 from pytest_trt.cli.table import Row, print_table
 from pytest_trt.diagnostics import ConfigurationError, Remedy, as_typed
@@ -117,7 +118,7 @@ def precision(
     """Build MODEL in every precision, and show error, latency, throughput, size and memory of each.
 
     Errors are those of the outputs against the FP32 reference on the data. Latencies of all
-    precisions are measured in turns. The best is the fastest within the default tolerances of its
+    precisions are timed interleaved. The best is the fastest within the default tolerances of its
     precision, or within --rtol and --atol; of several that are as fast, the most accurate.
 
     Exit status 1 if no precision is within tolerance.
@@ -311,10 +312,9 @@ def _print(found: PrecisionSuggestion) -> None:
 
 @suggest.command(
     short_help="Propose tolerances for TEST from what it runs.",
-    context_settings={"ignore_unknown_options": True},
+    context_settings=SETTINGS,
 )
-@click.argument("test")
-@click.argument("pytest_args", nargs=-1, type=click.UNPROCESSED)
+@test_and_arguments
 @click.option("--data", type=_data, help="Inputs to run as well: an .npz file, or a folder.")
 @click.option(
     "--margin",

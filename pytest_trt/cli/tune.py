@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pytest_trt.cli.of_a_test import SETTINGS, test_and_arguments, timeout_option
 from pytest_trt.cli.output import echo, echo_data, write_text
 from pytest_trt.cli.table import print_table
 from pytest_trt.diagnostics import ConfigurationError, as_typed
@@ -20,10 +21,9 @@ if TYPE_CHECKING:
 
 @click.command(
     short_help="Find the nodes that have to stay in FP32 for TEST to pass.",
-    context_settings={"ignore_unknown_options": True},
+    context_settings=SETTINGS,
 )
-@click.argument("test")
-@click.argument("pytest_args", nargs=-1, type=click.UNPROCESSED)
+@test_and_arguments
 @click.option(
     "--precision",
     required=True,
@@ -35,9 +35,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, exists=True),
     help="Inputs that have to pass as well: an .npz file, or a folder.",
 )
-@click.option(
-    "--timeout", "timeout_s", default=600.0, show_default=True, help="Seconds for each engine."
-)
+@timeout_option
 @click.option("--no-trade-off", is_flag=True, help="Do not build and time further engines.")
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -1,4 +1,4 @@
-"""Tests that are run to be asked about: what their engines were given is retained.
+"""Tests that commands run: the inputs and outputs of their engines are retained.
 
 `pytest-trt tune` and `suggest tolerance` run pytest in their own process with a `Recorder`. Checks
 that fail do not fail the tests then: what they found is why the command was called.
@@ -140,7 +140,7 @@ def run_recorded(recorder: Recorder, arguments: Sequence[str]) -> None:
         arguments: Arguments of pytest: tests, and options of the plugin.
 
     Raises:
-        ConfigurationError: No test could be asked.
+        ConfigurationError: No test ran an engine under trt_consistency.
         KeyboardInterrupt: Ctrl-C ended the run: nothing is concluded from a part of it.
     """
     given = ["-n0"] if importlib.util.find_spec("xdist") else []

@@ -67,7 +67,7 @@ class Question:
         model: The model.
         arch: The architecture.
         samples: What errors are measured on; the first one is timed.
-        source: Where they are from, as a reader is told.
+        source: Where they are from, for the report.
         precisions: The precisions to try.
         tolerance: What outputs may differ by; None for the default of each precision.
         metric: The task metric; None without one.
@@ -156,7 +156,7 @@ class PrecisionSuggestion:
         calibrated_on: What int8 was calibrated on.
         shapes: Shapes of the timed inputs.
         builder_options: Options of the builder.
-        tolerance: What outputs may differ by, as a reader is told.
+        tolerance: What outputs may differ by, for the report.
         metric_name: The name of the task metric; empty without one.
         mode: How calls were timed.
         calls: Calls in each round.
@@ -195,7 +195,7 @@ class PrecisionSuggestion:
 def suggest_precision(
     place: Workplace, question: Question, *, say: Progress = lambda message: None
 ) -> PrecisionSuggestion:
-    """Build every precision, measure its error, and time all of them in turns.
+    """Build every precision, measure its error, and time all of them interleaved.
 
     Args:
         place: What they are built, run and timed with.
@@ -375,7 +375,7 @@ def _suggestion(
         suggestion,
         mode=timing.mode,
         calls=timing.calls,
-        rounds=timing.turns,
+        rounds=timing.rounds_each,
         batch=timing.batch,
         disturbed=timing.disturbed,
     )

@@ -56,13 +56,13 @@ class Speed:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Engines timed in turns.
+    """Engines timed interleaved.
 
     Attributes:
         mode: How calls were timed.
         calls: Calls in each round.
         batch: Batch items of one call.
-        rounds: The rounds by the name of the engine, those of one turn at one place.
+        rounds: The rounds by the name of the engine, interleaved ones at one place.
         disturbed: What disturbed the device or the host; empty if nothing did.
     """
 
@@ -73,7 +73,7 @@ class Timing:
     disturbed: str = ""
 
     @property
-    def turns(self) -> int:
+    def rounds_each(self) -> int:
         """Rounds of each engine."""
         return len(next(iter(self.rounds.values())))
 
@@ -97,7 +97,7 @@ def time_engines(
     budget_s: float,
     say: Progress,
 ) -> Timing:
-    """Time engines of one target in turns, on the same inputs.
+    """Time engines of one target interleaved, on the same inputs.
 
     Args:
         machine: Where they are timed.
@@ -128,16 +128,16 @@ def time_engines(
         call_s = max(warm_up(timer, warm_up_of(sessions[0])) for timer in timers)
         calls = round_calls(call_s, rounds=FIRST_ROUNDS, budget_s=budget_s, explicit=("p99",))
         batch = batch_of(first.model.inputs, inputs)
-        say(f"timing {', '.join(engines)} in turns")
+        say(f"timing {', '.join(engines)}, interleaved")
 
-        def turns(guard: Guard) -> tuple[Rounds, ...]:
+        def interleaved(guard: Guard) -> tuple[Rounds, ...]:
             return measure_interleaved(
                 timers, FIRST_ROUNDS, calls, random=Random(0), items_per_call=batch, guard=guard
             )
 
         meter = machine.host.meter()
         with meter.running():
-            taken, disturbed = _undisturbed(turns, watch or undisturbed)
+            taken, disturbed = _undisturbed(interleaved, watch or undisturbed)
         disturbed = busy or disturbed or next(iter(load_conditions(mode, meter.load).values()), "")
         return Timing(mode, calls, batch, dict(zip(engines, taken, strict=True)), disturbed)
 
@@ -152,16 +152,16 @@ def _others(machine: Machine, watch: DeviceWatch | None, say: Progress) -> str:
 
 
 def _undisturbed(
-    turns: Callable[[Guard], tuple[Rounds, ...]], guard: Guard
+    interleaved: Callable[[Guard], tuple[Rounds, ...]], guard: Guard
 ) -> tuple[tuple[Rounds, ...], str]:
     """Return rounds; disturbed ones, and by what, where two attempts were."""
     reason = ""
     for _ in range(2):
         try:
-            return turns(guard), ""
+            return interleaved(guard), ""
         except Disturbed as error:
             reason = str(error)
-    return turns(undisturbed), reason
+    return interleaved(undisturbed), reason
 
 
 def common_mode(sessions: Sequence[BackendSession], inputs: Tensors) -> Mode:

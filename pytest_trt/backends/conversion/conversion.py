@@ -14,7 +14,7 @@ class Conversion:
         kept: Names of the nodes of the result that stay float32 because they were to, where builder
             flags may narrow them.
         float32_outputs: Outputs of the model that are made by nodes that stay float32 although
-            they could be narrower and nobody asked to keep them.
+            they could be narrower and `keep_fp32` does not name them.
     """
 
     notes: tuple[str, ...]

@@ -202,7 +202,7 @@ def verify(
         output: Its conversion.
         precision: What it was converted to.
         samples: Inputs that the model runs on, the first of which is used.
-        loads: Whether ONNX Runtime can load what is valid; otherwise it is not asked.
+        loads: Whether ONNX Runtime can load what is valid; otherwise it does not try.
 
     Raises:
         EngineBuildError: Its inputs or outputs are not those of the model, or it is not valid.

@@ -93,7 +93,7 @@ def to_int8(
     return Conversion(done.notes, kept=tuple(sorted(done.kept)))
 
 
-#: Said of a model that is quantised already.
+#: The note on a model that is quantised already.
 OWN_NODES = "the model brings its own Q/DQ nodes"
 
 

@@ -180,7 +180,7 @@ class LoadedModel:
         return helper.make_tensor_value_info(name, self._types.get(name, 0), None)
 
 
-#: A larger model is read anew by each job: it is not held between them.
+#: Each job reads a larger model again: it is not held between them.
 _HELD_BYTES = 600_000_000
 
 

@@ -1,4 +1,4 @@
-"""What the child process of the embedded backend is asked about tensors inside a model."""
+"""Jobs for the child process of the embedded backend: tensors inside a model."""
 
 from __future__ import annotations
 

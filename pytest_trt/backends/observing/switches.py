@@ -1,4 +1,4 @@
-"""A model that computes in reduced precision node by node, as a further input says.
+"""A model that computes in reduced precision node by node, selected by a further input.
 
 Building an engine for every set of nodes that could stay in FP32 takes too long. Here one FP32
 model does for all of them: what a node reads and makes is rounded to the precision, or not, by a

@@ -180,7 +180,7 @@ class _Feed:
         array = np.ascontiguousarray(value, dtype=self._dtypes[name])
         address = self._buffers[name].at_least(array.nbytes)
         self._cuda.upload(address, array.ctypes.data, array.nbytes, self._stream)
-        # The array is gone after the call, and the builder uses streams of its own.
+        # The array is freed after the call, and the builder uses streams of its own.
         self._cuda.call("cudaStreamSynchronize", self._stream)
         return address
 

@@ -132,7 +132,7 @@ class ModelMarker:
             precision: Its precision.
             profiles: Its profiles.
             options: Builder options instead of the marker's.
-            keep_fp32: What stays in FP32 instead of what the marker says.
+            keep_fp32: What stays in FP32, in place of the marker's.
 
         Raises:
             ConfigurationError: An option is invalid, or something is to stay in FP32 in an engine

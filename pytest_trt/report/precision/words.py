@@ -92,7 +92,7 @@ def conditions(suggestion: PrecisionSuggestion) -> Iterator[str]:
     if suggestion.rounds:
         shapes = ", ".join(f"{name} {list(one)}" for name, one in suggestion.shapes.items())
         yield (
-            f"timed in turns: {suggestion.rounds} rounds of {count(suggestion.calls, 'call')} "
+            f"timed interleaved: {suggestion.rounds} rounds of {count(suggestion.calls, 'call')} "
             f"each, {suggestion.mode.replace('_', ' ')}, {shapes}"
         )
     if suggestion.disturbed:

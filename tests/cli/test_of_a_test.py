@@ -1,4 +1,4 @@
-"""Commands that run tests to learn from them, in this process as everywhere."""
+"""Commands that run a test: `tune` and `suggest tolerance`."""
 
 from __future__ import annotations
 
@@ -28,45 +28,51 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     save_linear(tmp_path / "linear.onnx")
     (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --import-mode=importlib\n")
-    (tmp_path / "test_asked.py").write_text(TEST)
+    (tmp_path / "test_own.py").write_text(TEST)
     return tmp_path
 
 
-def ask(*args: str):
+def command(*args: str):
     return run_command(*args, "--trt-arch=cpu", "--trt-cache-dir=cache")
 
 
 def test_proposed_tolerances_are_written_and_pass_afterwards(folder: Path) -> None:
-    done = ask("suggest", "tolerance", "test_asked.py", "--write")
+    done = command("suggest", "tolerance", "test_own.py", "--write")
     assert done.returncode == 0, done.stderr
-    assert "--- test_asked.py" in done.stdout
-    assert done.stdout.splitlines()[-1] == "wrote test_asked.py"
-    written = (folder / "test_asked.py").read_text()
+    assert "--- test_own.py" in done.stdout
+    assert done.stdout.splitlines()[-1] == "wrote test_own.py"
+    written = (folder / "test_own.py").read_text()
     assert 'outputs={"logits": {"rtol": ' in written
     (folder / "test_written.py").write_text(written)  # this process has imported the other one
-    again = ask("tune", "test_written.py", "--precision=fp16", "--json")
+    again = command("tune", "test_written.py", "--precision=fp16", "--json")
     assert again.returncode == 0, again.stderr
     (found,) = json.loads(again.stdout)
     assert found["search"]["outcome"] == "passes"
 
 
 def test_nothing_is_written_unless_it_is_asked_for(folder: Path) -> None:
-    done = ask("suggest", "tolerance", "test_asked.py::test_it", "--json", "--margin=3")
+    done = command("suggest", "tolerance", "test_own.py::test_it", "--json", "--margin=3")
     (found,) = json.loads(done.stdout)
     assert [one["output"] for one in found["outputs"]] == ["logits", "probs"]
-    assert (folder / "test_asked.py").read_text() == TEST
+    assert (folder / "test_own.py").read_text() == TEST
 
 
 @pytest.mark.parametrize(
-    ("args", "says"),
+    ("args", "message"),
     [
-        (("tune", "test_asked.py", "--precision=int8"), "ran no int8 engine"),
+        (("tune", "test_own.py", "--precision=int8"), "ran no int8 engine"),
         (("tune", "test_none.py", "--precision=fp16"), "no test ran"),
-        (("suggest", "tolerance", "test_asked.py::test_without_an_engine"), "ran no engine"),
+        (("suggest", "tolerance", "test_own.py::test_without_an_engine"), "ran no engine"),
     ],
 )
-def test_tests_that_cannot_be_asked_are_an_error(folder: Path, args, says: str) -> None:
-    done = ask(*args)
+def test_a_run_without_an_engine_to_measure_is_an_error(folder: Path, args, message: str) -> None:
+    done = command(*args)
     assert done.returncode == 2
-    assert says in done.stderr
+    assert message in done.stderr
     assert "[TRT450]" in done.stderr
+
+
+def test_a_time_limit_of_nothing_is_refused(folder: Path) -> None:
+    done = command("tune", "test_own.py", "--precision=int8", "--timeout=0")
+    assert done.returncode == 2
+    assert "--timeout" in done.stderr
