@@ -160,3 +160,9 @@ def saved(proto: ModelProto, path: Path) -> OnnxModel:
     """Write a model and return its facts."""
     onnx.save(proto, path)
     return load_model(path)
+
+
+def sample(model: OnnxModel) -> dict[str, np.ndarray]:
+    """Return inputs from 0 to 1, the same each time; the model's shapes are fixed."""
+    random = np.random.default_rng(0)
+    return {one.name: random.random(one.shape, np.float32) for one in model.inputs}

@@ -15,11 +15,18 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import builders_networks
 import networks
 import pytest
+from onnx import ModelProto
 
 from pytest_trt.backends.devices.gpu import Gpu
 from pytest_trt.backends.devices.probe import probe_devices
+from pytest_trt.backends.selection import make_backend
+from pytest_trt.engine.build import Engine, build_or_load
+from pytest_trt.engine.cache import EngineCache
+from pytest_trt.engine.protocols import Backend
+from pytest_trt.engine.spec import EngineSpec
 from pytest_trt.files import locked
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,6 +47,37 @@ def gpu() -> Gpu:
     if os.environ.get("PYTEST_TRT_REQUIRE_GPU") == "1":
         pytest.fail(f"PYTEST_TRT_REQUIRE_GPU=1, but {reason}", pytrace=False)
     pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def backend(gpu: Gpu) -> Backend:
+    """TensorRT."""
+    return make_backend("tensorrt", probe=probe_devices(), threads=0)
+
+
+@pytest.fixture(scope="module")
+def engine_of(
+    gpu: Gpu, backend: Backend, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Engine]:
+    """Build a model: `engine_of(proto, "fp16", "conv1")`, calibrated on `builders_networks.sample`.
+
+    Few tactics are timed.
+    """
+    folder = tmp_path_factory.mktemp("engines")
+
+    def build(proto: ModelProto, precision: str, *keep_fp32: str) -> Engine:
+        model = builders_networks.saved(proto, folder / "model.onnx")
+        level = {"builder_optimization_level": 1}
+        return build_or_load(
+            model=model,
+            spec=EngineSpec(precision, builder_options=level, keep_fp32=keep_fp32),
+            target=backend.target(gpu.arch),
+            backend=backend,
+            cache=EngineCache(folder / "cache"),
+            calibration=lambda: [builders_networks.sample(model)],
+        )
+
+    return build
 
 
 @pytest.fixture(scope="session")

@@ -5,53 +5,19 @@ The networks are large enough that the builder does not choose FP32 by itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import builders_networks as networks
 import numpy as np
 import pytest
 from onnx import ModelProto, helper
 
-from pytest_trt.backends.devices.gpu import Gpu
-from pytest_trt.backends.devices.probe import probe_devices
-from pytest_trt.backends.selection import make_backend
 from pytest_trt.diagnostics import ConfigurationError
-from pytest_trt.engine.build import Engine, build_or_load
-from pytest_trt.engine.cache import EngineCache
+from pytest_trt.engine.build import Engine
 from pytest_trt.engine.facts import CONVERSION
 from pytest_trt.engine.protocols import Backend, Plan
-from pytest_trt.engine.spec import EngineSpec
 
 pytestmark = pytest.mark.gpu
 
 WIDTH, ROWS = 1024, 256
-
-#: Few tactics are timed.
-LEVEL = {"builder_optimization_level": 1}
-
-
-@pytest.fixture(scope="module")
-def backend(gpu: Gpu) -> Backend:
-    return make_backend("tensorrt", probe=probe_devices(), threads=0)
-
-
-@pytest.fixture(scope="module")
-def engine_of(
-    gpu: Gpu, backend: Backend, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[..., Engine]:
-    """Build a model in FP16 with something in FP32."""
-    folder = tmp_path_factory.mktemp("keep")
-
-    def build(proto: ModelProto, *keep_fp32: str) -> Engine:
-        return build_or_load(
-            model=networks.saved(proto, folder / "model.onnx"),
-            spec=EngineSpec("fp16", builder_options=LEVEL, keep_fp32=keep_fp32),
-            target=backend.target(gpu.arch),
-            backend=backend,
-            cache=EngineCache(folder / "cache"),
-        )
-
-    return build
 
 
 def precisions(engine: Engine) -> dict[str, str | None]:
@@ -80,7 +46,7 @@ def overflowing() -> ModelProto:
 
 
 def test_the_layers_of_what_is_kept_are_fp32(engine_of) -> None:
-    found = precisions(engine_of(networks.conv_chain(3), "conv[1]"))
+    found = precisions(engine_of(networks.conv_chain(3), "fp16", "conv[1]"))
     assert [found[f"conv{index}"] for index in range(3)] == ["half", "float", "half"]
 
 
@@ -88,7 +54,7 @@ def test_the_layers_of_what_is_kept_are_fp32(engine_of) -> None:
 def test_an_overflow_is_gone_with_its_layers_in_fp32(
     engine_of, backend: Backend, keep: tuple[str, ...]
 ) -> None:
-    engine = engine_of(overflowing(), *keep)
+    engine = engine_of(overflowing(), "fp16", *keep)
     x = np.full((ROWS, WIDTH), 20.0, np.float32)
     session = backend.open(Plan(engine.plan), engine.model, engine.spec, engine.target)
     found = session.run({"x": x})["small"]
@@ -103,5 +69,5 @@ def test_an_overflow_is_gone_with_its_layers_in_fp32(
 # The last one: the process that builds ends with an error.
 def test_what_the_model_does_not_have_is_an_error(engine_of) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        engine_of(networks.conv_net(batch=8), "conv9")
+        engine_of(networks.conv_net(batch=8), "fp16", "conv9")
     assert caught.value.diagnostic.code == "TRT358"

@@ -3,62 +3,19 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
 
 import builders_networks as networks
 import numpy as np
 import pytest
 from onnx import ModelProto, helper
 
-from pytest_trt.backends.devices.gpu import Gpu
-from pytest_trt.backends.devices.probe import probe_devices
 from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
-from pytest_trt.backends.selection import make_backend
 from pytest_trt.backends.tensorrt.product import precision_flags
 from pytest_trt.diagnostics import UnsupportedError
-from pytest_trt.engine.build import Engine, build_or_load
-from pytest_trt.engine.cache import EngineCache
 from pytest_trt.engine.facts import CONVERSION
 from pytest_trt.engine.protocols import Backend, Plan
-from pytest_trt.engine.spec import EngineSpec
-from pytest_trt.onnx.file import OnnxModel
 
 pytestmark = pytest.mark.gpu
-
-#: Few tactics are timed.
-LEVEL = {"builder_optimization_level": 1}
-
-
-@pytest.fixture(scope="module")
-def backend(gpu: Gpu) -> Backend:
-    return make_backend("tensorrt", probe=probe_devices(), threads=0)
-
-
-@pytest.fixture(scope="module")
-def engine_of(
-    gpu: Gpu, backend: Backend, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[..., Engine]:
-    """Build a model in a precision, with something in FP32."""
-    folder = tmp_path_factory.mktemp("precisions")
-
-    def build(proto: ModelProto, precision: str, *keep_fp32: str) -> Engine:
-        model = networks.saved(proto, folder / "model.onnx")
-        return build_or_load(
-            model=model,
-            spec=EngineSpec(precision, builder_options=LEVEL, keep_fp32=keep_fp32),
-            target=backend.target(gpu.arch),
-            backend=backend,
-            cache=EngineCache(folder / "cache"),
-            calibration=lambda: [sample(model)],
-        )
-
-    return build
-
-
-def sample(model: OnnxModel) -> dict[str, np.ndarray]:
-    """Return inputs from 0 to 1, the same each time."""
-    random = np.random.default_rng(0)
-    return {one.name: random.random(one.shape, np.float32) for one in model.inputs}
 
 
 def products() -> ModelProto:
@@ -93,7 +50,7 @@ def test_a_precision_is_built_and_right_or_refused_by_name(
         assert caught.value.diagnostic.facts["precision"] == precision
         return
     engine = engine_of(products(), precision)
-    inputs = sample(engine.model)
+    inputs = networks.sample(engine.model)
     session = backend.open(Plan(engine.plan), engine.model, engine.spec, engine.target)
     found = session.run(inputs)["y"]
     session.close()
