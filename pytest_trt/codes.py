@@ -969,7 +969,7 @@ CODES: dict[str, Code] = {
     ),
     "TRT450": Code(
         "no test ran an engine under trt_consistency",
-        "`tune` and `suggest tolerance` measure what the engines of a test compute, and none was run.",
+        "`tune` and `suggest tolerance` measure the engines that a test runs, and none was run.",
         "Name a test that passes, or that its accuracy check alone fails.",
         ("reason",),
     ),

@@ -1,4 +1,4 @@
-"""The run of an engine that is the furthest from its reference, retained so that it can be repeated."""
+"""The run of an engine that is the furthest from its reference, so that it can be repeated."""
 
 from __future__ import annotations
 
