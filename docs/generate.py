@@ -12,7 +12,7 @@ HERE = Path(__file__).parent
 
 
 def options_page() -> str:
-    """Return docs/options.md: every option with its default."""
+    """Return docs/reference/options.md: every option with its default."""
     lines = [
         "# Options",
         "",
@@ -37,7 +37,7 @@ def options_page() -> str:
 
 
 def diagnostics_page() -> str:
-    """Return docs/diagnostics.md: every code with its meaning and what to do."""
+    """Return docs/reference/diagnostics.md: every code with its meaning and what to do."""
     lines = [
         "# Diagnostics",
         "",
@@ -51,7 +51,7 @@ def diagnostics_page() -> str:
 
 
 def builder_options_page() -> str:
-    """Return docs/builder-options.md: every builder option, and where it exists."""
+    """Return docs/reference/builder-options.md: every builder option, and where it exists."""
     lines = [
         "# Builder options",
         "",
@@ -76,9 +76,9 @@ def builder_options_page() -> str:
 
 
 PAGES = {
-    "options.md": options_page,
-    "diagnostics.md": diagnostics_page,
-    "builder-options.md": builder_options_page,
+    "reference/options.md": options_page,
+    "reference/diagnostics.md": diagnostics_page,
+    "reference/builder-options.md": builder_options_page,
 }
 
 if __name__ == "__main__":

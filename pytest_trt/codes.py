@@ -134,7 +134,7 @@ CODES: dict[str, Code] = {
         "The project overrides the trt_reference fixture. The fixture returns an unsupported "
         "object, its outputs cannot be compared, or it runs the engine that is compared with it.",
         "Return a function of the inputs by name, an object with run(inputs), golden outputs by "
-        "name, a list of cases, or the path of an .npz file; see docs/references.md.",
+        "name, a list of cases, or the path of an .npz file; see docs/how-to/references.md.",
     ),
     "TRT158": Code(
         "not a test function",
@@ -417,7 +417,7 @@ CODES: dict[str, Code] = {
         "The trt_calibration fixture returned no samples, or samples that are not finite tensors; "
         "its files cannot be read, or its generator raised an error.",
         "Return finite, representative inputs from the trt_calibration fixture: a list of dicts, "
-        "a folder of .npz files, or a generator. docs/calibration.md has each form.",
+        "a folder of .npz files, or a generator. docs/how-to/calibration.md has each form.",
     ),
     "TRT226": Code(
         "inputs cannot be generated",
@@ -1540,7 +1540,7 @@ CODES: dict[str, Code] = {
         "engine cache is not private",
         "The cache folder, one in it, or one above it belongs to another user, or others can write "
         "to it. Plans are native code, so nothing is loaded from it. That is so for a cache that a "
-        "group shares, too: docs/security.md shows how users can share one.",
+        "group shares, too: docs/explanation/security.md shows how users can share one.",
         "Make the folder private with the printed command, or name another one with "
         "--trt-cache-dir.",
         ("folder",),

@@ -74,7 +74,7 @@ class Way:
     """One way of writing a test.
 
     Attributes:
-        row: The row of docs/ways.md that it belongs to.
+        row: The row of docs/reference/ways.md that it belongs to.
         source: The test file.
         tests: How many tests fail of it where outputs are wrong, and pass where they are not; 0
             for a file that is refused when it is collected.

@@ -39,7 +39,8 @@ class Done(NamedTuple):
 
 
 def page(name: str) -> str:
-    return (ROOT / "docs" / name).read_text(encoding="utf-8")
+    (path,) = (ROOT / "docs").rglob(name)
+    return path.read_text(encoding="utf-8")
 
 
 def blocks(language: str, text: str) -> list[str]:
@@ -105,7 +106,7 @@ def digits(folder) -> Folder:
 
 @pytest.fixture
 def speed(folder) -> Folder:
-    """The test of docs/speed.md, with a baseline and a model whose calls take microseconds."""
+    """The test of speed.md, with a baseline and a model whose calls take microseconds."""
     save_flat(folder.path / "models" / "digits.onnx")
     (folder.path / "test_speed.py").write_text(blocks("python", page("speed.md"))[0])
     recorded = folder.run("test_speed.py")
@@ -119,7 +120,7 @@ def test_front_page_is_short() -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))):
         for target in re.findall(r"\]\((?!http)([^)#]+)", path.read_text(encoding="utf-8")):
             assert (path.parent / target).exists(), f"{path.name}: {target}"
 
@@ -416,7 +417,7 @@ def test_snippets_of_the_example_project_are_its_tests() -> None:
 @pytest.mark.parametrize("name", ["options.md", "diagnostics.md", "builder-options.md"])
 def test_generated_page_is_up_to_date(name: str) -> None:
     pages = runpy.run_path(str(ROOT / "docs" / "generate.py"))["PAGES"]
-    assert page(name) == pages[name](), "run `python docs/generate.py`"
+    assert page(name) == pages[f"reference/{name}"](), "run `python docs/generate.py`"
 
 
 def test_table_of_default_tolerances_is_the_plugins() -> None:

@@ -1,7 +1,7 @@
 """Every builder option, declared once.
 
 The declaration validates markers when tests are collected, selects what each backend is given, and
-is what `pytest-trt options` and docs/builder-options.md show.
+is what `pytest-trt options` and docs/reference/builder-options.md show.
 """
 
 from __future__ import annotations

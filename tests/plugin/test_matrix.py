@@ -19,7 +19,7 @@ from builders_ways import CONFTEST, HEAD, WAYS, Way, mutation, read_outcomes
 
 pytestmark = pytest.mark.usefixtures("engines_of_other_tests")
 
-DOCS = Path(__file__).resolve().parent.parent.parent / "docs" / "ways.md"
+DOCS = Path(__file__).resolve().parent.parent.parent / "docs" / "reference" / "ways.md"
 
 
 class Suite:
