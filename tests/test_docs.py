@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import runpy
@@ -9,8 +10,9 @@ import shlex
 import shutil
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnxruntime
@@ -23,6 +25,13 @@ from quiet_host import SOON, FixedHost
 from pytest_trt import cli
 from pytest_trt.accuracy.tolerance import DEFAULT_TOLERANCES
 from pytest_trt.benchmark import sampling
+from pytest_trt.engine.build import BUILD_ENVIRONMENT
+from pytest_trt.engine.key import engine_key
+from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
+from pytest_trt.files import FileStamp
+from pytest_trt.onnx.libraries import Library
+from pytest_trt.tensors.profiles import ShapeRange
+from pytest_trt.tensors.value_ranges import ValueRange
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -106,9 +115,9 @@ def digits(folder) -> Folder:
 
 @pytest.fixture
 def speed(folder) -> Folder:
-    """The test of speed.md, with a baseline and a model whose calls take microseconds."""
+    """The test of speed-tests.md, with a baseline and a model whose calls take microseconds."""
     save_flat(folder.path / "models" / "digits.onnx")
-    (folder.path / "test_speed.py").write_text(blocks("python", page("speed.md"))[0])
+    (folder.path / "test_speed.py").write_text(blocks("python", page("speed-tests.md"))[0])
     recorded = folder.run("test_speed.py")
     assert "2 passed" in recorded.stdout
     assert "trt_baselines/" in recorded.stdout
@@ -222,7 +231,7 @@ def test_ini_table_is_understood(digits) -> None:
 
 def test_speed_is_compared_and_accepted_as_shown(speed) -> None:
     assert "2 passed" in speed.run("test_speed.py").stdout
-    for args in commands(page("speed.md")):
+    for args in commands(page("speed-tests.md")):
         done = speed.run(*args)
         assert done.returncode == 0, done.stdout
     assert '"reason": "twice the classes"' in next(speed.path.glob("trt_baselines/*/*")).read_text()
@@ -230,7 +239,7 @@ def test_speed_is_compared_and_accepted_as_shown(speed) -> None:
 
 def test_engine_is_compared_with_another_precision_as_shown(folder) -> None:
     save_flat(folder.path / "models" / "digits.onnx")
-    (folder.path / "test_faster.py").write_text(blocks("python", page("speed.md"))[1])
+    (folder.path / "test_faster.py").write_text(blocks("python", page("speed-tests.md"))[1])
     # Which of the two is faster is the machine's affair.
     assert "1 test collected" in folder.run("--co", "test_faster.py").stdout
 
@@ -266,7 +275,7 @@ def test_answers_are_stored_updated_and_compared_as_shown(folder) -> None:
 
 def test_commands_of_the_cache_section_work(digits) -> None:
     digits.run("-k", "fp16")
-    shown = commands(section(page("backends.md"), "The engine cache"))
+    shown = commands(page("cache.md"))
     assert len(shown) == 5
     for args in shown:
         assert digits.command(*args).strip()
@@ -332,7 +341,7 @@ def test_commands_of_the_reports_page_work(digits) -> None:
 
 @pytest.mark.exhaustive
 def test_commands_of_the_doctor_section_work(folder) -> None:
-    shown = commands(section(page("backends.md"), "Doctor"))
+    shown = commands(page("doctor.md"))
     assert len(shown) == 4
     for args in shown:
         here = [word.replace("tensorrt,sm86,speed", "onnxruntime,cpu") for word in args]
@@ -428,3 +437,43 @@ def test_table_of_default_tolerances_is_the_plugins() -> None:
         f"| {precision} | {tolerance.rtol:g} | {tolerance.atol:g} |"
         for precision, tolerance in DEFAULT_TOLERANCES.items()
     ]
+
+
+#: What follows a field's first words is a name of the user's, or of a component.
+_OPEN_LABELS = (
+    *("device", "TensorRT", "converter", "builder option", "profile values", "profile"),
+    *("environment", "library"),
+)
+
+
+def test_table_of_key_fields_is_the_keys() -> None:
+    image, values = ShapeRange((1, 3), (4, 3), (8, 3)), ValueRange((8,), (8,), (16,))
+    library = Library(
+        Path("/project/libops.so"), "2" * 64, FileStamp("libops.so", 1, 2, 3, 4, 5), 6
+    )
+    everything: dict[str, Any] = {
+        "model_digest": "1" * 64,
+        "backend": "tensorrt",
+        "spec": EngineSpec("int8", ({"image": image, "size": values},), {"refit": True}, ("fc",)),
+        "target": Target("sm86", {"gpu": "NVIDIA A10"}),
+        "toolchain": Toolchain("TensorRT", {"tensorrt": "10.16.1", "cuda": "12"}),
+        "route": Route("converted model", {"onnx": "1.20"}, True, (library,)),
+        "platform": "Linux x86_64",
+        "calibration_digest": "3" * 64,
+        "environment": {"NVIDIA_TF32_OVERRIDE": "0"},
+        "plan_digest": "4" * 64,
+    }
+    assert list(everything) == list(inspect.signature(engine_key).parameters)
+    for one in (everything["spec"], everything["target"], everything["toolchain"]):
+        assert all(getattr(one, field.name) for field in fields(one))
+
+    def shown_as(label: str) -> str:
+        begins = next((one for one in _OPEN_LABELS if label.startswith(f"{one} ")), None)
+        return f"{begins} ..." if begins else label
+
+    text = page("cache-key.md")
+    rows = re.findall(r"^\| (`.*?) \|", text, flags=re.MULTILINE)
+    shown = {name for row in rows for name in re.findall(r"`(.*?)`", row)}
+    assert shown == {shown_as(label) for label, _ in engine_key(**everything).fields}
+    (row,) = re.findall(r"^\| `environment \.\.\.` .*$", text, flags=re.MULTILINE)
+    assert all(f"`{name}`" in row for name in BUILD_ENVIRONMENT)
