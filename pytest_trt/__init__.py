@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from pytest_trt.engine.protocols import Backend, BackendSession, Plan
     from pytest_trt.engine.session import EngineFactory, Session, SharedEngineFactory
     from pytest_trt.statistics.decline import MetricRecorder
+    from pytest_trt.tensors.array_files import load_inputs
 
 #: Where each public name is defined, by module.
 _HOMES = {
@@ -83,6 +84,7 @@ _HOMES = {
     "engine.protocols": ("Backend", "BackendSession", "Plan"),
     "engine.session": ("EngineFactory", "Session", "SharedEngineFactory"),
     "statistics.decline": ("MetricRecorder",),
+    "tensors.array_files": ("load_inputs",),
 }
 
 __all__ = [
@@ -129,6 +131,7 @@ __all__ = [
     "UnsupportedError",
     "__version__",
     "compare_outputs",
+    "load_inputs",
     "metrics",
 ]
 

@@ -134,7 +134,7 @@ CODES: dict[str, Code] = {
         "The project overrides the trt_reference fixture. The fixture returns an unsupported "
         "object, its outputs cannot be compared, or it runs the engine that is compared with it.",
         "Return a function of the inputs by name, an object with run(inputs), golden outputs by "
-        "name, a list of cases, or the path of an .npz file; see docs/how-to/references.md.",
+        "name, a list of cases, or the path of a file; see docs/how-to/references.md.",
     ),
     "TRT158": Code(
         "not a test function",
@@ -199,8 +199,9 @@ CODES: dict[str, Code] = {
     ),
     "TRT174": Code(
         "unreadable golden outputs",
-        "The .npz file that trt_reference returned is missing, damaged, not an .npz file, larger "
-        "than half of this machine's memory, or holds Python objects, which are never unpickled.",
+        "The file that trt_reference returned is missing, damaged, neither .npz nor JSON of "
+        "Polygraphy, too large for this machine's memory, or holds Python objects, which are "
+        "never unpickled.",
         "Correct the path, or write the file again with numpy.savez.",
         ("path",),
     ),
@@ -462,6 +463,12 @@ CODES: dict[str, Code] = {
         "stays loaded until the process ends.",
         "Run again once the process that writes the file has finished.",
         ("library",),
+    ),
+    "TRT234": Code(
+        "inputs cannot be read",
+        "A file that load_inputs() names is missing, damaged, neither .npz nor JSON of Polygraphy, "
+        "or holds Python objects, which are never unpickled.",
+        "Name an .npz file, or what `polygraphy run --save-inputs` wrote.",
     ),
     "TRT240": Code(
         "constant calibration input",

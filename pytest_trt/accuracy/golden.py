@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,12 @@ import numpy as np
 
 from pytest_trt.diagnostics import ConfigurationError, Fact, Remedy, as_typed
 from pytest_trt.onnx.file import HEAD_BYTES, OnnxModel, file_kind
+from pytest_trt.tensors.array_files import read_arrays
 from pytest_trt.tensors.containers import description
 from pytest_trt.tensors.elements import dtype_name
 from pytest_trt.tensors.foreign import named_arrays
-from pytest_trt.tensors.npz import read_npz
-from pytest_trt.tensors.seeded import inputs_digest, memory_bytes
+from pytest_trt.tensors.polygraphy import SUFFIX
+from pytest_trt.tensors.seeded import inputs_digest
 from pytest_trt.tensors.spec import Tensors
 from pytest_trt.wording import count
 
@@ -23,7 +24,7 @@ from pytest_trt.wording import count
 _INPUTS, _OUTPUTS = "inputs/", "outputs/"
 
 #: The accepted forms of a case, for messages.
-_FORM = 'a mapping such as {"inputs": {name: array}, "outputs": {name: array}}, or an .npz file'
+_FORM = 'a mapping such as {"inputs": {name: array}, "outputs": {name: array}}, or a file of them'
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,8 @@ def golden_outputs(given: object, folder: Path, model: OnnxModel) -> GoldenOutpu
     """Return golden outputs as a project's fixture gives them.
 
     Args:
-        given: One case or a list of them: a mapping, or the path of an .npz file.
+        given: One case or a list of them: a mapping, the path of an .npz file or of outputs that
+            Polygraphy saved, or a mapping of both of Polygraphy's paths, "inputs" and "outputs".
         folder: Where relative paths begin.
         model: The model under test; its names distinguish the forms.
 
@@ -111,25 +113,45 @@ def golden_outputs(given: object, folder: Path, model: OnnxModel) -> GoldenOutpu
         raise _unusable("the trt_reference fixture returned no cases", f"return {_FORM}.")
     cases = []
     for number, part in enumerate(parts):
-        name = f"case {number}" if several else "the mapping"
-        if isinstance(part, str | Path):
-            path = folder / part
-            name, part = as_typed(path), _read(path)
-        if not isinstance(part, Mapping):
-            raise _unusable(
-                f"{name} of trt_reference is {type(part).__name__}, not golden outputs",
-                f"return {_FORM}.",
-                type=type(part).__name__,
-            )
-        cases.append(_case(name, part, model))
+        place = f"case {number}" if several else "the mapping"
+        for name, one in _expanded(place, part, folder):
+            if not isinstance(one, Mapping):
+                raise _unusable(
+                    f"{name} of trt_reference is {type(one).__name__}, not golden outputs",
+                    f"return {_FORM}.",
+                    type=type(one).__name__,
+                )
+            cases.append(_case(name, one, model))
     unknown = [case.name for case in cases if case.inputs is None]
     if unknown and len(cases) > 1:
         raise _unusable(
             f"{unknown[0]} of trt_reference has no inputs, so a run cannot be matched with one of "
             f"{count(len(cases), 'case')}",
-            f"make each {_FORM} with arrays inputs/NAME and outputs/NAME.",
+            f"make each {_FORM} with arrays inputs/NAME and outputs/NAME; of Polygraphy name both "
+            'files: {"inputs": path, "outputs": path}.',
         )
     return GoldenOutputs(tuple(cases))
+
+
+def _expanded(name: str, given: object, folder: Path) -> Iterator[tuple[str, object]]:
+    """Yield the cases of a part by name: those in a file, or in a file each of both sides."""
+    if isinstance(given, str | Path):
+        yield from _in_file(folder / given)
+        return
+    paths: Mapping[Any, Any] = given if isinstance(given, Mapping) else {}
+    both = paths.keys() == {"inputs", "outputs"}
+    if not both or not all(isinstance(path, str | Path) for path in paths.values()):
+        yield name, given
+        return
+    sides = {side: _in_file(folder / path) for side, path in paths.items()}
+    if len(sides["inputs"]) != len(sides["outputs"]):
+        raise _unusable(
+            f"{name} of trt_reference has {count(len(sides['inputs']), 'set')} of inputs and "
+            f"{len(sides['outputs'])} of outputs",
+            "save both in one run: polygraphy run --save-inputs and --save-outputs.",
+        )
+    for (_, inputs), (where, outputs) in zip(sides["inputs"], sides["outputs"], strict=True):
+        yield where, {"inputs": inputs, "outputs": outputs}
 
 
 def _case(name: str, given: Mapping[Any, Any], model: OnnxModel) -> _Case:
@@ -169,10 +191,18 @@ def _below(prefix: str, given: Mapping[str, Any]) -> dict[str, Any]:
     return {key[len(prefix) :]: one for key, one in given.items() if key.startswith(prefix)}
 
 
-def _read(path: Path) -> Mapping[str, Any]:
+def _in_file(path: Path) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return the sets of arrays in a file, with their names in messages."""
+    found, shown = _read(path), as_typed(path)
+    if len(found) == 1:
+        return [(shown, found[0])]
+    return [(f"{shown}, iteration {number},", one) for number, one in enumerate(found)]
+
+
+def _read(path: Path) -> Sequence[Mapping[str, Any]]:
     shown = as_typed(path)
     facts: dict[str, Fact] = {"path": str(path)}
-    if not path.is_file():
+    if not path.exists():
         raise ConfigurationError(
             f"{shown}, which the trt_reference fixture returned, is not a file",
             fix="correct the path; it is relative to the test file.",
@@ -180,19 +210,22 @@ def _read(path: Path) -> Mapping[str, Any]:
             facts=facts,
         )
     try:
-        # The engine's outputs need as much again.
-        return read_npz(path, memory_bytes() // 2)
+        return read_arrays(path)
     except (OSError, ValueError) as error:
         reason = str(error).partition("\n")[0]
-        fix = Remedy("write it with numpy.savez(path, **outputs).")
-        kind = None if isinstance(error, OSError) else _other_kind(path)
+        form = "Polygraphy's JSON" if path.suffix == SUFFIX or path.is_dir() else ".npz"
+        fix = Remedy(
+            "write it with numpy.savez(path, **outputs), or with polygraphy run --save-outputs."
+        )
+        kind = None if isinstance(error, OSError) or form != ".npz" else _other_kind(path)
         if kind is not None:
             reason = f"it is {kind[0]}"
             fix = kind[1] if kind[1].commands else fix
         if path.suffix == ".onnx":
             fix = Remedy(f'name an ONNX model on the marker: trt_model(reference="{path.name}").')
         raise ConfigurationError(
-            f"{shown}, which the trt_reference fixture returned, cannot be read as .npz: {reason}",
+            f"{shown}, which the trt_reference fixture returned, cannot be read as {form}: "
+            f"{reason}",
             fix=fix,
             code="TRT174",
             facts=facts,

@@ -21,7 +21,7 @@ _MISSING = object()
 
 _TAKEN = (
     "return a function of the inputs by name, an object with run(inputs), golden outputs by name, "
-    "or the path of an .npz file."
+    "or the path of a file."
 )
 
 
@@ -30,7 +30,7 @@ class OwnReference:
 
     Args:
         given: What the fixture returned: a function, an object with `run`, golden outputs by name,
-            a list of cases, or the path of an .npz file.
+            a list of cases, or the path of a file of them.
         folder: Where relative paths begin.
         model: The model under test, whose outputs are compared.
 

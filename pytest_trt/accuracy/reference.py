@@ -37,7 +37,7 @@ class RunsInputs(Protocol):
 
 
 #: What an override of the `trt_reference` fixture may return: a function of the inputs by name, an
-#: object with `run`, golden outputs by name, the path of an .npz file of them, or a list of cases.
+#: object with `run`, golden outputs by name, the path of a file of them, or a list of cases.
 Reference: TypeAlias = (
     RunsInputs
     | Callable[[Tensors], Outputs]

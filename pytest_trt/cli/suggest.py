@@ -53,7 +53,7 @@ def suggest() -> None:
 @click.option(
     "--data",
     type=_data,
-    help="Inputs: an .npz file, or a folder with one per sample.  [default: seeded inputs]",
+    help="Inputs: an .npz or Polygraphy file, or a folder.  [default: seeded inputs]",
 )
 @click.option(
     "--calibration", type=_data, help="Inputs that int8 is calibrated on.  [default: the data]"
@@ -315,7 +315,9 @@ def _print(found: PrecisionSuggestion) -> None:
     context_settings=SETTINGS,
 )
 @test_and_arguments
-@click.option("--data", type=_data, help="Inputs to run as well: an .npz file, or a folder.")
+@click.option(
+    "--data", type=_data, help="Inputs to run as well: an .npz or Polygraphy file, or a folder."
+)
 @click.option(
     "--margin",
     type=click.FloatRange(min=1),

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @click.option(
     "--data",
     type=click.Path(path_type=Path, exists=True),
-    help="Inputs that have to pass as well: an .npz file, or a folder.",
+    help="Inputs that have to pass as well: an .npz or Polygraphy file, or a folder.",
 )
 @timeout_option
 @click.option("--no-trade-off", is_flag=True, help="Do not build and time further engines.")

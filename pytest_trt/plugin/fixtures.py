@@ -129,7 +129,7 @@ def trt_calibration(
     """Inputs that int8 engines are calibrated on; override it to give real data.
 
     An override returns samples {input: array}: a list, a generator or a function that returns one,
-    or the path of a folder of .npz or .npy files; see docs/how-to/calibration.md.
+    or the path of a file or folder; see docs/how-to/calibration.md.
     """
     with _clear_errors():
         return _trt_subject.seeded_samples()
@@ -227,7 +227,7 @@ def trt_reference(_trt_subject: ModelUnderTest) -> ReferenceSession:
     """The FP32 reference: ONNX Runtime on the CPU, graph optimisations off; `.run(inputs)`.
 
     Checks compare with it. An override returns a function of the inputs, an object with
-    `run(inputs)`, golden outputs by name, or the path of an .npz file:
+    `run(inputs)`, golden outputs by name, or the path of a file of them:
     see docs/how-to/references.md.
     """
     with _clear_errors():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,12 @@ import numpy.typing as npt
 
 from pytest_trt.diagnostics import InputError, as_typed
 from pytest_trt.onnx.file import OnnxModel
+from pytest_trt.tensors.array_files import SUFFIXES, read_arrays
 from pytest_trt.tensors.checks import check_inputs
 from pytest_trt.tensors.foreign import named_arrays
-from pytest_trt.tensors.npz import read_npz
 from pytest_trt.tensors.profile_choice import shapes_at
 from pytest_trt.tensors.profiles import Profile, ShapeRange, needs_profile
-from pytest_trt.tensors.seeded import memory_bytes, seeded_inputs
+from pytest_trt.tensors.seeded import seeded_inputs
 from pytest_trt.tensors.spec import Tensors, TensorSpec
 from pytest_trt.wording import known_names
 
@@ -40,7 +40,9 @@ class Sample:
 
 
 def read_samples(path: Path, specs: Sequence[TensorSpec]) -> tuple[Sample, ...]:
-    """Return the samples of an `.npz` file, or of all that a folder has, in the order of names.
+    """Return the samples of a file, or of all that a folder has, in the order of names.
+
+    A file is an `.npz` with one sample, or JSON that Polygraphy saved, with any number.
 
     Args:
         path: The file or folder. An array has the name of its input.
@@ -49,18 +51,26 @@ def read_samples(path: Path, specs: Sequence[TensorSpec]) -> tuple[Sample, ...]:
     Raises:
         InputError: There is none, one is damaged, or its arrays do not fit the model.
     """
-    files = sorted(path.glob("*.npz")) if path.is_dir() else [path]
+    files = [path]
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES)
     if not files:
         raise _unusable(path, "has no .npz files")
-    return tuple(_read(file, specs) for file in files)
+    return tuple(sample for file in files for sample in _read(file, specs))
 
 
-def _read(file: Path, specs: Sequence[TensorSpec]) -> Sample:
+def _read(file: Path, specs: Sequence[TensorSpec]) -> Iterator[Sample]:
     try:
-        arrays = named_arrays(read_npz(file, memory_bytes() // 2), specs)
+        found = [named_arrays(arrays, specs) for arrays in read_arrays(file)]
     except (ValueError, OSError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise _unusable(file, f"cannot be read: {reason}") from error
+    for number, arrays in enumerate(found):
+        where = f", iteration {number}" if len(found) > 1 else ""
+        yield _sample(file, f"{as_typed(file)}{where}", arrays, specs)
+
+
+def _sample(file: Path, origin: str, arrays: dict[str, Any], specs: Sequence[TensorSpec]) -> Sample:
     names = [spec.name for spec in specs]
     missing = [name for name in names if name not in arrays]
     if missing:
@@ -72,7 +82,7 @@ def _read(file: Path, specs: Sequence[TensorSpec]) -> Sample:
         )
     inputs = {name: arrays.pop(name) for name in names}
     check_inputs(specs, inputs)
-    return Sample(inputs, arrays, as_typed(file))
+    return Sample(inputs, arrays, origin)
 
 
 def _unusable(path: Path, problem: str, hint: str = "") -> InputError:

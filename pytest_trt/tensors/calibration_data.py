@@ -28,11 +28,12 @@ from pytest_trt.diagnostics import (
     in_context,
 )
 from pytest_trt.files import FileStamp, open_regular
+from pytest_trt.tensors.array_files import SUFFIXES, read_arrays
 from pytest_trt.tensors.calibration import CalibrationGatherer, CalibrationStatistics
 from pytest_trt.tensors.checks import check_inputs, example_feed, type_name
 from pytest_trt.tensors.containers import items_of
 from pytest_trt.tensors.foreign import named_arrays
-from pytest_trt.tensors.npz import read_npy, read_npz
+from pytest_trt.tensors.npz import read_npy
 from pytest_trt.tensors.seeded import inputs_digest, memory_bytes
 from pytest_trt.tensors.spec import Tensors, TensorSpec
 from pytest_trt.tensors.stored import StoredSamples, write_sample
@@ -41,7 +42,8 @@ from pytest_trt.wording import count
 #: Yields where each sample is from, beside its number, and the sample.
 _Source: TypeAlias = Callable[[], Iterator[tuple[str, Any]]]
 
-_SUFFIXES = (".npz", ".npy")
+_ARRAY = ".npy"
+_SUFFIXES = (*SUFFIXES, _ARRAY)
 
 
 class CalibrationData:
@@ -55,8 +57,9 @@ class CalibrationData:
 
     Args:
         given: What trt_calibration returned: an iterable of {input: array}, a function without
-            arguments that returns one, the path of a folder of .npz and .npy files, or of one such
-            file. An iterator is stored in a temporary file, as it can be read once only.
+            arguments that returns one, the path of a folder of .npz, .npy and Polygraphy's .json
+            files, or of one such file. An iterator is stored in a temporary file, as it can be
+            read once only.
         inputs: The model's inputs.
 
     Raises:
@@ -263,11 +266,12 @@ def _from_files(path: Path, inputs: Sequence[TensorSpec]) -> Iterator[tuple[str,
     for file in _files(path):
         shown = as_typed(file)
         try:
-            if file.suffix == ".npz":
-                sample = named_arrays(read_npz(file, memory_bytes() // 2), inputs)
-            else:
+            if file.suffix == _ARRAY:
                 name = _only_input(shown, inputs)
-                sample = named_arrays({name: read_npy(file, memory_bytes() // 2)}, inputs)
+                found: Sequence[Any] = [{name: read_npy(file, memory_bytes() // 2)}]
+            else:
+                found = read_arrays(file)
+            samples = [named_arrays(arrays, inputs) for arrays in found]
         except (ValueError, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise unusable(
@@ -275,7 +279,9 @@ def _from_files(path: Path, inputs: Sequence[TensorSpec]) -> Iterator[tuple[str,
                 "write it with numpy.savez or numpy.save, without Python objects.",
                 path=shown,
             ) from error
-        yield f" ({shown})", sample
+        for number, sample in enumerate(samples):
+            where = f", iteration {number}" if len(samples) > 1 else ""
+            yield f" ({shown}{where})", sample
 
 
 def file_stamps(path: Path) -> tuple[FileStamp, ...]:
@@ -314,7 +320,7 @@ def _files(path: Path) -> list[Path]:
     if path.is_file() and path.suffix in _SUFFIXES:
         return [path.absolute()]
     if not path.is_dir():
-        what = "is neither .npz nor .npy" if path.exists() else "does not exist"
+        what = "is neither .npz, .npy nor .json" if path.exists() else "does not exist"
         raise unusable(
             f"the calibration data {shown} {what}",
             "return the path of a folder of .npz or .npy files, or of one .npz file.",
@@ -325,8 +331,8 @@ def _files(path: Path) -> list[Path]:
     if others:
         more = f" and {count(len(others) - 1, 'other')}" if len(others) > 1 else ""
         raise unusable(
-            f"the calibration folder {shown} holds {others[0]}{more}, which is no .npz or .npy "
-            "file",
+            f"the calibration folder {shown} holds {others[0]}{more}, which is no .npz, .npy or "
+            ".json file",
             "move it elsewhere: every file of the folder is a sample.",
             path=shown,
             others=others,

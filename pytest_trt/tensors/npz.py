@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import struct
@@ -66,8 +67,22 @@ def read_npy(path: Path, most_bytes: int) -> npt.NDArray[Any]:
     """
     with path.open("rb") as file, _explained():
         size_bytes = os.fstat(file.fileno()).st_size
-        _require_size(size_bytes, most_bytes)
+        require_size(size_bytes, most_bytes)
         _check_header(file, size_bytes)
+        file.seek(0)
+        array: npt.NDArray[Any] = npy.read_array(file, allow_pickle=False)
+        return array
+
+
+def npy_array(content: bytes) -> npt.NDArray[Any]:
+    """Return the array in the content of a file that `numpy.save` wrote.
+
+    Raises:
+        ValueError: It is damaged, or something else; the message says why.
+    """
+    with _explained():
+        file = io.BytesIO(content)
+        _check_header(file, len(content))
         file.seek(0)
         array: npt.NDArray[Any] = npy.read_array(file, allow_pickle=False)
         return array
@@ -84,7 +99,12 @@ def _explained() -> Iterator[None]:
         raise ValueError(str(error) or f"it is damaged ({type(error).__name__})") from error
 
 
-def _require_size(size_bytes: int, most_bytes: int) -> None:
+def require_size(size_bytes: int, most_bytes: int) -> None:
+    """Refuse what takes too much memory.
+
+    Raises:
+        ValueError: It takes more than is read.
+    """
     if size_bytes > most_bytes:
         raise ValueError(
             f"its arrays take {units.size(size_bytes)}, more than the "
@@ -95,7 +115,7 @@ def _require_size(size_bytes: int, most_bytes: int) -> None:
 def _read_all(file: IO[bytes], most_bytes: int) -> dict[str, npt.NDArray[Any]]:
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
-        _require_size(sum(member.file_size for member in members), most_bytes)
+        require_size(sum(member.file_size for member in members), most_bytes)
         arrays: dict[str, npt.NDArray[Any]] = {}
         for member in members:
             name = member.filename.removesuffix(_SUFFIX)

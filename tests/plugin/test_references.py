@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import sys
+from pathlib import Path
 
 import pytest
 from builders import save_linear
@@ -378,3 +381,56 @@ def test_a_reference_that_runs_the_engine_under_test_is_refused(project, kind) -
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines([f"{message} whose outputs are compared *TRT157*"])
     result.stdout.no_fnmatch_line("*recursi*")
+
+
+POLYGRAPHY = Path(__file__).parents[1] / "files" / "polygraphy"
+
+OF_POLYGRAPHY = """
+from pathlib import Path
+from pytest_trt import load_inputs
+
+@pytest.mark.parametrize("inputs", load_inputs(Path(__file__).parent / "inputs.json"))
+@pytest.mark.trt_model("models/linear.onnx")
+@pytest.mark.trt_consistency
+def test_it(trt_session, inputs):
+    trt_session.run(inputs)
+
+@pytest.fixture
+def trt_reference():
+    return {"inputs": "inputs.json", "outputs": "%s"}
+"""
+
+
+def test_outputs_that_polygraphy_saved_are_golden_outputs_for_its_inputs(project) -> None:
+    shutil.copytree(POLYGRAPHY, project.path, dirs_exist_ok=True)
+    project.test_file(OF_POLYGRAPHY % "outputs.json")
+    project.run().assert_outcomes(passed=2)
+    project.test_file(OF_POLYGRAPHY % "nudged.json")
+    result = project.run()
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(["*over tolerance against trt_reference*"])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            '"outputs.json"',
+            "*iteration 0, of trt_reference has no inputs, so a run cannot be*TRT157*",
+        ),
+        ('{"inputs": "one.json", "outputs": "outputs.json"}', "*1 set of inputs and 2 of outputs*"),
+        (
+            '{"inputs": "inputs.json", "outputs": "bad.json"}',
+            "*read as Polygraphy's JSON: not JSON*",
+        ),
+    ],
+)
+def test_polygraphy_files_that_do_not_fit_are_refused(project, given: str, message: str) -> None:
+    shutil.copytree(POLYGRAPHY, project.path, dirs_exist_ok=True)
+    (project.path / "bad.json").write_text("{")
+    one = json.loads((POLYGRAPHY / "inputs.json").read_text())[:1]
+    (project.path / "one.json").write_text(json.dumps(one))
+    project.test_file(OF_POLYGRAPHY.replace('{"inputs": "inputs.json", "outputs": "%s"}', given))
+    result = project.run()
+    result.assert_outcomes(errors=2)
+    result.stdout.fnmatch_lines([message])

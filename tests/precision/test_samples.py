@@ -11,6 +11,8 @@ from pytest_trt.onnx.file import load_model
 from pytest_trt.precision.samples import profile_of, read_samples, seeded_samples
 from pytest_trt.tensors.profiles import parse_profiles
 
+POLYGRAPHY = Path(__file__).parents[1] / "files" / "polygraphy"
+
 
 @pytest.fixture
 def model(tmp_path: Path):
@@ -54,3 +56,11 @@ def test_profile_covers_all_samples_and_is_tuned_for_the_first(model) -> None:
 def test_model_of_fixed_shapes_needs_no_profile(tmp_path: Path) -> None:
     fixed = load_model(save_linear(tmp_path / "fixed.onnx", batch=4))
     assert profile_of(fixed.inputs, seeded_samples(fixed, ())) == ()
+
+
+def test_inputs_that_polygraphy_saved_are_a_sample_for_each_iteration(model) -> None:
+    first, second = read_samples(POLYGRAPHY / "inputs.json", model.inputs)
+    assert first.inputs["image"].shape == (2, 8)
+    assert second.origin.endswith("inputs.json, iteration 1")
+    with pytest.raises(InputError, match="has no array 'image'; it has logits, probs"):
+        read_samples(POLYGRAPHY / "outputs.json", model.inputs)

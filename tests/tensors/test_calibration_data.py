@@ -24,6 +24,8 @@ _IDS = np.zeros(5, np.int64)
 
 _SAMPLE = {"image": _IMAGE, "ids": _IDS}
 
+POLYGRAPHY = Path(__file__).parents[1] / "files" / "polygraphy"
+
 
 @pytest.mark.parametrize("samples", [[_SAMPLE], (_SAMPLE, _SAMPLE)], ids=["list", "tuple"])
 def test_samples_that_fit_pass(samples):
@@ -211,7 +213,7 @@ def _bytes(name: str, content: bytes):
 @pytest.mark.parametrize(
     ("damage", "match"),
     [
-        (_bytes("labels.csv", b"1,2"), "holds labels.csv, which is no .npz or .npy file"),
+        (_bytes("labels.csv", b"1,2"), "holds labels.csv, which is no .npz, .npy or .json file"),
         (lambda folder: (folder / "sub").mkdir(), "holds sub, which is no"),
         (_bytes("1.npz", b"PK nothing"), r"samples/1\.npz cannot be read: "),
         (_bytes("2.npy", b""), r"samples/2\.npy cannot be read: "),
@@ -297,3 +299,12 @@ def test_samples_that_change_between_readings_are_an_error(folder) -> None:
         with pytest.raises(ModelError, match="calibration inputs were changed") as found:
             list(data)
         assert found.value.diagnostic.code == "TRT207"
+
+
+def test_inputs_that_polygraphy_saved_are_samples() -> None:
+    data = CalibrationData(POLYGRAPHY / "inputs.json", [TensorSpec("image", "float32", ("n", 8))])
+    assert [sample["image"].shape for sample in data] == [(2, 8), (2, 8)]
+    with pytest.raises(
+        InputError, match=r"^calibration sample 0 \(.*outputs\.json, iteration 0\): "
+    ):
+        CalibrationData(POLYGRAPHY / "outputs.json", [TensorSpec("image", "float32", ("n", 8))])

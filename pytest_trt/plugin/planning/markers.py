@@ -581,7 +581,7 @@ def calibration_path(given: object, test_file: Path) -> Path:
     Raises:
         ConfigurationError: It is not a path, or missing.
     """
-    what = "the path of a folder of .npz or .npy files, or of one such file"
+    what = "the path of a folder of .npz, .npy or .json files, or of one of them"
     expect(isinstance(given, str | os.PathLike), ModelMarker.NAME, "calibration", given, what)
     path = Path(os.path.normpath(test_file.parent / cast("str", given)))
     if not path.exists():
