@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+
+from generate_cli import cli_page
+from generate_fixtures import fixtures_page
+from generate_formats import FORMATS, format_page, schema_file
 
 from pytest_trt.codes import CODES
 from pytest_trt.engine.builder_options import BUILDER_OPTIONS, PRODUCTS
@@ -79,8 +84,14 @@ PAGES = {
     "reference/options.md": options_page,
     "reference/diagnostics.md": diagnostics_page,
     "reference/builder-options.md": builder_options_page,
+    "reference/fixtures.md": fixtures_page,
+    "reference/cli.md": cli_page,
 }
+for one in FORMATS:
+    PAGES[f"reference/formats/{one.stem}.md"] = partial(format_page, one)
+    PAGES[f"reference/formats/{one.stem}.schema.json"] = partial(schema_file, one)
 
 if __name__ == "__main__":
     for name, page in PAGES.items():
+        (HERE / name).parent.mkdir(exist_ok=True)
         (HERE / name).write_text(page(), encoding="utf-8")

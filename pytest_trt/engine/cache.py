@@ -17,7 +17,7 @@ Layout below the cache's root::
       last_runs/            speeds that may be accepted, see `pytest_trt.baseline`
       timing/               timings of builders, see `pytest_trt.engine.timing_cache`
       digests/              digests of models, see `pytest_trt.engine.digest_records`
-      index1.sqlite         an index of what is evicted, see `pytest_trt.engine.cache_index`
+      index2.sqlite         an index of what is evicted, see `pytest_trt.engine.cache_index`
 """
 
 from __future__ import annotations

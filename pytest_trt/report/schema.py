@@ -1,4 +1,4 @@
-"""The JSON schema of reports, made from the types in `entries` and their docstrings."""
+"""JSON schemas, made from dataclasses and their docstrings: that of reports, and of other files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import inspect
 import json
 import types
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from enum import Enum
 from pathlib import Path
 from typing import Any, ForwardRef, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
@@ -23,10 +23,13 @@ _NUMBER: _Schema = {
 }
 
 
+_DRAFT = "https://json-schema.org/draft/2020-12/schema"
+
+
 def report_schema() -> _Schema:
     """Return the JSON schema of reports. Every field has a description."""
     return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$schema": _DRAFT,
         "title": f"Report of pytest-trt, format {REPORT_SCHEMA}",
         **schema_of(Report),
     }
@@ -37,30 +40,59 @@ def schema_text() -> str:
     return json.dumps(report_schema(), indent=2) + "\n"
 
 
+def stored_schema(title: str, cls: type, number: int) -> _Schema:
+    """Return the JSON schema of files that hold a dataclass and the number of their format.
+
+    Fields with a default may be left out, as in `records.from_data`.
+    """
+    found = _schema_of(cls, _Making(may_lack_defaults=True))
+    numbered = {"schema": {"description": "Number of the format.", "const": number}}
+    found["properties"] = {**numbered, **found["properties"], **numbered}
+    found["required"] = ["schema", *found["required"]]
+    return {"$schema": _DRAFT, "title": f"{title}, format {number}", **found}
+
+
 def schema_of(cls: type) -> _Schema:
     """Return the JSON schema of a dataclass, with the dataclasses that it refers to in `$defs`."""
-    definitions: dict[str, _Schema] = {"number": _NUMBER}
-    top = _object(cls, definitions)
-    return {**top, "$defs": definitions}
+    return _schema_of(cls, _Making())
 
 
-def _object(cls: Any, definitions: dict[str, _Schema]) -> _Schema:
+@dataclass(frozen=True, slots=True)
+class _Making:
+    """A schema while it is made.
+
+    Attributes:
+        may_lack_defaults: Whether fields with a default may be left out.
+        definitions: The dataclasses that it refers to.
+    """
+
+    may_lack_defaults: bool = False
+    definitions: dict[str, _Schema] = field(default_factory=lambda: {"number": _NUMBER})
+
+    def requires(self, one: Field[Any]) -> bool:
+        """Whether a field has to be there."""
+        has_default = one.default is not MISSING or one.default_factory is not MISSING
+        return not (self.may_lack_defaults and has_default)
+
+
+def _schema_of(cls: type, making: _Making) -> _Schema:
+    return {**_object(cls, making), "$defs": making.definitions}
+
+
+def _object(cls: Any, making: _Making) -> _Schema:
     hints, described = get_type_hints(cls), attribute_docs(cls)
     return {
         "description": _summary(cls),
         "type": "object",
-        "required": [field.name for field in fields(cls)],
+        "required": [one.name for one in fields(cls) if making.requires(one)],
         "properties": {
-            field.name: {
-                "description": described[field.name],
-                **_of(hints[field.name], definitions),
-            }
-            for field in fields(cls)
+            one.name: {"description": described[one.name], **_of(hints[one.name], making)}
+            for one in fields(cls)
         },
     }
 
 
-def _of(hint: Any, definitions: dict[str, _Schema]) -> _Schema:
+def _of(hint: Any, making: _Making) -> _Schema:
     """Return the schema of a field's type, as `records.to_data` encodes it."""
     origin, args = get_origin(hint), get_args(hint)
     if hint in _SCALARS:
@@ -72,14 +104,14 @@ def _of(hint: Any, definitions: dict[str, _Schema]) -> _Schema:
     if origin is Literal:
         return {"enum": list(args)}
     if origin in (Union, types.UnionType):
-        return _union([_of(one, definitions) for one in args])
+        return _union([_of(one, making) for one in args])
     if origin is tuple and args[-1:] != (...,):
-        return {"type": "array", "prefixItems": [_of(one, definitions) for one in args]}
+        return {"type": "array", "prefixItems": [_of(one, making) for one in args]}
     if origin in (tuple, list, Sequence):
-        return {"type": "array", "items": _of(args[0], definitions)}
+        return {"type": "array", "items": _of(args[0], making)}
     if origin in (dict, Mapping):
-        return {"type": "object", "additionalProperties": _of(args[1], definitions)}
-    return _reference(hint, definitions)
+        return {"type": "object", "additionalProperties": _of(args[1], making)}
+    return _reference(hint, making)
 
 
 def _union(schemas: list[_Schema]) -> _Schema:
@@ -87,15 +119,15 @@ def _union(schemas: list[_Schema]) -> _Schema:
     return {"type": plain} if len(plain) == len(schemas) else {"anyOf": schemas}
 
 
-def _reference(cls: Any, definitions: dict[str, _Schema]) -> _Schema:
+def _reference(cls: Any, making: _Making) -> _Schema:
     name: str = cls.__name__
-    if name not in definitions:
-        definitions[name] = {}  # before its fields: they may refer to it
+    if name not in making.definitions:
+        making.definitions[name] = {}  # before its fields: they may refer to it
         if issubclass(cls, Enum):
             enum = [member.value for member in cls]
-            definitions[name] = {"description": _summary(cls), "enum": enum}
+            making.definitions[name] = {"description": _summary(cls), "enum": enum}
         else:
-            definitions[name] = _object(cls, definitions)
+            making.definitions[name] = _object(cls, making)
     return {"$ref": f"#/$defs/{name}"}
 
 
