@@ -1240,6 +1240,51 @@ CODES: dict[str, Code] = {
         "Compare the two. To keep the old one, restore the files of the new one from git, then "
         "rename again.",
     ),
+    "TRT653": Code(
+        "artifact of CI refused",
+        "An artifact has something that an upload of baselines never has: a link, a device, a "
+        "name that leads out of it, the same name twice, or more than the limits of size. Nothing "
+        "of it was read.",
+        "Find out what made it, and upload folders of baselines as they are.",
+        ("file",),
+    ),
+    "TRT654": Code(
+        "artifact of CI cannot be read",
+        "It does not exist, is damaged, or is neither a folder nor a .zip or .tar file.",
+        "Download it again.",
+        ("file",),
+    ),
+    "TRT655": Code(
+        "artifacts differ",
+        "Two artifacts have different baselines of the same test on the same target, so neither "
+        "was collected.",
+        "Name the right one with --prefer.",
+        ("file", "sources"),
+    ),
+    "TRT656": Code(
+        "newer baseline is stored",
+        "The baseline of a test in an artifact was recorded before the one that is stored, and "
+        "differs from it and from the last commit, so it was not collected.",
+        "Keep the stored one, or name the artifact with --prefer.",
+        ("file",),
+    ),
+    "TRT657": Code(
+        "baseline of no test module",
+        "A baseline file of an artifact belongs to a test module that does not exist here.",
+        "Check out the commit that it was recorded with, or move it where it was recorded.",
+        ("module",),
+    ),
+    "TRT658": Code(
+        "file of an artifact is no baseline",
+        "A file is not where baselines of its target are, or is a part of none.",
+        "Upload the folder of baselines as it is, with nothing else in it.",
+        ("file",),
+    ),
+    "TRT659": Code(
+        "nothing collected",
+        "No artifact has a baseline that is new or changed.",
+        "Check that the tests in CI ran with --trt-update or --trt-update-new, and passed.",
+    ),
     "TRT670": Code(
         "no stored answers",
         "trt_consistency compares with stored answers, none are stored for the test, and CI or "

@@ -1,4 +1,4 @@
-"""`pytest-trt baseline`: list, compare, accept, rename and prune baselines of speed and answers."""
+"""`pytest-trt baseline`: the commands for baselines of speed, answers and task metrics."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from pytest_trt.cli.baseline.accept import accept
+from pytest_trt.cli.baseline.collect import collect
 from pytest_trt.cli.baseline.diff import diff
 from pytest_trt.cli.baseline.listing import list_, show
 from pytest_trt.cli.baseline.prune import prune
@@ -34,7 +35,7 @@ _folder = click.Path(path_type=Path, file_okay=False)
 )
 @click.pass_context
 def baseline(context: click.Context, baseline_dir: Path | None, cache_dir: Path | None) -> None:
-    """List, compare, accept, rename and prune baselines of speed and of answers."""
+    """List, compare, accept, collect, rename and prune baselines of speed and of answers."""
     project = read_project()
     context.obj = Folders(
         project.baselines(baseline_dir),
@@ -43,5 +44,5 @@ def baseline(context: click.Context, baseline_dir: Path | None, cache_dir: Path 
     )
 
 
-for command in (list_, show, diff, accept, rename, prune):
+for command in (list_, show, diff, accept, collect, rename, prune):
     baseline.add_command(command)

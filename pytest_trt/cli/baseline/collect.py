@@ -1,0 +1,168 @@
+"""`pytest-trt baseline collect`: bring baselines that CI recorded into the working tree."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pytest_trt.baseline.answers import AnswerFile, parse_answers
+from pytest_trt.baseline.collecting import (
+    AnyFile,
+    Collected,
+    Found,
+    collect_baselines,
+    read_artifact,
+)
+from pytest_trt.baseline.file import (
+    ANSWERS,
+    how_to_restore,
+    is_of_metrics,
+    module_of,
+    parse_baselines,
+)
+from pytest_trt.baseline.metrics import parse_metrics
+from pytest_trt.cli.baseline.answers_diff import Side
+from pytest_trt.cli.baseline.listing import as_json
+from pytest_trt.cli.baseline.stored import Folders
+from pytest_trt.cli.output import echo, echo_data, echo_error
+from pytest_trt.cli.table import Row, print_table
+from pytest_trt.diagnostics import BaselineError, as_typed
+from pytest_trt.git import content_at
+
+_STYLES = {"new": "green", "changed": "yellow", "refused": "red"}
+
+
+@click.command(short_help="Collect baselines that CI recorded.")
+@click.argument("sources", nargs=-1, required=True)
+@click.option(
+    "--prefer",
+    metavar="SOURCE",
+    help="The source that is right where sources differ, or where a newer baseline is stored.",
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be collected.")
+@as_json
+@click.pass_obj
+def collect(
+    folders: Folders, sources: tuple[str, ...], prefer: str | None, dry_run: bool, as_json: bool
+) -> None:
+    """Collect the baselines of SOURCES: artifacts of CI, as folders, .zip or .tar files.
+
+    They are merged test by test, and nothing is removed. What differs between sources, or is older
+    than what is stored, is refused unless --prefer names the source that is right.
+
+    Exit status 1 if something was refused, or nothing was collected.
+    """
+    if prefer is not None and prefer not in sources:
+        raise click.UsageError("--prefer names one of the SOURCES.")
+    found: list[Found] = []
+    refused: list[Collected] = []
+    for source in dict.fromkeys(sources):
+        try:
+            files, others = read_artifact(source, folders.baselines, _check_answers)
+        except BaselineError as error:
+            files, others = [], [Collected("refused", Path(source), "", (source,), error)]
+        found += files
+        refused += others
+    collected = collect_baselines(
+        found, prefer=prefer, committed=_committed(folders), dry_run=dry_run
+    )
+    collected += refused
+    if as_json:
+        listed = [_as_dict(folders, one) for one in collected]
+        echo_data(json.dumps({"dry_run": dry_run, "baselines": listed}, indent=2))
+    else:
+        _print(folders, collected, dry_run=dry_run)
+    errors = list(_errors(sources, collected))
+    for one in errors:
+        echo_error(one)
+    if errors:
+        raise SystemExit(1)
+
+
+def _check_answers(found: Found) -> None:
+    """Check that the arrays of answers are those of such outputs."""
+    if isinstance(found.content, AnswerFile):
+        side = Side(as_typed(Path(found.source, found.name)), found.content, lambda digests: {})
+        for entry in found.content.tests.values():
+            for answer in entry.answers:
+                for output in answer.outputs.values():
+                    side.output(output, found.data)
+
+
+def _committed(folders: Folders) -> Callable[[Path], AnyFile | None]:
+    """Return what reads a file at the last commit; without git, nothing is known of it."""
+    root = folders.baselines.path
+
+    def read(path: Path) -> AnyFile | None:
+        with suppress(BaselineError):
+            text = content_at("HEAD", path)
+            if text is not None:
+                name, fix = as_typed(path), how_to_restore(path)
+                if is_of_metrics(root, path):
+                    return parse_metrics(text, name, fix=fix)
+                if path.relative_to(root).parts[0] == ANSWERS:
+                    return parse_answers(text, name, fix=fix)
+                return parse_baselines(text, name, fix=fix)
+        return None
+
+    return read
+
+
+def _errors(sources: Sequence[str], collected: Sequence[Collected]) -> Iterator[BaselineError]:
+    yield from (one.error for one in collected if one.error is not None)
+    if all(one.status == "unchanged" for one in collected):
+        yield BaselineError(
+            f"nothing to collect from {', '.join(sources)}: "
+            + ("all baselines are unchanged" if collected else "no baselines in it"),
+            fix="Check that the tests in CI ran with --trt-update or --trt-update-new, and passed.",
+            code="TRT659",
+            facts={"sources": list(sources), "unchanged": len(collected)},
+        )
+
+
+def _print(folders: Folders, collected: Sequence[Collected], *, dry_run: bool) -> None:
+    if collected:
+        print_table(
+            ("test", "target", "from", "status"), list(_rows(folders, collected)), giving_way=(0, 2)
+        )
+    counts: Counter[str] = Counter(one.status for one in collected)
+    kinds = ("new", "changed", "unchanged", "refused")
+    total = ", ".join(f"{counts[kind]} {kind}" for kind in kinds if counts[kind])
+    echo(f"{total or 'no baselines'}{' (dry run: nothing was written)' * dry_run}")
+    if counts["new"] + counts["changed"] and not dry_run:
+        echo(f"Review them with `pytest-trt baseline diff`, and commit {folders.shown}.")
+
+
+def _rows(folders: Folders, collected: Sequence[Collected]) -> Iterator[Row]:
+    for one in collected:
+        name, target = _names(folders, one)
+        status = (one.status, _STYLES.get(one.status, ""))
+        yield name, target, ", ".join(one.sources), status
+
+
+def _names(folders: Folders, one: Collected) -> tuple[str, str]:
+    """Return the test's node id, or the file that was refused; and the target's folder."""
+    root = folders.baselines.path
+    if not one.test:
+        return as_typed(one.path), ""
+    return f"{module_of(root, one.path)}::{one.test}", one.path.relative_to(root).parts[0]
+
+
+def _as_dict(folders: Folders, one: Collected) -> dict[str, Any]:
+    name, target = _names(folders, one)
+    found: dict[str, Any] = {
+        "test": name if one.test else None,
+        "target": target or None,
+        "file": as_typed(one.path),
+        "sources": list(one.sources),
+        "status": one.status,
+    }
+    if one.error is not None:
+        found |= {"code": one.error.diagnostic.code, "message": one.error.message}
+    return found
