@@ -1672,6 +1672,12 @@ CODES: dict[str, Code] = {
         "on the same test cannot be merged.",
         "Merge one report for each architecture, all of the same commit and versions.",
     ),
+    "TRT914": Code(
+        "report cannot be exported",
+        "A report has no measured speeds, or the tool whose format is to be written is not "
+        "installed.",
+        "Name the report of a run with trt_benchmark tests, and install the tool.",
+    ),
     "TRT920": Code(
         "reports cannot be compared",
         "Two reports have nothing in common that can be compared.",

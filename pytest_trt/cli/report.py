@@ -11,6 +11,7 @@ import click
 from pytest_trt import units
 from pytest_trt.cli.compare import compare_reports
 from pytest_trt.cli.output import echo, echo_data
+from pytest_trt.cli.report_export import export_report
 from pytest_trt.cli.table import Row, print_table
 from pytest_trt.records import from_data
 from pytest_trt.report.coverage import is_covered, missing_verdicts
@@ -91,6 +92,7 @@ def merge(
 
 
 report.add_command(compare_reports)
+report.add_command(export_report)
 
 
 @report.command()

@@ -1,12 +1,13 @@
 """Integration of pytest-benchmark: its options apply to our tests, its table shows our results.
 
-Loaded wherever pytest-benchmark is, and light for that. What gates the rounds of its own fixture is
-in `plugin.benchmark`.
+Reports of ours are written in the format of its storage, too. Loaded wherever pytest-benchmark is,
+and light for that. What gates the rounds of its own fixture is in `plugin.benchmark`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+import re
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import SimpleNamespace
 from typing import Any
@@ -94,7 +95,54 @@ def _is_other(mark: pytest.Mark) -> bool:
     return mark.name == "skip" and "--benchmark-only" in str(mark.kwargs.get("reason"))
 
 
-def _as_benchmark(speed: Mapping[str, Any]) -> object:
+def storage_files(document: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield what pytest-benchmark would have stored of each run of a report that timed something.
+
+    Args:
+        document: The report.
+
+    Yields:
+        The folder of the machine in its storage, and the content of the file.
+
+    Raises:
+        ImportError: pytest-benchmark is not installed.
+    """
+    from pytest_benchmark import __version__
+
+    for number, run in enumerate(document["runs"]):
+        benchmarks = [
+            _as_benchmark(speed).as_dict() for speed in _timed(document) if speed["run"] == number
+        ]
+        if not benchmarks:
+            continue
+        system, _, platform = run["platform"].partition("-")
+        python = run["versions"].get("python", "")
+        machine = {"system": system, "release": platform, "python_version": python}
+        targets = {"targets": [target["target"] for target in run["targets"]]}
+        commit = {"id": run["commit"] or "unversioned", "time": None, "author_time": None}
+        folder = f"{system}-CPython-{'.'.join(python.split('.')[:2])}-64bit"
+        content = {
+            "machine_info": {"node": "", "cpu": {}, **machine, **run["machine_facts"], **targets},
+            "commit_info": {**commit, "dirty": None, "project": "", "branch": "(unknown)"},
+            "benchmarks": benchmarks,
+            "datetime": run["started"],
+            "version": __version__,
+        }
+        yield re.sub(r"[^\w.-]", "_", folder), content
+
+
+def _timed(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield what was timed in a report, as benchmark records name it."""
+    for test in document["tests"]:
+        for result in test["results"]:
+            if result["speed"] and result["speed"]["candidate_rounds"]:
+                own = {name: result[name] for name in ("model", "precision", "arch")}
+                toolchain = document["engines"][result["engine"]]["toolchain"]
+                named = {"test": test["id"], "run": test["run"], "toolchain": toolchain}
+                yield {**result["speed"], **own, **named}
+
+
+def _as_benchmark(speed: Mapping[str, Any]) -> Any:
     """Return a benchmark result as pytest-benchmark stores its own: our rounds are its rounds.
 
     Args:
@@ -119,6 +167,11 @@ def _as_benchmark(speed: Mapping[str, Any]) -> object:
         options={"timer": f"pytest-trt, {speed['mode']}"},
     )
     # Throughput counts units of work per second of wall time; a round is seconds per call.
-    for throughput_qps in speed["candidate_rounds"]["throughput"]:
-        benchmark.stats.update(speed["batch"] / throughput_qps)
+    rounds = speed["candidate_rounds"]
+    if "throughput" in rounds:
+        seconds = [speed["batch"] / throughput_qps for throughput_qps in rounds["throughput"]]
+    else:
+        seconds = [p50_ms / 1e3 for p50_ms in rounds["p50"]]
+    for call_s in seconds:
+        benchmark.stats.update(call_s)
     return benchmark
