@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
+import math
 import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
+from xml.etree import ElementTree
 
 import numpy as np
 import onnxruntime
@@ -29,6 +33,7 @@ from pytest_trt.engine.key import engine_key
 from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
 from pytest_trt.files import FileStamp
 from pytest_trt.onnx.libraries import Library
+from pytest_trt.statistics.decide import LOOKS, check_error, first_rounds
 from pytest_trt.tensors.profiles import ShapeRange
 from pytest_trt.tensors.value_ranges import ValueRange
 
@@ -422,12 +427,11 @@ def test_snippets_of_the_example_project_are_its_tests() -> None:
         assert " ".join(re.sub(r"  #.*", "", snippet).split()) in tests
 
 
-def test_table_of_default_tolerances_is_the_plugins() -> None:
-    lines = [
-        line for line in page("markers.md").splitlines() if re.match(r"\| \w+ \| [\d.]+ ", line)
-    ]
-    assert lines == [
-        f"| {precision} | {tolerance.rtol:g} | {tolerance.atol:g} |"
+@pytest.mark.parametrize("name", ["markers.md", "tolerances.md"])
+def test_table_of_default_tolerances_is_the_plugins(name: str) -> None:
+    rows = re.findall(r"^\| (\w+) \| ([\d.]+) \| ([\d.]+) \|", page(name), re.MULTILINE)
+    assert rows == [
+        (precision, f"{tolerance.rtol:g}", f"{tolerance.atol:g}")
         for precision, tolerance in DEFAULT_TOLERANCES.items()
     ]
 
@@ -470,3 +474,90 @@ def test_table_of_key_fields_is_the_keys() -> None:
     assert shown == {shown_as(label) for label, _ in engine_key(**everything).fields}
     (row,) = re.findall(r"^\| `environment \.\.\.` .*$", text, flags=re.MULTILINE)
     assert all(f"`{name}`" in row for name in BUILD_ENVIRONMENT)
+
+
+def test_table_of_the_error_budget_is_the_rules() -> None:
+    rows = re.findall(
+        r"^\| (\d+) \| (\S+) \| (\S+) \| (\d+) \|$", page("speed.md"), flags=re.MULTILINE
+    )
+    assert len(rows) == 5
+    for checks, error, look, rounds in rows:
+        each = check_error(int(checks))
+        assert (error, look) == (f"{each:.3g}", f"{each / len(LOOKS):.2g}")
+        assert int(rounds) == first_rounds(each)
+
+
+def test_pictures_are_small_and_follow_the_theme() -> None:
+    pictures = sorted((ROOT / "docs" / "explanation" / "images").glob("*.svg"))
+    assert [path.stem for path in pictures] == ["bounds", "power", "processes", "rounds"]
+    for path in pictures:
+        text = path.read_text(encoding="utf-8")
+        assert len(text) < 60_000
+        assert "prefers-color-scheme:dark" in text
+        assert ElementTree.fromstring(text).find("{http://www.w3.org/2000/svg}title") is not None
+        assert f"](images/{path.name})" in page("speed.md")
+
+
+def test_pictures_are_drawn_from_traces(tmp_path, monkeypatch) -> None:
+    pytest.importorskip("matplotlib", reason="only the group docs needs it")
+    random = np.random.default_rng(0)
+    names = [f"r50_b8{graph}_{clock}" for graph in ("", "_graph") for clock in ("gpu", "wall")]
+    for at in range(6):
+        calls = {name: random.lognormal(0.0, 0.01, 1400) for name in names}
+        np.savez(tmp_path / f"trace{at}.npz", **calls)
+    spec = importlib.util.spec_from_file_location("pictures", ROOT / "docs" / "pictures.py")
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setattr(sys, "argv", ["pictures.py", str(tmp_path), f"--out={tmp_path / 'out'}"])
+    spec.loader.exec_module(module)
+    module.DRAWS = 2
+    module.main()
+    drawn = {path.name for path in (tmp_path / "out").iterdir()}
+    assert drawn == {path.name for path in (ROOT / "docs/explanation/images").iterdir()}
+
+
+def shown_value(name: str, value: object) -> str:
+    """Return the value of a constant as the table of constants has it."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {one:g}" for key, one in value.items())
+    if isinstance(value, tuple):
+        return ", ".join(f"{one:g}" for one in value)
+    if name.endswith("_LOG"):
+        return f"×{math.exp(value):g}"
+    return str(value) if isinstance(value, int) else f"{value:g}"
+
+
+def test_table_of_statistical_constants_is_complete_and_the_codes() -> None:
+    folder = ROOT / "pytest_trt" / "statistics"
+    known = {}
+    for path in sorted(folder.glob("[!_]*.py")):
+        module = importlib.import_module(f"pytest_trt.statistics.{path.stem}")
+        for name in re.findall(r"^(_?[A-Z][A-Z_]+)\b.* = ", path.read_text(), flags=re.MULTILINE):
+            value = getattr(module, name)
+            parts = value.values() if isinstance(value, Mapping) else value
+            numbers = parts if isinstance(parts, Iterable) else [value]
+            if all(isinstance(one, int | float) for one in numbers):
+                known[f"{path.stem}.{name}"] = shown_value(name, value)
+    rows = re.findall(
+        r"^\| `([a-z]+\.\w+)` \| (.*?) \| (.+?) \| (.+?) \|$", page("constants.md"), re.MULTILINE
+    )
+    assert {name: value for name, value, *_ in rows} == known
+    assert len(rows) == len(known)
+
+
+DECISIONS = sorted((ROOT / "docs" / "explanation" / "decisions").glob("[0-9]*.md"))
+
+
+def test_decisions_are_short_and_listed_in_order() -> None:
+    index = (DECISIONS[0].parent / "index.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\d+\. \[.*\]\((.*)\)$", index, re.MULTILINE) == [p.name for p in DECISIONS]
+    for number, path in enumerate(DECISIONS, 1):
+        text = path.read_text(encoding="utf-8")
+        assert path.name.startswith(f"{number:04}-")
+        assert text.startswith(f"# {number}. ")
+        assert re.findall(r"^\*\*(\w+)\.\*\*", text, re.MULTILINE) == [
+            *("Context", "Decision", "Consequences", "Sources")
+        ]
+        assert len(text.splitlines()) <= 40
+        # What a decision names in the code is there.
+        for name in re.findall(r"`((?:pytest_trt|tests|\.ci)/[^` ]*)`", text):
+            assert (ROOT / name).exists(), f"{path.name}: {name}"
