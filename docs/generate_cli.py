@@ -8,28 +8,33 @@ from collections.abc import Iterator
 import click
 
 from pytest_trt.cli import commands
+from pytest_trt.cli.command import EXIT_STATUSES, NAME, Command, walk
 
 
 def cli_page() -> str:
     """Return docs/reference/cli.md: every command with its arguments and options."""
-    lines = ["# Command line"]
+    lines = ["# Command line", "", "## Exit status", "", "| status | meaning |", "|---|---|"]
+    lines += [f"| {status} | {meaning} |" for status, meaning in EXIT_STATUSES.items()]
+    lines += [
+        "",
+        "`pytest-trt explain exit-status` prints this table, and each command's status 1.",
+    ]
     for name, command in all_commands():
         with click.Context(command, info_name=name) as context:
             usage = " ".join([name, *command.collect_usage_pieces(context)])
             lines += ["", f"## {name}", "", "```text", usage, "```"]
             lines += ["", *_text(command.help or ""), *_options(command, context)]
-            lines += ["", *_text(command.epilog)] if command.epilog else []
+            if isinstance(command, Command):
+                lines += ["", "```text", *command.examples, "```"]
+                lines += ["", f"Exit status 1 if {command.negative}."] if command.negative else []
     return "\n".join(lines) + "\n"
 
 
-def all_commands(
-    name: str = "pytest-trt", command: click.Command = commands
-) -> Iterator[tuple[str, click.Command]]:
-    """Yield a command and all below it, with their full names."""
-    yield name, command
-    if isinstance(command, click.Group):
-        for part, below in command.commands.items():
-            yield from all_commands(f"{name} {part}", below)
+def all_commands() -> Iterator[tuple[str, click.Command]]:
+    """Yield the command and all below it, with their full names."""
+    yield NAME, commands
+    for path, command in walk(commands):
+        yield " ".join((NAME, *path)), command
 
 
 def _text(text: str) -> Iterator[str]:

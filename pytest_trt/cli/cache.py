@@ -10,8 +10,9 @@ from pathlib import Path
 import click
 
 from pytest_trt import units
+from pytest_trt.cli.command import CommandGroup, json_option
 from pytest_trt.cli.ini import read_project
-from pytest_trt.cli.output import echo
+from pytest_trt.cli.output import echo, echo_json
 from pytest_trt.cli.table import print_table
 from pytest_trt.diagnostics import CacheError, Remedy
 from pytest_trt.engine.cache import CorruptEntry, EngineCache, Entry
@@ -22,7 +23,7 @@ from pytest_trt.wording import count
 _PRODUCTS = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT-RTX", "onnxruntime": "ONNX Runtime"}
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 @click.option(
     "--cache-dir",
     type=click.Path(path_type=Path, file_okay=False),
@@ -34,22 +35,28 @@ def cache(context: click.Context, cache_dir: Path | None) -> None:
     context.obj = read_project().cache(cache_dir)
 
 
-def _open(root: Path) -> EngineCache | None:
+def _open(root: Path, *, as_json: bool = False) -> EngineCache | None:
     """Open an existing cache; inspecting one must not create it."""
     if not root.is_dir():
-        echo(f"There is no engine cache at {root}.")
+        echo(f"There is no engine cache at {root}.", err=as_json)
+        if as_json:
+            echo_json([])
         return None
     return EngineCache(root)
 
 
-@cache.command("list")
+@cache.command("list", examples=["pytest-trt cache list", "pytest-trt cache list --json"])
+@json_option
 @click.pass_obj
-def list_(root: Path) -> None:
+def list_(root: Path, as_json: bool) -> None:
     """List all engines, the most recently used first."""
-    opened = _open(root)
+    opened = _open(root, as_json=as_json)
     if opened is None:
         return
     entries = opened.entries()
+    if as_json:
+        echo_json([_data(entry) for entry in entries])
+        return
     engines = [entry for entry in entries if isinstance(entry, Entry)]
     titles = ("model", "for", "key", "built with", "size", "built", "used")
     if engines:
@@ -65,6 +72,27 @@ def list_(root: Path) -> None:
         echo(f"{count(len(timings), 'timing cache')}, {units.size(total)}")
 
 
+def _data(entry: Entry | CorruptEntry) -> dict[str, object]:
+    if isinstance(entry, CorruptEntry):
+        return {"folder": str(entry.folder), "damaged": entry.reason}
+    sidecar = entry.sidecar
+    return {
+        "folder": str(entry.folder),
+        "damaged": "",
+        "model": sidecar.model_name,
+        "key": sidecar.key_digest,
+        "size_bytes": sidecar.size_bytes,
+        "built": sidecar.built_at,
+        "used": _used(entry).isoformat(timespec="seconds"),
+        "reason": sidecar.reason,
+        "fields": dict(sidecar.key_fields),
+    }
+
+
+def _used(entry: Entry) -> datetime:
+    return datetime.fromtimestamp(entry.folder.stat().st_mtime, timezone.utc)
+
+
 def _row(entry: Entry) -> tuple[str, ...]:
     sidecar = entry.sidecar
     fields = sidecar.key_fields
@@ -75,20 +103,23 @@ def _row(entry: Entry) -> tuple[str, ...]:
         _product(entry),
         units.size(sidecar.size_bytes),
         _ago(datetime.fromisoformat(sidecar.built_at)),
-        _ago(datetime.fromtimestamp(entry.folder.stat().st_mtime, timezone.utc)),
+        _ago(_used(entry)),
     )
 
 
-@cache.command()
+@cache.command(
+    examples=["pytest-trt cache explain", "pytest-trt cache explain classifier.onnx"],
+)
 @click.argument("name", required=False)
+@json_option
 @click.pass_obj
-def explain(root: Path, name: str | None) -> None:
+def explain(root: Path, name: str | None, as_json: bool) -> None:
     """Show why each engine was built.
 
     The reason is how the closest cached engine differed. NAME is a model's file name or the
     beginning of a key; with it, the fields of the key are shown too.
     """
-    opened = _open(root)
+    opened = _open(root, as_json=as_json)
     if opened is None:
         return
     found = [entry for entry in opened.entries() if isinstance(entry, Entry)]
@@ -101,6 +132,9 @@ def explain(root: Path, name: str | None) -> None:
                 facts={"name": name, "folder": str(opened.folder)},
                 fix=Remedy("This lists the engines:", (_command(root, "list"),)),
             )
+    if as_json:
+        echo_json([_data(entry) for entry in found])
+        return
     if not found:
         echo("The cache is empty.")
     for entry in found:
@@ -118,14 +152,14 @@ def _matches(entry: Entry, name: str) -> bool:
     return name == entry.sidecar.model_name or any(text.startswith(name) for text in starts)
 
 
-@cache.command()
+@cache.command(
+    examples=["pytest-trt cache verify", "pytest-trt cache verify --remove"],
+    negative="an engine or a timing cache is damaged and not removed",
+)
 @click.option("--remove", is_flag=True, help="Remove damaged engines and timing caches.")
 @click.pass_obj
 def verify(root: Path, remove: bool) -> None:
-    """Verify all engines and timing caches by their digests.
-
-    The exit status is 1 if one is damaged.
-    """
+    """Verify all engines and timing caches by their digests."""
     opened = _open(root)
     if opened is None:
         return
@@ -167,7 +201,7 @@ def _damaged_timings(opened: EngineCache) -> Iterator[tuple[Path, str]]:
             yield path, str(error)
 
 
-@cache.command()
+@cache.command(examples=["pytest-trt cache clear", "pytest-trt cache --cache-dir=DIR clear"])
 @click.pass_obj
 def clear(root: Path) -> None:
     """Delete everything in the cache; it is rebuilt when needed."""

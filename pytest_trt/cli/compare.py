@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import click
-from rich.console import Console
 
-from pytest_trt.cli.output import echo, echo_data, echo_error, write_text
+from pytest_trt.cli.command import command, json_option
+from pytest_trt.cli.output import columns, echo, echo_data, echo_error, echo_json, write_text
 from pytest_trt.cli.table import Row, print_table
 from pytest_trt.diagnostics import PytestTrtError, wrapped
 from pytest_trt.report.comparison.compare import compare
@@ -62,7 +61,15 @@ _WRITERS: Mapping[str, Callable[..., str]] = {
 }
 
 
-@click.command(name="compare")
+@command(
+    "compare",
+    examples=[
+        "pytest-trt report compare old.json new.json",
+        "pytest-trt report compare old.json new.json --format markdown",
+        "pytest-trt report compare old.json new.json --output changes.html --exit-code",
+    ],
+    negative="anything is worse and --exit-code is given",
+)
 @click.argument("old", type=_file)
 @click.argument("new", type=_file)
 @click.option(
@@ -82,8 +89,15 @@ _WRITERS: Mapping[str, Callable[..., str]] = {
 )
 @click.option("--all", "everything", is_flag=True, help="Include what did not change.")
 @click.option("--exit-code", is_flag=True, help="Exit with status 1 if anything is worse.")
+@json_option
 def compare_reports(
-    old: Path, new: Path, outputs: tuple[Path, ...], form: str, everything: bool, exit_code: bool
+    old: Path,
+    new: Path,
+    outputs: tuple[Path, ...],
+    form: str,
+    everything: bool,
+    exit_code: bool,
+    as_json: bool,
 ) -> None:
     """Compare the .json reports of two runs: of two versions, drivers, GPUs, models or commits.
 
@@ -91,8 +105,6 @@ def compare_reports(
     noise of processes and rounds: of comparisons of unchanged engines, about one in 100 reports a
     false change. An accuracy error counts as worse if it grows by 50% and exceeds 10% of the
     tolerance. Sizes and layers are shown but never count as worse.
-
-    Exit status 2 if the reports cannot be compared.
     """
     for output in outputs:
         if output.suffix not in _WRITERS:
@@ -107,21 +119,21 @@ def compare_reports(
     except PytestTrtError as error:
         echo_error(error)
         raise SystemExit(2) from None
-    if form == "markdown":
+    if as_json:
+        echo_json(found.to_dict())
+    elif form == "markdown":
         echo_data(markdown(found, everything=everything))
     else:
         _print(found, everything=everything)
     for output in outputs:
-        echo(f"wrote {output}", err=form == "markdown")
+        echo(f"wrote {output}", err=as_json or form == "markdown")
     if exit_code and any(found.of(Direction.WORSE)):
         raise SystemExit(1)
 
 
 def _fitting(line: str) -> list[str]:
     """Return a line wrapped at the terminal's width; a pipe gets it whole."""
-    console = Console()
-    fits = console.is_terminal or bool(os.environ.get("COLUMNS"))
-    return wrapped(line, console.width if fits else None, "  ")
+    return wrapped(line, columns(), "  ")
 
 
 def _print(found: Comparison, *, everything: bool) -> None:

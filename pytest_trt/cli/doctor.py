@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
 import textwrap
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.text import Text
 
+from pytest_trt.cli.command import command
 from pytest_trt.cli.ini import named_folder
-from pytest_trt.cli.output import echo_data
+from pytest_trt.cli.output import columns, console, echo_data, echo_json
 from pytest_trt.diagnostics import ConfigurationError
 from pytest_trt.doctor.abilities import Ability
 from pytest_trt.doctor.examine import examine
@@ -50,7 +48,16 @@ _REQUIRE_HELP = (
 )
 
 
-@click.command()
+@command(
+    examples=[
+        "pytest-trt doctor",
+        "pytest-trt doctor --require sm86",
+        "pytest-trt doctor --require sm86:build,speed",
+        "pytest-trt doctor --json",
+    ],
+    negative="something does not work that --require or the project's options request, or that "
+    "every run uses",
+)
 @click.option("--require", "required", multiple=True, metavar="WHAT", help=_REQUIRE_HELP)
 @click.option(
     "--cache-dir",
@@ -84,8 +91,7 @@ def doctor(
 ) -> None:
     """Check this machine and the project in this folder, and show how to fix what does not work.
 
-    The exit status is 1 if something does not work that --require or the project's options
-    request, or that every run uses. A machine without a GPU is fine.
+    A machine without a GPU is fine.
     """
     if json_schema:
         echo_data(schema_text())
@@ -98,18 +104,16 @@ def doctor(
     baselines = named_folder(str(baseline_dir), "--baseline-dir") if baseline_dir else None
     found = examine(requests, cache_dir=cache, baseline_dir=baselines, timeout_s=timeout_s)
     if as_json:
-        echo_data(json.dumps(to_document(found), indent=2))
+        echo_json(to_document(found))
     else:
-        _print(found, colors=not (no_color or os.environ.get("NO_COLOR")))
+        _print(found, colors=not no_color)
     raise SystemExit(found.exit_status)
 
 
 def _print(found: Examination, *, colors: bool) -> None:
-    console = Console(highlight=False) if colors else Console(highlight=False, color_system=None)
-    # Without a terminal, one line for each finding, for grep.
-    width = console.width if console.is_terminal or "COLUMNS" in os.environ else None
-    for line in lines(found, width):
-        console.print(line, soft_wrap=True)
+    printer = console(colors=colors)
+    for line in lines(found, columns()):
+        printer.print(line, soft_wrap=True)
 
 
 def lines(found: Examination, width: int | None) -> Iterator[Text]:
@@ -153,10 +157,10 @@ def _remedy_lines(finding: Finding, indent: int, width: int | None) -> Iterator[
     texts = [f"Fix{code}: {remedy.text}", *(f"- {other}" for other in remedy.alternatives)]
     for text in texts:
         yield from (f"{'':<{indent}}{line}" for line in _wrapped(text, width, indent))
-    for command in remedy.commands:
+    for line in remedy.commands:
         # To be copied, so never broken: a long one starts further left.
-        left = indent + 4 if width is None else max(2, min(indent + 4, width - len(command)))
-        yield f"{'':<{left}}{terminal(command)}"
+        left = indent + 4 if width is None else max(2, min(indent + 4, width - len(line)))
+        yield f"{'':<{left}}{terminal(line)}"
 
 
 def _ability_lines(able: Sequence[Ability], names: int, width: int | None) -> Iterator[Text]:

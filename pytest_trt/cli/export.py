@@ -11,6 +11,8 @@ import click
 
 from pytest_trt import units
 from pytest_trt.cli.baseline.stored import age
+from pytest_trt.cli.command import command
+from pytest_trt.cli.completion import complete_tests
 from pytest_trt.cli.ini import read_project
 from pytest_trt.cli.output import echo
 from pytest_trt.diagnostics import CacheError, EngineLoadError, Remedy, as_typed
@@ -25,8 +27,14 @@ class _Refused(Exception):
     """A plan is not exported; the text says why."""
 
 
-@click.command(short_help="Write the plans of engines that passed in the last run.")
-@click.argument("tests", nargs=-1, required=True)
+@command(
+    examples=[
+        "pytest-trt export tests/test_classifier.py --output dist",
+        "pytest-trt export tests/test_classifier.py::test_same_answers -o dist --force",
+    ],
+    negative="an engine was refused",
+)
+@click.argument("tests", nargs=-1, required=True, shell_complete=complete_tests)
 @click.option(
     "-o",
     "--output",
@@ -49,8 +57,6 @@ def export(tests: tuple[str, ...], folder: Path, force: bool, cache_dir: Path | 
     STEM.PRECISION.ARCH.plan, with a manifest next to it: its digest, what it was built from and
     for, and the tests that passed with it. An engine is refused if any test of the run that used
     it did not pass.
-
-    Exit status 1 if an engine was refused.
     """
     root = read_project().cache(cache_dir)
     run = _last_run(root)

@@ -6,20 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
-from rich import box
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from pytest_trt import units
 from pytest_trt.backends.tensorrt.plan_header import read_plan_header
-from pytest_trt.cli.output import echo
+from pytest_trt.cli.command import command, json_option
+from pytest_trt.cli.output import echo, echo_json
+from pytest_trt.cli.table import print_table
 from pytest_trt.diagnostics import CacheError, Remedy
 from pytest_trt.engine.facts import EngineFacts
 from pytest_trt.engine.sidecar import Sidecar, SidecarError, read_entry
-from pytest_trt.escaping import terminal
-from pytest_trt.onnx.file import load_model
+from pytest_trt.onnx.file import OnnxModel, load_model
 from pytest_trt.private import PrivateFolder
+from pytest_trt.records import to_data
 from pytest_trt.report.summary import shares
 from pytest_trt.tensors.profiles import example_profiles, needs_profile
 
@@ -30,10 +28,17 @@ _PLAN_MAGIC = (b"ftrt", b"vtrt")
 _LISTED_OPERATORS = 12
 
 
-@click.command()
+@command(
+    examples=[
+        "pytest-trt inspect models/classifier.onnx",
+        "pytest-trt inspect dist/classifier.fp16.sm86.plan",
+        "pytest-trt inspect engine.plan --layers",
+    ],
+)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--layers", is_flag=True, help="List the layers of a cached plan.")
-def inspect(file: Path, layers: bool) -> None:
+@json_option
+def inspect(file: Path, layers: bool, as_json: bool) -> None:
     """Show the contents of FILE, an ONNX model or a plan.
 
     For a model: inputs, outputs, operators and digest. For a plan: its header; and for one in the
@@ -47,6 +52,10 @@ def inspect(file: Path, layers: bool) -> None:
             facts={"file": str(file)},
             fix=Remedy("This lists the cached engines:", ("pytest-trt cache list",)),
         )
+    if as_json:
+        is_plan = cached or _is_plan(file)
+        echo_json(_plan_data(file, cached) if is_plan else _model_data(load_model(file)))
+        return
     for line in _plan_lines(file, cached) if cached or _is_plan(file) else _model_lines(file):
         echo(line)
     if cached is not None and layers:
@@ -71,6 +80,34 @@ def _is_plan(file: Path) -> bool:
             return stream.read(4) in _PLAN_MAGIC
     except OSError:
         return False  # reading it as a model reports what is wrong
+
+
+def _model_data(model: OnnxModel) -> dict[str, object]:
+    return {
+        "kind": "model",
+        "file": str(model.path),
+        "opset": model.opset,
+        "ir_version": model.ir_version,
+        "digest": model.digest,
+        "size_bytes": model.size_bytes,
+        "external_files": [str(one) for one in model.external_files],
+        "inputs": [spec.facts for spec in model.inputs],
+        "outputs": [spec.facts for spec in model.outputs],
+        "operators": dict(model.op_types),
+        "is_quantized": model.is_quantized,
+    }
+
+
+def _plan_data(file: Path, cached: tuple[Sidecar, EngineFacts] | None) -> dict[str, object]:
+    header = to_data(read_plan_header(file)) if _is_plan(file) else None
+    sidecar, facts = cached or (None, None)
+    return {
+        "kind": "plan",
+        "file": str(file),
+        "header": header,
+        "sidecar": to_data(sidecar) if sidecar else None,
+        "facts": to_data(facts) if facts else None,
+    }
 
 
 def _model_lines(file: Path) -> Iterator[str]:
@@ -129,13 +166,11 @@ def _print_layers(facts: EngineFacts) -> None:
     if facts.layers is None:
         echo("  layers    not reported by the product that built this plan")
         return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for title in ("layer", "kind", "precision", "weights", "from the model's nodes"):
-        table.add_column(title, overflow="fold")
+    rows = []
     for layer in facts.layers:
         weights = ", ".join(f"{count:,} {precision}" for precision, count in layer.weights.items())
-        # A layer that is one node has its name; repeating it would fold the table.
+        # A layer that is one node has its name; repeating it would widen the table.
         origins = "" if layer.origins == (layer.name,) else ", ".join(layer.origins)
-        cells = (layer.name, layer.kind, layer.precision or "?", weights, origins)
-        table.add_row(*(escape(terminal(cell)) for cell in cells))
-    Console().print(table)
+        rows.append((layer.name, layer.kind, layer.precision or "?", weights, origins))
+    titles = ("layer", "kind", "precision", "weights", "from the model's nodes")
+    print_table(titles, rows, giving_way=(0, 4))

@@ -12,17 +12,22 @@ from typing import Any
 
 import click
 
+from pytest_trt.cli.command import command, json_option
 from pytest_trt.cli.of_a_test import SETTINGS, test_and_arguments, timeout_option
-from pytest_trt.cli.output import echo
+from pytest_trt.cli.output import echo, echo_json
 from pytest_trt.cli.table import Row, print_table
 
 #: Codes of what a search found.
 _CODES = ("TRT440", "TRT441", "TRT442")
 
 
-@click.command(
-    short_help="Name the layers that lose precision in TEST.",
+@command(
     context_settings=SETTINGS,
+    examples=[
+        "pytest-trt localize tests/test_classifier.py::test_same_answers",
+        "pytest-trt localize tests/test_classifier.py -k fp16 --rows 20",
+    ],
+    negative="the test failed",
 )
 @test_and_arguments
 @timeout_option
@@ -33,22 +38,26 @@ _CODES = ("TRT440", "TRT441", "TRT442")
     show_default=True,
     help="Layers to show of each engine.",
 )
-def localize(test: str, pytest_args: tuple[str, ...], timeout_s: float, rows: int) -> None:
+@json_option
+def localize(
+    test: str, pytest_args: tuple[str, ...], timeout_s: float, rows: int, as_json: bool
+) -> None:
     """Run TEST, and show the layers of its engines with the largest errors of their own.
 
     TEST is a node id, as pytest takes it; PYTEST_ARGS are passed on. Engines are searched whether
     the test fails or passes.
-
-    Exit status 1 if the test failed, 2 if no engine was searched.
     """
     with TemporaryDirectory(prefix="pytest-trt-") as folder:
         report = Path(folder) / "report.json"
         options = ["--trt-localize=always", f"--trt-localize-timeout={timeout_s:g}"]
-        command = [sys.executable, "-m", "pytest", test, *options, f"--trt-report={report}"]
-        status = subprocess.run([*command, "-q", *pytest_args], check=False).returncode
+        line = [sys.executable, "-m", "pytest", test, *options, f"--trt-report={report}"]
+        out = sys.stderr if as_json else None
+        status = subprocess.run([*line, "-q", *pytest_args], check=False, stdout=out).returncode
         tests = json.loads(report.read_text("utf-8"))["tests"] if report.exists() else []
     found = [(one["id"], each) for one in tests for each in _searches(one)]
-    for name, each in found:
+    if as_json and found:
+        echo_json([{"test": name, **each} for name, each in found])
+    for name, each in found if not as_json else ():
         _show(name, each, rows)
     if not found:
         ran = status in (0, 1)

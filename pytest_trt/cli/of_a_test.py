@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
+from pytest_trt.cli.completion import complete_tests
+
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 #: Options that a command does not have are pytest's.
@@ -25,4 +27,4 @@ timeout_option = click.option(
 def test_and_arguments(command: _Command) -> _Command:
     """Add the arguments TEST and PYTEST_ARGS to a command with `SETTINGS`."""
     passed_on = click.argument("pytest_args", nargs=-1, type=click.UNPROCESSED)
-    return click.argument("test")(passed_on(command))
+    return click.argument("test", shell_complete=complete_tests)(passed_on(command))

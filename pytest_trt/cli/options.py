@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 from collections.abc import Iterator
 
 import click
 
-from pytest_trt.cli.output import echo_data
+from pytest_trt.cli.command import command, json_option
+from pytest_trt.cli.output import echo_json
 from pytest_trt.cli.table import Row, print_table
 from pytest_trt.engine.builder_options import (
     BACKEND_PRECISIONS,
@@ -18,9 +18,11 @@ from pytest_trt.engine.builder_options import (
 )
 
 
-@click.command()
+@command(
+    examples=["pytest-trt options", "pytest-trt options tensorrt", "pytest-trt options --json"],
+)
 @click.argument("backend", required=False, type=click.Choice(list(PRODUCTS)))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def options(backend: str | None, as_json: bool) -> None:
     """List the builder options of a backend; without one, those of all.
 
@@ -28,7 +30,7 @@ def options(backend: str | None, as_json: bool) -> None:
     """
     backends = [backend] if backend else list(PRODUCTS)
     if as_json:
-        echo_data(json.dumps({name: _data(name) for name in backends}, indent=2))
+        echo_json({name: _data(name) for name in backends})
         return
     rows: list[Row] = []
     for name in backends:

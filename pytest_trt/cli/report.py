@@ -9,8 +9,9 @@ from typing import Any
 import click
 
 from pytest_trt import units
+from pytest_trt.cli.command import CommandGroup, json_option
 from pytest_trt.cli.compare import compare_reports
-from pytest_trt.cli.output import echo, echo_data
+from pytest_trt.cli.output import echo, echo_data, echo_json
 from pytest_trt.cli.report_export import export_report
 from pytest_trt.cli.table import Row, print_table
 from pytest_trt.records import from_data
@@ -33,20 +34,29 @@ _all = click.option("--all", "list_all", is_flag=True, help="List passed tests a
 _file = click.Path(path_type=Path, dir_okay=False)
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def report() -> None:
     """Show, merge and compare reports that `pytest --trt-report=report.json` wrote."""
 
 
-@report.command()
+@report.command(
+    examples=["pytest-trt report show report.json", "pytest-trt report show report.json --all"]
+)
 @click.argument("file", type=_file)
 @_all
-def show(file: Path, list_all: bool) -> None:
+@json_option
+def show(file: Path, list_all: bool, as_json: bool) -> None:
     """Show a report: runs, tests by architecture, fixes, missing verdicts."""
-    _print(read_document(file), list_all=list_all)
+    _show(read_document(file), list_all=list_all, as_json=as_json)
 
 
-@report.command()
+@report.command(
+    examples=[
+        "pytest-trt report merge sm86.json sm89.json",
+        "pytest-trt report merge reports/*.json --require-arch sm86,sm89 --output merged.html",
+    ],
+    negative="a verdict is missing, a run did not succeed, or a test failed",
+)
 @click.argument("files", type=_file, nargs=-1, required=True)
 @click.option(
     "--require-arch",
@@ -63,17 +73,16 @@ def show(file: Path, list_all: bool) -> None:
 )
 @click.option("--mixed", is_flag=True, help="Allow several commits, models and versions.")
 @_all
+@json_option
 def merge(
     files: tuple[Path, ...],
     require_arch: str | None,
     outputs: tuple[Path, ...],
     mixed: bool,
     list_all: bool,
+    as_json: bool,
 ) -> None:
-    """Merge reports of several machines into one and show it, one column per architecture.
-
-    Exit status 1 if a verdict is missing, a run did not succeed, or a test failed.
-    """
+    """Merge reports of several machines into one and show it, one column per architecture."""
     for output in outputs:
         try:
             check_suffix(output)
@@ -83,10 +92,10 @@ def merge(
     check_distinct_files([str(file) for file in files])
     documents = {str(file): read_document(file) for file in files}
     merged = merge_documents(documents, required, mixed=mixed)
-    _print(merged, list_all=list_all)
+    _show(merged, list_all=list_all, as_json=as_json)
     for output in outputs:
         write_report(output, merged)
-        echo(f"wrote {output}")
+        echo(f"wrote {output}", err=as_json)
     if not (is_covered(merged["coverage"]) and _succeeded(merged)):
         raise SystemExit(1)
 
@@ -95,7 +104,7 @@ report.add_command(compare_reports)
 report.add_command(export_report)
 
 
-@report.command()
+@report.command(examples=["pytest-trt report schema > schema.json"])
 def schema() -> None:
     """Print the JSON schema of reports, with a description of every field."""
     echo_data(schema_text())
@@ -103,6 +112,13 @@ def schema() -> None:
 
 def _succeeded(document: Document) -> bool:
     return not any(run["exit_status"] or run["interrupted"] for run in document["runs"])
+
+
+def _show(document: Document, *, list_all: bool, as_json: bool) -> None:
+    if as_json:
+        echo_json(document)
+    else:
+        _print(document, list_all=list_all)
 
 
 def _print(document: Document, *, list_all: bool) -> None:

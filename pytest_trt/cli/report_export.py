@@ -7,13 +7,20 @@ from pathlib import Path
 
 import click
 
+from pytest_trt.cli.command import command
 from pytest_trt.cli.output import echo
 from pytest_trt.diagnostics import Remedy, ReportError, as_typed
 from pytest_trt.files import atomic_write
 from pytest_trt.report.files import read_document
 
 
-@click.command("export")
+@command(
+    "export",
+    examples=[
+        "pytest-trt report export report.json",
+        "pytest-trt report export report.json --storage .benchmarks --name nightly",
+    ],
+)
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option(
     "--format",

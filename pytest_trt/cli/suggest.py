@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pytest_trt.cli.command import CommandGroup, json_option
 from pytest_trt.cli.ini import read_project
 from pytest_trt.cli.of_a_test import SETTINGS, test_and_arguments
-from pytest_trt.cli.output import echo, echo_data, steps, write_text
+from pytest_trt.cli.output import echo, echo_json, steps, write_text
 from pytest_trt.cli.table import Row, print_table
 from pytest_trt.diagnostics import ConfigurationError, Remedy, as_typed
 from pytest_trt.engine.builder_options import BACKEND_PRECISIONS, BUILDER_OPTIONS, check_options
@@ -43,12 +44,20 @@ _SHAPE = re.compile(r"(?P<name>.+):(?P<shape>\d+(x\d+)*)")
 _STYLES = {"best": "green bold", "within tolerance": "green", "beyond tolerance": "red"}
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def suggest() -> None:
     """Propose a precision, or the tolerances of a test, from measurements on this machine."""
 
 
-@suggest.command(short_help="Measure every precision of MODEL, and mark the best.")
+@suggest.command(
+    short_help="Measure every precision of MODEL, and mark the best.",
+    examples=[
+        "pytest-trt suggest precision models/classifier.onnx --data data",
+        "pytest-trt suggest precision models/classifier.onnx --shape image:8x3x224x224",
+        "pytest-trt suggest precision model.onnx --precision fp16 --html page.html",
+    ],
+    negative="no precision is within tolerance",
+)
 @click.argument("model", type=_file)
 @click.option(
     "--data",
@@ -93,7 +102,7 @@ def suggest() -> None:
     "--time", "time_s", default=5.0, show_default=True, help="Seconds to time one engine for."
 )
 @click.option("--cache-dir", type=click.Path(path_type=Path), help="As for --trt-cache-dir.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @click.option("--html", type=_file, help="Write a page with a chart.")
 @click.option("--markdown", type=_file, help="Write Markdown.")
 def precision(
@@ -120,8 +129,6 @@ def precision(
     Errors are those of the outputs against the FP32 reference on the data. Latencies of all
     precisions are timed interleaved. The best is the fastest within the default tolerances of its
     precision, or within --rtol and --atol; of several that are as fast, the most accurate.
-
-    Exit status 1 if no precision is within tolerance.
     """
     from pytest_trt.accuracy.tolerance import Tolerance
     from pytest_trt.precision.suggest import Question, suggest_precision
@@ -275,7 +282,7 @@ def _show(
     from pytest_trt.report.precision.page import suggestion_page
 
     if as_json:
-        echo_data(json.dumps(to_data(found), indent=2) + "\n")
+        echo_json(to_data(found))
     else:
         _print(found)
     for path, text in ((html, suggestion_page), (markdown, suggestion_markdown)):
@@ -313,6 +320,12 @@ def _print(found: PrecisionSuggestion) -> None:
 @suggest.command(
     short_help="Propose tolerances for TEST from what it runs.",
     context_settings=SETTINGS,
+    examples=[
+        "pytest-trt suggest tolerance tests/test_classifier.py",
+        "pytest-trt suggest tolerance tests/test_classifier.py::test_same_answers --data data",
+        "pytest-trt suggest tolerance tests/test_classifier.py --margin 3 --write",
+    ],
+    negative="there is an output for which nothing can be proposed",
 )
 @test_and_arguments
 @click.option(
@@ -326,7 +339,7 @@ def _print(found: PrecisionSuggestion) -> None:
     help="How many times what the runs needed is allowed.",
 )
 @click.option("--write", is_flag=True, help="Change the test files.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def tolerance(
     test: str,
     pytest_args: tuple[str, ...],
@@ -339,8 +352,6 @@ def tolerance(
 
     TEST is a file or node id, as pytest takes it; PYTEST_ARGS are passed on. The proposal is a diff
     of the test file. Nothing is proposed that would test nothing any more.
-
-    Exit status 1 if there is an output for which nothing can be proposed.
     """
     from pytest_trt.plugin.recording import run_recorded
     from pytest_trt.plugin.tolerances import ToleranceGatherer
@@ -356,7 +367,7 @@ def tolerance(
             facts={"reason": "no engine", "test": test},
         )
     if as_json:
-        echo_data(json.dumps(to_data(found), indent=2) + "\n")
+        echo_json(to_data(found))
     for proposed in found if not as_json else ():
         _print_tolerances(proposed)
     for file in dict.fromkeys(proposed.file for proposed in found):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import TypeAlias
 
 from rich.cells import cell_len
-from rich.console import Console
 from rich.text import Text
 
+from pytest_trt.cli.output import columns, console
 from pytest_trt.escaping import terminal
 from pytest_trt.report.table import shortened
 
@@ -35,16 +34,15 @@ def print_table(titles: Sequence[str], rows: Sequence[Row], *, giving_way: Seque
         rows: The rows, and lines between them.
         giving_way: The columns that may be shortened.
     """
-    console = Console(highlight=False)
-    fits = console.is_terminal or bool(os.environ.get("COLUMNS"))
+    lines, room = console(), columns()
     celled = [row for row in rows if not isinstance(row, str)]
     widths = [
         max(map(cell_len, (title, *(_plain(row[column]) for row in celled))))
         for column, title in enumerate(map(terminal, titles))
     ]
-    if fits:
-        _narrow(widths, console.width - len(_GAP) * (len(titles) - 1), giving_way)
-    ellipsis = "…" if console.encoding.lower().startswith("utf") else "..."
+    if room is not None:
+        _narrow(widths, room - len(_GAP) * (len(titles) - 1), giving_way)
+    ellipsis = "…" if lines.encoding.lower().startswith("utf") else "..."
 
     def put(row: Sequence[Cell], style: str = "") -> None:
         line = Text()
@@ -53,12 +51,12 @@ def print_table(titles: Sequence[str], rows: Sequence[Row], *, giving_way: Seque
             line.append(plain, style if isinstance(cell, str) else cell[1])
             line.append(" " * (width - cell_len(plain)) + _GAP)
         line.rstrip()
-        console.print(line, soft_wrap=True)
+        lines.print(line, soft_wrap=True)
 
     put(titles, "bold")
     for row in rows:
         if isinstance(row, str):
-            console.print(Text(terminal(row)), soft_wrap=True)
+            lines.print(Text(terminal(row)), soft_wrap=True)
         else:
             put(row)
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from pytest_trt.cli.command import command, json_option
 from pytest_trt.cli.of_a_test import SETTINGS, test_and_arguments, timeout_option
-from pytest_trt.cli.output import echo, echo_data, write_text
+from pytest_trt.cli.output import echo, echo_json, write_text
 from pytest_trt.cli.table import print_table
 from pytest_trt.diagnostics import ConfigurationError, as_typed
 from pytest_trt.engine.spec import FULL_PRECISIONS, PRECISIONS
@@ -19,9 +19,13 @@ if TYPE_CHECKING:
     from pytest_trt.precision.tune import Tuned
 
 
-@click.command(
-    short_help="Find the nodes that have to stay in FP32 for TEST to pass.",
+@command(
     context_settings=SETTINGS,
+    examples=[
+        "pytest-trt tune tests/test_classifier.py::test_same_answers --precision fp16",
+        "pytest-trt tune tests/test_classifier.py --precision int8 --data data --html tuned.html",
+    ],
+    negative="an engine was found for which no set passes",
 )
 @test_and_arguments
 @click.option(
@@ -38,7 +42,7 @@ if TYPE_CHECKING:
 @timeout_option
 @click.option("--no-trade-off", is_flag=True, help="Do not build and time further engines.")
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def tune(
     test: str,
     pytest_args: tuple[str, ...],
@@ -55,8 +59,6 @@ def tune(
     that each makes alone, the fewest of the worst are found by bisection, and each of these is
     tried without. That takes few builds: nodes are switched between FP32 and the precision in ONNX
     Runtime, and engines confirm what was found.
-
-    Exit status 1 if an engine was found for which no set passes.
     """
     from pytest_trt.plugin.recording import run_recorded
     from pytest_trt.plugin.tuning import TuneGatherer, TuneSettings
@@ -75,7 +77,7 @@ def tune(
             facts={"reason": "no engine of the precision", "precision": precision},
         )
     if as_json:
-        echo_data(json.dumps(to_data(gatherer.found), indent=2) + "\n")
+        echo_json(to_data(gatherer.found))
     else:
         for one in gatherer.found:
             _print(one)

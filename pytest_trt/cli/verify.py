@@ -9,45 +9,55 @@ import click
 
 from pytest_trt import units
 from pytest_trt.backends.tensorrt.plan_header import header_of, is_plan, same_version
-from pytest_trt.cli.output import echo
+from pytest_trt.cli.command import command, json_option
+from pytest_trt.cli.output import echo, echo_json
 from pytest_trt.cli.table import Row, print_table
 from pytest_trt.diagnostics import ModelError, PytestTrtError, as_typed
 from pytest_trt.engine.finished import SUFFIXES, opened_plan
 from pytest_trt.engine.manifest import ENDING, Manifest, invalid_manifest, read_manifest
 from pytest_trt.engine.protocols import Plan
 from pytest_trt.onnx.file import read_interface
+from pytest_trt.records import to_data
 from pytest_trt.wording import count
 
 
-@click.command(short_help="Verify exported plans by their manifests.")
+@command(
+    examples=["pytest-trt verify dist", "pytest-trt verify dist/sm86 dist/sm89 --json"],
+    negative="a check fails, or there is no plan",
+)
 @click.argument(
     "folders", nargs=-1, required=True, type=click.Path(path_type=Path, file_okay=False)
 )
-def verify(folders: tuple[Path, ...]) -> None:
+@json_option
+def verify(folders: tuple[Path, ...], as_json: bool) -> None:
     """Check that every plan in FOLDERS is the one that passed its tests.
 
     Each plan needs a manifest that `pytest-trt export` wrote, with its digest, size and header, and
     each manifest its plan. Other files are ignored.
-
-    Exit status 1 if a check fails, or there is no plan.
     """
     rows: list[Row] = []
     problems: list[PytestTrtError] = []
+    data: list[object] = []
     for path in [path for folder in folders for path in _plans(folder)]:
         try:
             manifest = _verified(path)
         except PytestTrtError as error:
             problems.append(error)
+            data.append({"plan": str(path), "problem": to_data(error.diagnostic)})
             rows.append((as_typed(path), "", "", "", "", ("failed", "red")))
         else:
             rows.append((as_typed(path), *_columns(manifest), ("holds", "green")))
-    if rows:
+            data.append({"plan": str(path), "manifest": to_data(manifest)})
+    if as_json:
+        echo_json(data)
+    elif rows:
         titles = ("plan", "for", "built with", "size", "tests", "state")
         print_table(titles, rows, giving_way=(0, 2))
     for problem in problems:
         echo(problem.diagnostic.headline, err=True)
     held = len(rows) - len(problems)
-    echo(f"{held} of {count(len(rows), 'plan')} {'hold' if held != 1 else 'holds'}.")
+    total = f"{held} of {count(len(rows), 'plan')} {'hold' if held != 1 else 'holds'}."
+    echo(total, err=as_json)
     if problems or not rows:
         raise SystemExit(1)
 

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
+import importlib
 import itertools
 import json
 import random
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,8 @@ from attacks.runner import Attack, Outcomes
 
 #: The modules of commands; their names in the package are the commands.
 SHOW, COMPARE, DIFF = (
-    sys.modules[f"pytest_trt.cli.{name}"] for name in ("report", "compare", "baseline.diff")
+    importlib.import_module(f"pytest_trt.cli.{name}")
+    for name in ("report", "compare", "baseline.diff")
 )
 
 

@@ -469,13 +469,6 @@ def test_prune_that_cannot_remove_exits_with_2(root, tests, monkeypatch) -> None
         call("prune", "--yes")
 
 
-@pytest.mark.parametrize("command", ["diff", "prune"])
-def test_help_documents_exit_statuses(command: str) -> None:
-    message = " ".join(shown(command, "--help").split())
-    assert "xit status 1 if any" in message
-    assert "Exit status 2 if" in message
-
-
 def test_prune_asks_for_confirmation(root, tests) -> None:
     assert "pytest-trt baseline prune --yes" in refused("prune")
     assert len(left(root)) == 5

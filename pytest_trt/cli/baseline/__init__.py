@@ -13,6 +13,7 @@ from pytest_trt.cli.baseline.listing import list_, show
 from pytest_trt.cli.baseline.prune import prune
 from pytest_trt.cli.baseline.rename import rename
 from pytest_trt.cli.baseline.stored import Folders
+from pytest_trt.cli.command import CommandGroup
 from pytest_trt.cli.ini import read_project
 
 __all__ = ["baseline"]
@@ -20,7 +21,7 @@ __all__ = ["baseline"]
 _folder = click.Path(path_type=Path, file_okay=False)
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 @click.option(
     "--baseline-dir",
     type=_folder,

@@ -19,6 +19,8 @@ from pytest_trt.baseline.staged import Staged, entry_digest, overtaken_error, wr
 from pytest_trt.baseline.staged_answers import StagedAnswers, write_staged_answers
 from pytest_trt.baseline.staged_metrics import StagedMetrics, write_staged_metrics
 from pytest_trt.cli.baseline.stored import Folders, age
+from pytest_trt.cli.command import command
+from pytest_trt.cli.completion import complete_tests
 from pytest_trt.cli.output import echo
 from pytest_trt.diagnostics import BaselineError, Remedy
 from pytest_trt.engine.cache import EngineCache
@@ -31,8 +33,15 @@ _KINDS: Any = {
 }
 
 
-@click.command(short_help="Accept the results of the last run as new baselines.")
-@click.argument("tests", nargs=-1)
+@command(
+    short_help="Accept the results of the last run as new baselines.",
+    examples=[
+        "pytest-trt baseline accept tests/test_speed.py::test_speed --reason 'twice the classes'",
+        "pytest-trt baseline accept --failed --reason 'TensorRT 10.13'",
+    ],
+    negative="a test was refused",
+)
+@click.argument("tests", nargs=-1, shell_complete=complete_tests)
 @click.option("--all", "accept_all", is_flag=True, help="Accept every test of the last run.")
 @click.option(
     "--failed",
@@ -50,8 +59,6 @@ def accept(
 
     TESTS are names or node ids. Tests whose accuracy check failed, or that were disturbed by other
     work on the device, are refused.
-
-    Exit status 1 if a test was refused.
     """
     run = _last_run(folders)
     if bool(tests) + accept_all + failed != 1:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -28,9 +27,9 @@ from pytest_trt.baseline.file import (
 )
 from pytest_trt.baseline.metrics import parse_metrics
 from pytest_trt.cli.baseline.answers_diff import Side
-from pytest_trt.cli.baseline.listing import as_json
 from pytest_trt.cli.baseline.stored import Folders
-from pytest_trt.cli.output import echo, echo_data, echo_error
+from pytest_trt.cli.command import command, json_option
+from pytest_trt.cli.output import echo, echo_error, echo_json
 from pytest_trt.cli.table import Row, print_table
 from pytest_trt.diagnostics import BaselineError, as_typed
 from pytest_trt.git import content_at
@@ -38,7 +37,14 @@ from pytest_trt.git import content_at
 _STYLES = {"new": "green", "changed": "yellow", "refused": "red"}
 
 
-@click.command(short_help="Collect baselines that CI recorded.")
+@command(
+    short_help="Collect baselines that CI recorded.",
+    examples=[
+        "pytest-trt baseline collect artifacts/*.zip",
+        "pytest-trt baseline collect sm86.zip sm89.zip --prefer sm89.zip --dry-run",
+    ],
+    negative="something was refused, or nothing was collected",
+)
 @click.argument("sources", nargs=-1, required=True)
 @click.option(
     "--prefer",
@@ -46,7 +52,7 @@ _STYLES = {"new": "green", "changed": "yellow", "refused": "red"}
     help="The source that is right where sources differ, or where a newer baseline is stored.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be collected.")
-@as_json
+@json_option
 @click.pass_obj
 def collect(
     folders: Folders, sources: tuple[str, ...], prefer: str | None, dry_run: bool, as_json: bool
@@ -55,8 +61,6 @@ def collect(
 
     They are merged test by test, and nothing is removed. What differs between sources, or is older
     than what is stored, is refused unless --prefer names the source that is right.
-
-    Exit status 1 if something was refused, or nothing was collected.
     """
     if prefer is not None and prefer not in sources:
         raise click.UsageError("--prefer names one of the SOURCES.")
@@ -75,7 +79,7 @@ def collect(
     collected += refused
     if as_json:
         listed = [_as_dict(folders, one) for one in collected]
-        echo_data(json.dumps({"dry_run": dry_run, "baselines": listed}, indent=2))
+        echo_json({"dry_run": dry_run, "baselines": listed})
     else:
         _print(folders, collected, dry_run=dry_run)
     errors = list(_errors(sources, collected))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -40,10 +39,10 @@ from pytest_trt.baseline.metrics import (
 )
 from pytest_trt.benchmark.differences import Circumstances, differences
 from pytest_trt.cli.baseline.answers_diff import Compared, Side, compared, print_answers
-from pytest_trt.cli.baseline.listing import as_json
 from pytest_trt.cli.baseline.metrics_diff import MetricChange, metric_changes, print_metrics
 from pytest_trt.cli.baseline.stored import Folders
-from pytest_trt.cli.output import echo, echo_data
+from pytest_trt.cli.command import command, json_option
+from pytest_trt.cli.output import echo, echo_json
 from pytest_trt.cli.table import Cell, Row, print_table
 from pytest_trt.diagnostics import BaselineError, Remedy, as_typed
 from pytest_trt.git import content_at, json_files_at
@@ -59,7 +58,15 @@ CONFIDENCE_PCT = round(100 * (1 - 2 * SIDE_ERROR))
 _file = click.Path(path_type=Path, dir_okay=False)
 
 
-@click.command(short_help="Compare two files, or files with a git revision.")
+@command(
+    short_help="Compare two files, or files with a git revision.",
+    examples=[
+        "pytest-trt baseline diff",
+        "pytest-trt baseline diff --git main --exit-code",
+        "pytest-trt baseline diff old.json new.json",
+    ],
+    negative="anything differs and --exit-code is given",
+)
 @click.argument("files", type=_file, nargs=-1, metavar="[FILE | OLD NEW]")
 @click.option(
     "--git",
@@ -67,8 +74,8 @@ _file = click.Path(path_type=Path, dir_okay=False)
     metavar="REV",
     help="Git revision to compare with.  [default: HEAD]",
 )
-@click.option("--exit-code", is_flag=True, help="Exit status 1 if anything differs.")
-@as_json
+@click.option("--exit-code", is_flag=True, help="Exit with status 1 if anything differs.")
+@json_option
 @click.pass_obj
 def diff(
     folders: Folders,
@@ -82,8 +89,6 @@ def diff(
     Each change of a speed has 95% confidence bounds, which include the variance between runs of one
     engine. Only changes whose bounds exclude zero are coloured. Stored answers are compared output
     by output, task metrics value by value.
-
-    Exit status 2 if they cannot be compared.
     """
     if len(files) > 2 or (len(files) == 2 and revision is not None):
         raise click.UsageError("name two files, or one or none and --git REV.")
@@ -103,7 +108,7 @@ def diff(
         listed = [_as_dict(title, change) for title, changes in speeds for change in changes]
         listed += [one.to_dict(title) for title, changes in answers for one in changes]
         listed += [one.to_dict(title) for title, found in metrics for one in found]
-        echo_data(json.dumps(listed, indent=2))
+        echo_json(listed)
     else:
         _print_all(speeds, answers, metrics)
     if (speeds or answers or metrics) and exit_code:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Iterable, Iterator
 from statistics import median
@@ -21,24 +20,25 @@ from pytest_trt.cli.baseline.stored import (
     age,
     target_text,
 )
-from pytest_trt.cli.output import echo, echo_data, echo_error
+from pytest_trt.cli.command import command, json_option
+from pytest_trt.cli.output import echo, echo_error, echo_json
 from pytest_trt.cli.table import Row, print_table
 from pytest_trt.diagnostics import BaselineError, Remedy, as_typed
 from pytest_trt.records import to_data
 from pytest_trt.terms import METRICS
 from pytest_trt.wording import count
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
-
-@click.command("list", short_help="List all baselines.")
-@as_json
+@command(
+    "list",
+    short_help="List all baselines.",
+    examples=["pytest-trt baseline list", "pytest-trt baseline list --json"],
+    negative="a file is not valid",
+)
+@json_option
 @click.pass_obj
 def list_(folders: Folders, as_json: bool) -> None:
-    """List all baselines.
-
-    Exit status 1 if a file is not valid.
-    """
+    """List all baselines."""
     files, errors = folders.files()
     answers, more = folders.answers()
     metrics, others = folders.metrics()
@@ -47,7 +47,7 @@ def list_(folders: Folders, as_json: bool) -> None:
     if as_json:
         entries: list[AnyStored] = [*found, *answers, *metrics]
         listed = [one.to_dict() for one in entries]
-        echo_data(json.dumps(listed, indent=2))
+        echo_json(listed)
     elif not (found or answers or metrics or errors):
         echo(f"There are no baselines in {folders.shown}.")
         echo("Fix: Run tests with trt_benchmark, or name the folder with --baseline-dir.")
@@ -138,9 +138,15 @@ def _figures(entry: Entry) -> Iterator[str]:
         yield "-" if value is None else units.three_digits(value)
 
 
-@click.command(short_help="Show everything stored for one test.")
+@command(
+    short_help="Show everything stored for one test.",
+    examples=[
+        "pytest-trt baseline show test_speed",
+        "pytest-trt baseline show 'tests/test_speed.py::test_speed[fp16]'",
+    ],
+)
 @click.argument("test")
-@as_json
+@json_option
 @click.pass_obj
 def show(folders: Folders, test: str, as_json: bool) -> None:
     """Show all that is stored for TEST: its speed on every target, its answers and task metrics.
@@ -150,7 +156,7 @@ def show(folders: Folders, test: str, as_json: bool) -> None:
     found = named(folders.stored(), test)
     if as_json:
         listed = [{**one.to_dict(), **to_data(one.entry)} for one in found]
-        echo_data(json.dumps(listed, indent=2))
+        echo_json(listed)
         return
     for number, stored in enumerate(found):
         if number:

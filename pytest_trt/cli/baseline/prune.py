@@ -25,6 +25,7 @@ from pytest_trt.cli.baseline.stored import (
     TaskMetrics,
     place_text,
 )
+from pytest_trt.cli.command import command
 from pytest_trt.cli.output import echo
 from pytest_trt.diagnostics import BaselineError, Remedy
 from pytest_trt.wording import count
@@ -36,10 +37,12 @@ _COLLECT_TIMEOUT_S = 600
 _TAIL_LINES = 15
 
 
-@click.command(short_help="Remove baselines of tests that no longer exist.")
-@click.option(
-    "--dry-run", is_flag=True, help="Show what would be removed; exit status 1 if any would."
+@command(
+    short_help="Remove baselines of tests that no longer exist.",
+    examples=["pytest-trt baseline prune --dry-run", "pytest-trt baseline prune --yes"],
+    negative="--dry-run shows something to remove",
 )
+@click.option("--dry-run", is_flag=True, help="Show what would be removed.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option(
     "--parameters",
@@ -52,8 +55,6 @@ def prune(folders: Folders, dry_run: bool, yes: bool, parameters: bool) -> None:
     """Remove baselines of tests that pytest does not collect here any more.
 
     Tests that are only deselected or skipped, or whose file cannot be imported, keep theirs.
-
-    Exit status 2 if the tests cannot be collected, or a file cannot be written.
     """
     stored = folders.stored()
     if not stored:

@@ -9,12 +9,19 @@ import click
 from pytest_trt.baseline.file import ANSWERS, is_of_metrics, module_of
 from pytest_trt.baseline.renaming import Move, planned_moves, rename_baselines
 from pytest_trt.cli.baseline.stored import Folders
+from pytest_trt.cli.command import command
 from pytest_trt.cli.output import echo
 from pytest_trt.diagnostics import as_typed
 from pytest_trt.wording import count
 
 
-@click.command(short_help="Move the baselines of a renamed test or module.")
+@command(
+    short_help="Move the baselines of a renamed test or module.",
+    examples=[
+        "pytest-trt baseline rename tests/test_a.py::test_x tests/test_a.py::test_y",
+        "pytest-trt baseline rename tests/test_a.py tests/test_b.py --dry-run",
+    ],
+)
 @click.argument("old")
 @click.argument("new")
 @click.option("--dry-run", is_flag=True, help="Show what would be moved.")
@@ -23,9 +30,8 @@ def rename(folders: Folders, old: str, new: str, dry_run: bool) -> None:
     """Move the baselines of OLD to NEW: speeds of every target, stored answers and task metrics.
 
     Both are node ids ("tests/test_a.py::test_x"), or both are test modules ("tests/test_a.py"). A
-    node id without parameters stands for all of its parameters, one of a class for its methods.
-
-    Exit status 2 if OLD has no baseline, or NEW has another one.
+    node id without parameters stands for all of its parameters, one of a class for its methods. It
+    is an error if OLD has no baseline, or NEW has another one.
     """
     old, new = (_checked(one) for one in (old, new))
     if old == new or ("::" in old) != ("::" in new):
