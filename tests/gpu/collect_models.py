@@ -8,8 +8,8 @@ machine, when all have come:
     mkdir -p MODELS && cat PARTS/part.* | tar x -C MODELS
     PYTEST_TRT_MODELS=MODELS python tests/gpu/run_all.py
 
-The packages are the ones that `.ci/run` installs; a package that is missing here is named, and its
-cases will be skipped there.
+The packages are the ones that `.ci/test-packages` installs; a package that is missing here is
+named, and its cases will be skipped there.
 """
 
 from __future__ import annotations
