@@ -1,0 +1,210 @@
+"""The guides of docs/ are followed here, block by block, as a reader would."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import quiet_host
+from builders_networks import save_flat
+from click.testing import CliRunner
+from plugin.conftest import LIGHT
+from test_docs import ROOT, Folder, blocks, folder, home, page, shape
+
+from pytest_trt import cli
+from pytest_trt.codes import CODES
+from pytest_trt.plugin.options.table import OPTIONS
+
+__all__ = ["folder", "home"]
+
+BLOCK = re.compile(r'^```(\w+)(?: title="(.+?)")?\n(.*?)^```$', flags=re.DOTALL | re.MULTILINE)
+
+#: Runs a line of a page in a folder, and returns its exit status and what it printed.
+Runner = Callable[[str], tuple[int, str]]
+
+
+def counts(text: str) -> list[str]:
+    return re.findall(r"\d+ (?:failed|passed|skipped|deselected)\b", text)
+
+
+def follow(text: str, folder: Path, run: Runner) -> None:
+    """Write the files that a page shows, run its commands, and compare what it says they print.
+
+    A block with a title is a file. A command has to succeed, unless the page shows a failed test.
+    """
+    status, printed = 0, ""
+    for language, title, code in BLOCK.findall(text):
+        if title:
+            (folder / title).parent.mkdir(parents=True, exist_ok=True)
+            (folder / title).write_text(code)
+        elif language == "text":
+            assert set(counts(code)) <= set(counts(printed)), printed
+            lines = shape(printed)
+            assert [one for one in shape(code) if not any(one in line for line in lines)] == [], (
+                printed
+            )
+            status = 0 if " failed" in code else status
+        elif language == "sh":
+            assert status == 0, printed
+            printed = ""
+            for line in code.splitlines():
+                assert status == 0, printed
+                status, printed = run(line)
+    assert status == 0, printed
+
+
+def extras_exist(line: str) -> bool:
+    """Whether a line that installs pytest-trt names extras that it has."""
+    declared = (ROOT / "pyproject.toml").read_text()
+    names = [name for part in re.findall(r"\[(.+?)\]", line) for name in part.split(",")]
+    return all(re.search(rf"^{re.escape(name)} = \[", declared, re.MULTILINE) for name in names)
+
+
+def shell(line: str, folder: Path, **environment: str) -> tuple[int, str]:
+    """Run a line in a shell that finds the commands of this Python, and who commits to git."""
+    people = {
+        f"GIT_{who}_{what}": "a" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
+    }
+    here = {name: value for name, value in os.environ.items() if name != "CI"}
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    ours = {"PATH": path, "GIT_CONFIG_GLOBAL": os.devnull, **people, **environment}
+    done = subprocess.run(
+        line, shell=True, cwd=folder, env={**here, **ours}, capture_output=True, text=True
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def in_processes(folder: Path, home: Path) -> Runner:
+    """Run lines in a shell, where pytest finds a quiet CPU."""
+    words = ("-p", "quiet_host", "-p", "no:cacheprovider", "--trt-arch=cpu", *LIGHT)
+    paths = [Path(quiet_host.__file__).parent, ROOT, os.environ.get("PYTHONPATH", "")]
+    environment = {
+        "PYTHONPATH": os.pathsep.join(map(str, paths)),
+        "PYTHONWARNINGS": "ignore::DeprecationWarning",
+        "PYTEST_ADDOPTS": shlex.join(words),
+        "XDG_CACHE_HOME": str(home),
+        "COLUMNS": "110",
+    }
+
+    def run(line: str) -> tuple[int, str]:
+        if line.startswith("python -m pip install"):
+            return not extras_exist(line), line
+        return shell(line, folder, **environment)
+
+    return run
+
+
+def in_process(folder: Folder) -> Runner:
+    """Run pytest and the command in this process, which is faster."""
+
+    def run(line: str) -> tuple[int, str]:
+        if line.startswith("python -m pip install"):
+            return not extras_exist(line), line
+        name, *words = shlex.split(line)
+        if name == "pytest":
+            done = folder.run(*words)
+            return done.returncode, done.stdout + done.stderr
+        if name == "pytest-trt":
+            result = CliRunner().invoke(cli.commands, words)
+            return result.exit_code, result.output
+        return shell(line, folder.path)
+
+    return run
+
+
+def test_page_is_followed_until_something_is_not_as_shown(tmp_path) -> None:
+    def run(line: str) -> tuple[int, str]:
+        return shell(line, tmp_path)
+
+    shown = '```python title="a/b.py"\nprint(1)\n```\n\n```sh\npython a/b.py\n```\n'
+    follow(shown, tmp_path, run)
+    follow(f"{shown}\n```text\n1\n```\n", tmp_path, run)
+    for wrong in ("```text\nother\n```\n", "```text\n1 passed\n```\n", "```sh\nfalse\n```\n"):
+        with pytest.raises(AssertionError):
+            follow(f"{shown}\n{wrong}", tmp_path, run)
+    assert extras_exist("python -m pip install '../pytest-trt[tensorrt-cu13,rtx]'")
+    assert not extras_exist("python -m pip install '../pytest-trt[gpu]'")
+
+
+@pytest.mark.exhaustive
+def test_pytorch_model_gets_a_green_ci(torch_project, tmp_path) -> None:
+    shell("git init -q", tmp_path)
+    follow(page("get-started.md"), tmp_path, in_processes(tmp_path, tmp_path / "home"))
+
+
+def long(name: str) -> Any:
+    return pytest.param(name, marks=pytest.mark.exhaustive)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        long("many-models.md"),
+        "baseline-review.md",
+        "from-polygraphy.md",
+        long("troubleshooting.md"),
+    ],
+)
+def test_guide_is_followed_as_shown(folder, tmp_path, monkeypatch, name: str) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # nothing is built yet
+    shell("git init -q", folder.path)
+    follow(page(name), folder.path, in_process(folder))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        long("upgrade.md"),
+        long("busy-machines.md"),
+        "from-trtexec.md",
+        "from-pytest-benchmark.md",
+    ],
+)
+def test_guide_to_speed_is_followed_as_shown(folder, name: str) -> None:
+    # Calls of this model take microseconds, which no other work on the host makes milliseconds.
+    save_flat(folder.path / "models" / "digits.onnx")
+    text = page(name).replace("sm86", "cpu").replace("--require=speed", "--require=cpu")
+    if name == "upgrade.md":
+        (folder.path / "test_speed.py").write_text(blocks("python", page("speed-tests.md"))[0])
+    follow(text, folder.path, in_process(folder))
+
+
+@pytest.mark.exhaustive
+def test_engines_are_cross_built_as_shown(folder) -> None:
+    pytest.importorskip("tensorrt_rtx")
+    follow(page("cross-build.md"), folder.path, in_process(folder))
+
+
+def replaced_options(name: str) -> set[str]:
+    """Return the options in the first column of a page's table."""
+    rows = re.findall(r"^\| (.+?) \| ", page(name), flags=re.MULTILINE)
+    return set(re.findall(r"(?<![\w-])--[\w-]+", " ".join(rows)))
+
+
+def test_options_of_polygraphy_and_pytest_benchmark_exist(folder) -> None:
+    pytest.importorskip("polygraphy")
+    pytest.importorskip("pytest_benchmark")
+    for name, command in (
+        ("from-polygraphy.md", "polygraphy run --help"),
+        ("from-pytest-benchmark.md", "python -m pytest --help"),
+    ):
+        status, printed = shell(command, folder.path)
+        assert status == 0, printed
+        listed = set(re.findall(r"(?<![\w-])--[\w-]+", printed))
+        assert replaced_options(name) - listed == set(), name
+        assert replaced_options(name)
+
+
+def test_options_and_codes_that_pages_name_exist() -> None:
+    flags = {"--trt-x", *(option.flag for option in OPTIONS if not option.ini_only)}
+    for path in (ROOT / "docs").rglob("*.md"):
+        text = path.read_text(encoding="utf-8")
+        assert set(re.findall(r"(?<![\w-])--trt-[a-z-]*[a-z]", text)) <= flags, path.name
+        assert set(re.findall(r"\bTRT\d{3}\b", text)) <= set(CODES), path.name
