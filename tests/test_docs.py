@@ -561,3 +561,15 @@ def test_decisions_are_short_and_listed_in_order() -> None:
         # What a decision names in the code is there.
         for name in re.findall(r"`((?:pytest_trt|tests|\.ci)/[^` ]*)`", text):
             assert (ROOT / name).exists(), f"{path.name}: {name}"
+
+
+def test_architecture_names_what_there_is() -> None:
+    text = page("architecture.md")
+    paths = [path for top in ("pytest_trt", "tests", "docs") for path in (ROOT / top).rglob("*")]
+    known = [f"{path.relative_to(ROOT)}/" for path in (*paths, ROOT / "tests", ROOT / "docs")]
+    for name in re.findall(r"`([\w./]+(?:\.py|/))`", text):
+        assert any(f"/{one}".endswith(f"/{name.rstrip('/')}/") for one in known), name
+    (rooms,) = re.findall(r"\A.*?\n```\n(.*?)```", text, flags=re.DOTALL)
+    named = {name for line in rooms.splitlines() for name in line.partition("  ")[0].split(", ")}
+    modules = (path for path in (ROOT / "pytest_trt").iterdir() if path.name[0] not in "_.")
+    assert {path.stem for path in modules} - {"py"} == named - {""}

@@ -20,6 +20,7 @@ from click.testing import CliRunner
 
 import pytest_trt
 from pytest_trt import cli
+from pytest_trt.codes import CODES
 from pytest_trt.diagnostics import PytestTrtError
 from pytest_trt.plugin.options.settings import read_settings
 from pytest_trt.plugin.options.table import OPTIONS
@@ -146,6 +147,7 @@ def mistakes(text: str, pytester: pytest.Pytester) -> list[str]:
             found.append(f"{shlex.join(words)}: {problem}")
     flags = {option.flag for option in OPTIONS} | {"--trt-x"}
     found += sorted(set(re.findall(r"--trt-[a-z-]+[a-z]", text)) - flags)
+    found += sorted(set(re.findall(r"\bTRT\d{3}\b", text)) - set(CODES))
     return found
 
 
@@ -191,6 +193,7 @@ def test_snippets_are_valid(path: Path, parsing) -> None:
         ("Run `pytest-trt explian`.", "No such command"),
         ("Run `pytest\n--trt-cache=x`.", "--trt-cache"),
         ("The option `--trt-cachedir` names it.", "--trt-cachedir"),
+        ("It is refused (TRT999).", "TRT999"),
     ],
 )  # fmt: skip
 def test_planted_mistakes_are_found(planted: str, found: str, parsing) -> None:
