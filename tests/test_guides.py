@@ -203,7 +203,8 @@ def test_options_of_polygraphy_and_pytest_benchmark_exist(folder) -> None:
 
 
 def test_options_and_codes_that_pages_name_exist() -> None:
-    flags = {"--trt-x", *(option.flag for option in OPTIONS if not option.ini_only)}
+    ours = {option.flag for option in OPTIONS if not option.ini_only}
+    flags = {"--trt-x", *ours, *replaced_options("from-polygraphy.md")}
     for path in (ROOT / "docs").rglob("*.md"):
         text = path.read_text(encoding="utf-8")
         assert set(re.findall(r"(?<![\w-])--trt-[a-z-]*[a-z]", text)) <= flags, path.name
