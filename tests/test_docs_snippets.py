@@ -39,6 +39,13 @@ PAGES = [
 ]
 
 _FENCED = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
+#: A placeholder, and options of Polygraphy.
+_OTHER_FLAGS = {
+    "--trt-x",
+    *(f"--trt-{name}" for name in ("min-shapes", "opt-shapes", "max-shapes", "outputs")),
+}
+#: Files that pytest reads, by the language of their blocks.
+_SETTINGS = {"ini": "shown.ini", "toml": "pyproject.toml"}
 _SHELLS = ("sh", "bash", "shell", "console")
 #: What may stand in front of a command: variables, a prompt, and what starts it.
 _BEFORE = re.compile(r"^((\w+=\S*|\$|python3?|-m|uv|run|timeout|-\S+|\d+[smh]?) )*")
@@ -80,6 +87,21 @@ def problem_of_command(words: list[str], pytester: pytest.Pytester) -> str:
     except pytest.UsageError as error:
         return str(error.args[0]).strip()
     return ""
+
+
+def problem_of_settings(file: str, block: str, pytester: pytest.Pytester) -> str:
+    """Return why pytest would refuse a configuration file; empty if it would not."""
+    path = pytester.path / file
+    path.write_text(block, encoding="utf-8")
+    try:
+        config = pytester.parseconfig("-c", str(path))
+        read_settings(config)
+    except pytest.UsageError as error:
+        return str(error)
+    finally:
+        path.unlink()
+    unknown = set(re.findall(r"^trt_\w+", block, re.MULTILINE)) - {one.ini for one in OPTIONS}
+    return ", ".join(sorted(unknown))
 
 
 def problem_of_python(block: str) -> str:
@@ -141,11 +163,15 @@ def mistakes(text: str, pytester: pytest.Pytester) -> list[str]:
         for _, language, block in _FENCED.findall(text)
         if language == "python" and (problem := problem_of_python(block))
     ]
+    for _, language, block in _FENCED.findall(text):
+        if file := _SETTINGS.get(language):
+            problem = problem_of_settings(file, textwrap.dedent(block), pytester)
+            found += [problem] if problem else []
     for words, is_whole in commands(text):
         problem = problem_of_command(words, pytester)
         if problem and (is_whole or not _UNFINISHED.search(problem)):
             found.append(f"{shlex.join(words)}: {problem}")
-    flags = {option.flag for option in OPTIONS} | {"--trt-x"}
+    flags = {option.flag for option in OPTIONS} | _OTHER_FLAGS
     found += sorted(set(re.findall(r"--trt-[a-z-]+[a-z]", text)) - flags)
     found += sorted(set(re.findall(r"\bTRT\d{3}\b", text)) - set(CODES))
     return found
@@ -190,6 +216,10 @@ def test_snippets_are_valid(path: Path, parsing) -> None:
         ("```sh\npytest --trt-update --trt-update-new\n```", "use one of them"),
         ("```sh\npytest-trt export\n```", "Missing argument"),
         ("```sh\npytest-trt report\n```", "Commands:"),
+        ("```ini\n[pytest]\ntrt_tolerances = fp61: rtol=1 atol=1\n```", "fp61"),
+        ('```toml\n[tool.pytest.ini_options]\ntrt_inconclusive = "never"\n```', "never"),
+        ("```toml\n[tool.pytest\n```", "pyproject.toml"),
+        ("```ini\n[pytest]\ntrt_tolerance =\n```", "trt_tolerance"),
         ("Run `pytest-trt explian`.", "No such command"),
         ("Run `pytest\n--trt-cache=x`.", "--trt-cache"),
         ("The option `--trt-cachedir` names it.", "--trt-cachedir"),
