@@ -1672,6 +1672,13 @@ CODES: dict[str, Code] = {
         "on the same test cannot be merged.",
         "Merge one report for each architecture, all of the same commit and versions.",
     ),
+    "TRT911": Code(
+        "file cannot be imported",
+        "A file that `pytest-trt report import` names is missing, damaged, none that trtexec or "
+        "Polygraphy writes, or a second one of its kind.",
+        "Name files of --exportTimes, --exportLayerInfo and --exportProfile of one engine, or "
+        "inputs and outputs that Polygraphy saved.",
+    ),
     "TRT914": Code(
         "report cannot be exported",
         "A report has no measured speeds, or the tool whose format is to be written is not "
@@ -1688,5 +1695,16 @@ CODES: dict[str, Code] = {
         "With --trt-require-arch, a test did not pass or fail on a required architecture: it was "
         "skipped, deselected, inconclusive, or never collected there.",
         "Run the tests on every required architecture, and merge the reports of several machines.",
+    ),
+    "TRT940": Code(
+        "imported evidence",
+        "A result was imported from the files of another tool. Its figures were computed from "
+        "them, and nothing was judged.",
+        "Compare it with other reports, or write a test whose limits judge it.",
+    ),
+    "TRT941": Code(
+        "what imported files hold",
+        "A note of `pytest-trt report import`: what was measured, and what it was compared with.",
+        "Nothing to do.",
     ),
 }

@@ -95,8 +95,8 @@ def with_figures(
         result,
         calls=source.calls,
         rounds=len(source.taken),
-        candidate=_figures(candidate),
-        baseline=_figures(baseline) if baseline else {},
+        candidate=figures_of_rounds(candidate),
+        baseline=figures_of_rounds(baseline) if baseline else {},
         candidate_rounds=candidate.figures(),
         baseline_rounds=baseline.figures() if baseline else {},
     )
@@ -175,7 +175,8 @@ def _differences(entry: Entry, evidence: Evidence, source: RoundSource) -> tuple
     )
 
 
-def _figures(rounds: Rounds) -> Mapping[str, float]:
+def figures_of_rounds(rounds: Rounds) -> Mapping[str, float]:
+    """Return the medians of rounds by their names in results."""
     return {
         FIGURE_OF[metric]: as_figure(metric, math.log(rounds.median(metric)))
         for metric in METRICS

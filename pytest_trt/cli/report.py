@@ -13,6 +13,7 @@ from pytest_trt.cli.command import CommandGroup, json_option
 from pytest_trt.cli.compare import compare_reports
 from pytest_trt.cli.output import echo, echo_data, echo_json
 from pytest_trt.cli.report_export import export_report
+from pytest_trt.cli.report_import import import_files
 from pytest_trt.cli.table import Row, print_table
 from pytest_trt.records import from_data
 from pytest_trt.report.coverage import is_covered, missing_verdicts
@@ -102,6 +103,7 @@ def merge(
 
 report.add_command(compare_reports)
 report.add_command(export_report)
+report.add_command(import_files)
 
 
 @report.command(examples=["pytest-trt report schema > schema.json"])
@@ -129,6 +131,13 @@ def _print(document: Document, *, list_all: bool) -> None:
         how = "interrupted, " if run["interrupted"] else ""
         echo(f"  {how}exit status {run['exit_status']}; {counted(run['counts']) or 'no tests'}")
     _print_tests(document, list_all=list_all)
+    for test in document["tests"]:
+        if test["imported_from"]:
+            echo(f"{test['id']}:")
+            for note in test["notes"]:
+                echo(f"  {note['message']}")
+                for detail in note["details"]:
+                    echo(f"    {detail}")
     groups = [from_data(Group, group) for group in document["groups"]]
     for line in group_lines(groups, [test["id"] for test in document["tests"]]):
         echo(line)

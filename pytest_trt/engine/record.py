@@ -9,6 +9,23 @@ from pytest_trt.diagnostics import Diagnostic
 from pytest_trt.records import RecordError
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerTime:
+    """How long one layer of an engine took.
+
+    Attributes:
+        name: Its name in the engine.
+        average_ms: Mean over all iterations.
+        median_ms: Median over all iterations; null where it is not known.
+        share: Its share of the time of all layers.
+    """
+
+    name: str
+    average_ms: float
+    median_ms: float | None
+    share: float
+
+
 @dataclass(frozen=True, slots=True)
 class EngineRecord:
     """An engine that a test requested. Facts that the backend does not report are null.
@@ -45,6 +62,7 @@ class EngineRecord:
         path: The model's file, relative to pytest's root directory if it is below.
         plan: The file of a finished plan, likewise; empty for an engine of the cache.
         plan_digest: Digest of the plan.
+        layer_times: How long its layers took, of an imported profile.
     """
 
     model: str
@@ -74,6 +92,7 @@ class EngineRecord:
     path: str = ""
     plan: str = ""
     plan_digest: str = ""
+    layer_times: tuple[LayerTime, ...] = ()
 
     def __post_init__(self) -> None:
         for number, row in enumerate(self.layer_rows):

@@ -6,7 +6,6 @@ and light for that. What gates the rounds of its own fixture is in `plugin.bench
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import SimpleNamespace
@@ -128,7 +127,7 @@ def storage_files(document: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, 
             "datetime": run["started"],
             "version": __version__,
         }
-        yield re.sub(r"[^\w.-]", "_", folder), content
+        yield folder.replace("/", "_"), content
 
 
 def _timed(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

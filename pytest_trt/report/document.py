@@ -109,6 +109,8 @@ def _test(
     plan: PlannedTest, outcomes: PhaseOutcomes | None, repeat: str, most_chars: int
 ) -> entries.Test:
     status = status_of(outcomes, selected=plan.selected, checks=plan.checks)
+    if plan.imported_from:
+        status = Status.NOT_MEASURED
     phases = outcomes.phases if outcomes else {}
     record = (outcomes.record if outcomes else None) or TestRecord()
     return entries.Test(
@@ -121,10 +123,12 @@ def _test(
         precision=plan.precision,
         arch=plan.arch,
         checks=plan.checks,
-        on_engine=plan.on_engine or bool(record.engines),
+        on_engine=plan.on_engine or bool(record.engines and not plan.imported_from),
         status=status,
         outcome=outcomes.outcome if outcomes else None,
-        reason=_reason(status, phases, record),
+        reason=f"imported from {plan.imported_from}, not judged"
+        if plan.imported_from
+        else _reason(status, phases, record),
         duration_s=round(sum(phase.duration_s for phase in phases.values()), 3),
         failure=_failure(phases, most_chars),
         diagnostics=record.diagnostics,
@@ -132,6 +136,7 @@ def _test(
         repeat=repeat,
         selftest=tuple(from_data(Proof, proof) for proof in record.proofs),
         results=tuple(_result(engine, record, status) for engine in record.engines),
+        imported_from=plan.imported_from,
     )
 
 

@@ -353,6 +353,8 @@ class Test:
         repeat: The command that repeats this test, from pytest's root directory.
         selftest: What --trt-selftest injected, and how the checks responded.
         results: A row for each engine that it asked for.
+        imported_from: The tool whose files it was imported from, as evidence that nothing judged;
+            empty for a test.
     """
 
     __test__ = False  # not a test class, whatever its name says
@@ -377,6 +379,7 @@ class Test:
     repeat: str
     selftest: tuple[Proof, ...]
     results: tuple[Result, ...]
+    imported_from: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -118,6 +118,7 @@ class PlannedTest:
         checks: The checks that its markers ask for: "consistency", "benchmark".
         on_engine: Whether it needs an engine: only then is a verdict on each architecture required.
         selected: Whether it was not deselected (`-k`, `-m`, `--deselect`).
+        imported_from: The tool whose files it was imported from; empty for a test.
     """
 
     nodeid: str
@@ -130,6 +131,7 @@ class PlannedTest:
     checks: tuple[str, ...] = ()
     on_engine: bool = True
     selected: bool = True
+    imported_from: str = ""
 
 
 def below(path: Path, root: Path) -> str:

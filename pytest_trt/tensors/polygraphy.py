@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import binascii
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,9 @@ Arrays: TypeAlias = Mapping[str, npt.NDArray[Any]]
 SUFFIX = ".json"
 
 _CLASS = "polygraphy_class"
+
+#: The time of the run, at the end of a runner's name.
+_MOMENT = re.compile(r"-\d\d/\d\d/\d\d-\d\d:\d\d:\d\d$")
 
 #: Of files that old versions wrote: {"__polygraphy_encoded_ndarray": "constant", ...}.
 _OLD_CLASS = "__polygraphy_encoded_"
@@ -57,6 +61,11 @@ class Runner:
 
     name: str
     iterations: tuple[Iteration, ...]
+
+    @property
+    def label(self) -> str:
+        """The name without the time of the run: "onnxrt-runner-N0"."""
+        return _MOMENT.sub("", self.name)
 
 
 @dataclass(frozen=True, slots=True)
