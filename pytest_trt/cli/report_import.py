@@ -7,6 +7,7 @@ from typing import cast
 
 import click
 
+from pytest_trt.cli.command import command
 from pytest_trt.cli.output import echo
 from pytest_trt.diagnostics import as_typed
 from pytest_trt.report.files import check_suffix, write_report
@@ -20,7 +21,13 @@ from pytest_trt.wording import count
 _UNKNOWN = "unknown"
 
 
-@click.command("import")
+@command(
+    "import",
+    examples=[
+        "pytest-trt report import times.json layers.json profile.json -o before.json --arch sm86",
+        "pytest-trt report import inputs.json outputs.json -o polygraphy.html",
+    ],
+)
 @click.argument("files", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option(
     "-o",
