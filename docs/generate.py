@@ -8,6 +8,7 @@ from pathlib import Path
 from generate_cli import cli_page
 from generate_fixtures import fixtures_page
 from generate_formats import FORMATS, format_page, schema_file
+from generate_text import formatted
 
 from pytest_trt.codes import CODES
 from pytest_trt.engine.builder_options import BUILDER_OPTIONS, PRODUCTS
@@ -37,7 +38,7 @@ def options_page() -> str:
             name = f"`{option.ini}` (ini only)"
         else:
             name = f"`{option.flag} {option.metavar}`" if option.metavar else f"`{option.flag}`"
-        lines.append(f"| {name} | {option.help} | {option.default or '-'} |")
+        lines.append(f"| {name} | {formatted(option.help)} | {option.default or '-'} |")
     return "\n".join(lines) + "\n"
 
 
@@ -51,7 +52,14 @@ def diagnostics_page() -> str:
     ]
     for code in sorted(CODES):
         entry = CODES[code]
-        lines += ["", f"## {code}: {entry.title}", "", entry.meaning, "", entry.action]
+        lines += [
+            "",
+            f"## {code}: {entry.title}",
+            "",
+            formatted(entry.meaning),
+            "",
+            formatted(entry.action),
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -74,8 +82,8 @@ def builder_options_page() -> str:
             for scope in option.scopes
         )
         lines.append(
-            f"| `{option.name}` | {option.values} | {option.default or '-'} | {option.meaning} | "
-            f"{places} |"
+            f"| `{option.name}` | {option.values} | {option.default or '-'} | "
+            f"{formatted(option.meaning)} | {places} |"
         )
     return "\n".join(lines) + "\n"
 

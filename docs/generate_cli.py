@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Iterator
 
 import click
+from generate_text import formatted
 
 from pytest_trt.cli import commands
 from pytest_trt.cli.command import EXIT_STATUSES, NAME, Command, walk
@@ -42,7 +43,7 @@ def _text(text: str) -> Iterator[str]:
     for number, paragraph in enumerate(inspect.cleandoc(text).split("\n\n")):
         yield from [""] if number else []
         verbatim = paragraph.startswith("\b")
-        yield f"```text\n{paragraph[1:].strip()}\n```" if verbatim else paragraph
+        yield f"```text\n{paragraph[1:].strip()}\n```" if verbatim else formatted(paragraph)
 
 
 def _options(command: click.Command, context: click.Context) -> Iterator[str]:
@@ -51,4 +52,4 @@ def _options(command: click.Command, context: click.Context) -> Iterator[str]:
     if rows:
         yield from ("", "| option | effect |", "|---|---|")
     for flags, text in rows:
-        yield f"| `{flags}` | {text} |"
+        yield f"| `{flags}` | {formatted(text)} |"

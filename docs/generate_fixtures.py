@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import ast
 import inspect
-import re
 from collections.abc import Iterator
-from pathlib import Path
+
+from generate_text import formatted
 
 import pytest_trt
 from pytest_trt.plugin import fixtures
-
-HERE = Path(__file__).parent
 
 #: Public protocols of private classes.
 PROTOCOLS = {"BenchmarkCheck": "Benchmark", "TaskMetrics": "MetricRecorder"}
@@ -34,7 +32,7 @@ def fixtures_page() -> str:
         name = function.name
         lines.append(f"| [`{name}`](#{name}) | {_type(function.returns)} | {_scope(function)} |")
     for function in found:
-        lines += ["", f"## `{function.name}`", "", _linked(ast.get_docstring(function) or "")]
+        lines += ["", f"## `{function.name}`", "", formatted(ast.get_docstring(function) or "")]
     return "\n".join(lines) + "\n"
 
 
@@ -56,13 +54,3 @@ def _type(hint: ast.expr | None) -> str:
     name = PROTOCOLS.get(text, text)
     known = name in pytest_trt.__all__
     return f"[`{name}`](api.md#pytest_trt.{name})" if known else f"`{name}`"
-
-
-def _linked(text: str) -> str:
-    """Return a docstring with links where it names pages."""
-
-    def link(match: re.Match[str]) -> str:
-        title = (HERE / match[1]).read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
-        return f"[{title.lower()}](../{match[1]})"
-
-    return re.sub(r"\bdocs/(\S+\.md)", link, text)

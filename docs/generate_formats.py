@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from generate_text import formatted
+
 from pytest_trt.baseline.answers import ANSWERS_SCHEMA, AnswerFile
 from pytest_trt.baseline.file import BASELINE_SCHEMA, BaselineFile
 from pytest_trt.baseline.metrics import METRICS_SCHEMA, MetricsFile
@@ -82,7 +84,7 @@ def format_page(one: Format) -> str:
     lines += ["## The file", "", *_table(one.schema), *_inner(one.schema)]
     for name, schema in one.schema.get("$defs", {}).items():
         if "properties" in schema or "enum" in schema:
-            lines += ["", f"## {name}", "", schema["description"]]
+            lines += ["", f"## {name}", "", formatted(schema["description"], "../../")]
             lines += ["", *(_table(schema) if "properties" in schema else _values(schema))]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -96,7 +98,7 @@ def _table(schema: Mapping[str, Any]) -> Iterator[str]:
     yield from ("| field | type | meaning |", "|---|---|---|")
     for name, field in schema["properties"].items():
         kind = _kind(field) + ("" if name in required else ", optional")
-        meaning = field.get("description", "").replace("|", r"\|")
+        meaning = formatted(field.get("description", ""), "../../").replace("|", r"\|")
         yield f"| `{name}` | {kind} | {meaning} |"
 
 

@@ -22,7 +22,7 @@ class Code(NamedTuple):
         group_by: Facts by which diagnostics of this code are grouped in a summary: those that
             agree in all of them have one reason and one remedy. Without any, those with the same
             message are grouped.
-        rank_by: The fact, a number, that says which diagnostic of a group is the worst: the one
+        rank_by: The fact, a number, that decides which diagnostic of a group is the worst: the one
             with the largest magnitude. Empty where they do not differ in degree.
     """
 
@@ -202,7 +202,7 @@ CODES: dict[str, Code] = {
         "The file that trt_reference returned is missing, damaged, neither .npz nor JSON of "
         "Polygraphy, too large for this machine's memory, or holds Python objects, which are "
         "never unpickled.",
-        "Correct the path, or write the file again with numpy.savez.",
+        "Correct the path, or write the file again with `numpy.savez`.",
         ("path",),
     ),
     "TRT175": Code(
@@ -344,7 +344,7 @@ CODES: dict[str, Code] = {
     ),
     "TRT208": Code(
         "invalid graph",
-        "The graph contains a cycle, or onnx cannot load it for a conversion.",
+        "The graph contains a cycle, or the `onnx` package cannot load it for a conversion.",
         "Export the model again, with its external data next to it.",
         ("model",),
     ),
@@ -392,7 +392,7 @@ CODES: dict[str, Code] = {
     ),
     "TRT221": Code(
         "wrong set of inputs",
-        "An input is missing or unknown, or is not a numpy array.",
+        "An input is missing or unknown, or is not a NumPy array.",
         "Pass a dict with one array for every input of the model.",
         ("problem", "tensor", "missing"),
     ),
@@ -970,7 +970,7 @@ CODES: dict[str, Code] = {
     "TRT442": Code(
         "the bad layer was not searched for",
         "The search for the layer that loses precision could not be done, or ended without an "
-        "answer; the message says why.",
+        "answer; the message gives the reason.",
         "Raise --trt-localize-timeout, or run `pytest-trt localize` on the test by itself.",
         ("reason",),
     ),
@@ -983,13 +983,13 @@ CODES: dict[str, Code] = {
     "TRT455": Code(
         "a failing run was written as a bundle",
         "--trt-repro wrote a folder with the engine, its model, inputs and expected outputs, and a "
-        "script that needs only numpy and ONNX Runtime or TensorRT.",
+        "script that needs only NumPy and ONNX Runtime or TensorRT.",
         "Run its repro.py: exit status 1 while the run still fails, 0 once it does not.",
         ("folder",),
     ),
     "TRT456": Code(
         "no bundle was written",
-        "--trt-repro could not write a folder for a failing run; the message says why.",
+        "--trt-repro could not write a folder for a failing run; the message gives the reason.",
         "Choose a folder that can be written, or feed tensors of types that NumPy has.",
         ("reason",),
     ),
@@ -1151,7 +1151,7 @@ CODES: dict[str, Code] = {
     ),
     "TRT605": Code(
         "baseline file of another target",
-        "The figures in a baseline file are of another device than its file name says: the file "
+        "The figures in a baseline file are of another device than its file name states: the file "
         "was renamed or edited.",
         "Restore the file from git, or move it away and record it again with --trt-update-new.",
         ("file",),

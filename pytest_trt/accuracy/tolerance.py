@@ -22,7 +22,7 @@ NAN_POLICIES: tuple[NanPolicy, ...] = get_args(NanPolicy)
 class Tolerance:
     """How far one output may be from its reference. Immutable.
 
-    An element passes when ``|actual - reference| <= atol + rtol * |reference|`` in float64: numpy's
+    An element passes when ``|actual - reference| <= atol + rtol * |reference|`` in float64: NumPy's
     rule (`numpy.isclose`), asymmetric, with the reference on the right.
 
     Attributes:
