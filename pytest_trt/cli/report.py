@@ -56,7 +56,7 @@ def show(file: Path, list_all: bool, as_json: bool) -> None:
         "pytest-trt report merge sm86.json sm89.json",
         "pytest-trt report merge reports/*.json --require-arch sm86,sm89 --output merged.html",
     ],
-    negative="a verdict is missing, a run did not succeed, or a test failed",
+    negative="a verdict is missing, a run or a test failed",
 )
 @click.argument("files", type=_file, nargs=-1, required=True)
 @click.option(
