@@ -224,7 +224,7 @@ def collect_baselines(
             with nullcontext() if dry_run else only_writer(path.parent):
                 collected += _merge(path, offers, prefer, committed(path), dry_run=dry_run)
         except BaselineError as error:
-            sources = tuple(one.source for one in offers)
+            sources = tuple(dict.fromkeys(one.source for one in offers))
             collected.append(Collected("refused", path, "", sources, error))
     return collected
 
@@ -245,7 +245,7 @@ def _merge(
         recorded = [
             (source, entry) for source, entry in given if entry not in (base, tests.get(test))
         ]
-        sources = tuple(source for source, _ in recorded or given)
+        sources = tuple(dict.fromkeys(source for source, _ in recorded or given))
         try:
             entry = _chosen(path, test, recorded, tests.get(test), base, prefer)
         except BaselineError as error:
@@ -368,12 +368,12 @@ def _write(path: Path, content: AnyFile, data: Data) -> None:
 
 
 def _differ(path: Path, test: str, one: str, other: str) -> BaselineError:
+    fix = Remedy("Name the one that is right:", (_preferring(one, other), _preferring(other, one)))
+    if one == other:
+        fix = Remedy("Name each folder in it as a source, and the right one with --prefer.")
     return BaselineError(
         f"{as_typed(path)}: {one} and {other} have different baselines of {test}",
-        fix=Remedy(
-            "Name the one that is right:",
-            (_preferring(one, other), _preferring(other, one)),
-        ),
+        fix=fix,
         code="TRT655",
         facts={"file": str(path), "test": test, "sources": [one, other]},
     )

@@ -215,6 +215,11 @@ class TestTheSameTargetTwice:
         assert collect("one", "two", "--prefer=one") == {node(): "new", other: "unchanged"}
         assert days(root / SLUG / f"{MODULE}.json") == {"test_a": "2026-11-02"}
 
+    def test_also_within_one_source(self, root) -> None:
+        speed("all/one", 2), speed("all/two", 3)
+        assert collect("all", status=1) == {node(): "refused TRT655"}
+        assert "each folder in it as a source" in run_command("baseline", "collect", "all").stderr
+
     def test_the_same_figures_are_collected_once(self, root) -> None:
         speed("one", 2), speed("two", 2)
         assert collect("one", "two") == {node(): "new"}
