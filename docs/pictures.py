@@ -47,6 +47,9 @@ MODES: Mapping[Mode, str] = {"enqueue": "enqueued calls", "graph": "graph replay
 #: Limits of a run with ten tests of four metrics.
 CHECKS = 40
 
+#: Inches: small enough for its text to be read on a phone.
+SIZE = (5.6, 2.9)
+
 #: How often a change is drawn to see in what share it is detected.
 DRAWS = 300
 
@@ -92,7 +95,7 @@ def rounds_of(trace: Mapping[str, npt.NDArray[np.float64]], mode: Mode) -> Round
 
 def draw_processes(traces: Traces) -> Figure:
     """One unchanged engine in several processes: what a rule on single runs compares."""
-    figure = Figure((7.2, 2.9), layout="constrained")
+    figure = Figure(SIZE, layout="constrained")
     for axes, (mode, title) in zip(figure.subplots(1, 2, sharey=True), MODES.items(), strict=True):
         name = f"{ENGINE}_graph_gpu" if mode == "graph" else f"{ENGINE}_gpu"
         for share, color, marker in ((0.5, BLUE, "o"), (0.99, BAD, "^")):
@@ -119,16 +122,16 @@ def draw_rounds(traces: Traces) -> Figure:
     """Consecutive calls, and what a round makes of them."""
     shown = 10
     calls = traces[0][f"{ENGINE}_gpu"][: shown * ROUND_CALLS]
-    figure = Figure((7.2, 2.9), layout="constrained")
+    figure = Figure(SIZE, layout="constrained")
     axes: Axes = figure.subplots()
-    axes.plot(calls, color=FAINT, linewidth=0.6, label="one call after another")
+    axes.plot(calls, color=FAINT, linewidth=0.6, label="calls in order")
     for at in range(shown):
         one, start = calls[at * ROUND_CALLS : (at + 1) * ROUND_CALLS], at * ROUND_CALLS
         named = at == 0
         axes.hlines(np.median(one), start, start + ROUND_CALLS, color=BLUE, linewidth=2.5,
-                    label="median of the round: P50" if named else None)  # fmt: skip
+                    label="median: P50" if named else None)  # fmt: skip
         axes.plot(start + int(one.argmax()), one.max(), "^", color=BAD, markersize=6,
-                  label="slowest of the round: P99" if named else None)  # fmt: skip
+                  label="slowest: P99" if named else None)  # fmt: skip
         axes.axvline(start, color=FAINT, linewidth=0.5)
     axes.set(xlabel=f"call (a round is {ROUND_CALLS} of them)", ylabel="ms", xlim=(0, len(calls)))
     axes.set_ylim(top=calls.max() + 0.3 * np.ptp(calls))
@@ -152,7 +155,7 @@ def decided(traces: Traces, mode: Mode, factor: float) -> Decision:
 def draw_bounds(traces: Traces) -> Figure:
     """Bounds against the limit: the three verdicts."""
     factors = (1.0, 1.03, 1.05, 1.07, 1.10)
-    figure = Figure((7.2, 2.9), layout="constrained")
+    figure = Figure(SIZE, layout="constrained")
     for axes, (mode, title) in zip(figure.subplots(1, 2, sharey=True), MODES.items(), strict=True):
         for at, factor in enumerate(factors):
             result = decided(traces, mode, factor).metrics["p50"]
@@ -164,10 +167,10 @@ def draw_bounds(traces: Traces) -> Figure:
             color = BY_VERDICT[result.outcome]
             axes.plot([low, high], [at, at], color=color, linewidth=2.5)
             axes.plot([estimate], [at], "o", color=color, markersize=6)
-            axes.text(12, at + 0.35, result.outcome, va="center", color=color, fontsize=9)
+            axes.text(8.5, at + 0.4, result.outcome, va="center", color=color, fontsize=9)
             print(f"{title}: x{factor}: {low:+.1f}% {estimate:+.1f}% {high:+.1f}% {result.outcome}")
         axes.axvline(DEFAULT_LIMITS["p50"] * 100, color=INK, linestyle="--", linewidth=1)
-        axes.set(title=title, xlabel="change of P50 in %", xlim=(-6, 20))
+        axes.set(title=title, xlabel="change of P50 in %", xlim=(-6, 19))
         axes.set(ylim=(len(factors) - 0.4, -0.8))
         axes.set_yticks(range(len(factors)), [f"×{factor:g}" for factor in factors])
         axes.text(5.3, -0.5, "limit", color=INK, fontsize=9)
@@ -195,7 +198,7 @@ def detected(
 def draw_power(traces: Traces) -> Figure:
     """How many rounds it takes to detect a change."""
     changes = np.linspace(0.0, 0.30, 31)
-    figure = Figure((7.2, 2.9), layout="constrained")
+    figure = Figure(SIZE, layout="constrained")
     metrics: tuple[Metric, ...] = ("p50", "p99")
     runs = [rounds_of(trace, "enqueue") for trace in traces]
     floor = Noise().placement_of(runs[0], "enqueue")
