@@ -993,6 +993,27 @@ CODES: dict[str, Code] = {
         "Choose a folder that can be written, or feed tensors of types that NumPy has.",
         ("reason",),
     ),
+    "TRT460": Code(
+        "no model for a first test",
+        "`pytest-trt init` found no ONNX model in the folder, or none that can be tested here. It "
+        "searches neither hidden folders, caches, environments, `build` and `dist`, nor folders "
+        "that are nested deeply.",
+        "Export a model to ONNX, name the folder that has it, or fix what the message names.",
+        ("folder",),
+    ),
+    "TRT461": Code(
+        "precision left out of a first test",
+        "`pytest-trt init` found no tolerance with which the engine passes and wrong values would "
+        "fail.",
+        "Give real inputs as .npz files next to the model, or keep layers in FP32 with keep_fp32=.",
+        ("precision", "reason"),
+    ),
+    "TRT462": Code(
+        "the test module exists",
+        "`pytest-trt init` overwrites no file.",
+        "Name another file with --output, or print the module with --dry-run.",
+        ("file",),
+    ),
     # 5xx speed
     "TRT501": Code(
         "slower than the baseline",

@@ -32,6 +32,7 @@ _COMMANDS = {
         "pytest_trt.cli.export",
         "Write the plans of engines that passed in the last run.",
     ),
+    "init": ("pytest_trt.cli.init", "Write a first test module for the models of a project."),
     "inspect": ("pytest_trt.cli.inspect", "Show the contents of an ONNX model or a plan."),
     "localize": ("pytest_trt.cli.localize", "Name the layers that lose precision in TEST."),
     "options": ("pytest_trt.cli.options", "List the builder options of each backend."),
@@ -50,7 +51,10 @@ _COMMANDS = {
 )
 @click.version_option(__version__, prog_name=NAME)
 def commands() -> None:
-    """Inspect caches and reports, export tested plans, choose a precision, check this machine."""
+    """Write first tests, inspect caches and reports, choose a precision, check this machine.
+
+    `pytest-trt init` is where to start.
+    """
 
 
 def main() -> None:

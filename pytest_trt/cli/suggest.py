@@ -10,17 +10,17 @@ import re
 import sys
 import tokenize
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from pytest_trt.cli.command import CommandGroup, json_option
-from pytest_trt.cli.ini import read_project
 from pytest_trt.cli.of_a_test import SETTINGS, test_and_arguments
 from pytest_trt.cli.output import echo, echo_json, steps, write_text
+from pytest_trt.cli.place import opened_run
 from pytest_trt.cli.table import Row, print_table
 from pytest_trt.diagnostics import ConfigurationError, Remedy, as_typed
 from pytest_trt.engine.builder_options import BACKEND_PRECISIONS, BUILDER_OPTIONS, check_options
@@ -29,7 +29,6 @@ from pytest_trt.records import to_data
 
 if TYPE_CHECKING:
     from pytest_trt.onnx.file import OnnxModel
-    from pytest_trt.plugin.run import TrtRun
     from pytest_trt.precision.samples import Sample
     from pytest_trt.precision.suggest import PrecisionSuggestion, TaskMetric
     from pytest_trt.precision.tolerance import TestTolerances
@@ -137,7 +136,10 @@ def precision(
     if (rtol, atol) != (None, None):
         tolerance = Tolerance(rtol or 0.0, atol or 0.0, origin="given on the command line")
     task, chosen = None if metric is None else _metric(metric), _options(options)
-    with _run(arch, backend, threads, cache_dir) as run, steps(f"reading {model.name}") as say:
+    with (
+        opened_run(arch, backend, threads, cache_dir) as run,
+        steps(f"reading {model.name}") as say,
+    ):
         read = run.model(model.absolute(), say)
         selected = run.selections[0]
         question = Question(
@@ -176,26 +178,6 @@ def _options(given: Sequence[str]) -> dict[str, OptionValue]:
         options[name] = value
     check_options(options, "--builder-option")
     return options
-
-
-@contextmanager
-def _run(arch: str, backend: str, threads: int, cache_dir: Path | None) -> Iterator[TrtRun]:
-    """Provide what engines are built and run with: what a test run without tests has."""
-    from pytest_trt.plugin.options.settings import default_settings
-    from pytest_trt.plugin.run import TrtRun
-    from pytest_trt.terms import parse_archs
-
-    archs = parse_archs(arch) if arch else ()
-    if len(archs) > 1:
-        raise click.UsageError("--arch: precisions are compared on one architecture.")
-    settings = default_settings(
-        arch=archs, backend=backend, threads=threads, cache_dir=read_project().cache(cache_dir)
-    )
-    run = TrtRun(settings)
-    try:
-        yield run
-    finally:
-        run.close()
 
 
 def _samples(model: OnnxModel, data: Path | None, shapes: Sequence[str]) -> tuple[Sample, ...]:

@@ -151,16 +151,26 @@ def example_profiles(inputs: Sequence[TensorSpec]) -> str:
     return f"profiles={pasted(example_ranges(inputs))}"
 
 
-def example_ranges(inputs: Sequence[TensorSpec]) -> dict[str, tuple[Shape, ...]]:
+def example_ranges(
+    inputs: Sequence[TensorSpec],
+    *,
+    batch: tuple[int, int, int] = _EXAMPLE_BATCH,
+    other: tuple[int, int, int] = _EXAMPLE_OTHER,
+) -> dict[str, tuple[Shape, ...]]:
     """Return (min, opt, max) for every dynamic input.
 
-    A symbol gets the same value everywhere. The first dynamic dimension of all inputs is assumed to
-    be the batch; a dimension without a name only if it is the first of its input.
+    A symbol gets the same value everywhere. The first dynamic dimension that leads an input is
+    assumed to be the batch; a dimension without a name only if it is the first of its input.
+
+    Args:
+        inputs: The model's inputs.
+        batch: (min, opt, max) of the batch.
+        other: (min, opt, max) of any other dynamic dimension.
     """
     dynamic = [spec for spec in inputs if needs_profile(spec)]
-    open_dims = (dim for spec in dynamic for dim in spec.shape or () if isinstance(dim, str))
-    batch = next(open_dims, "?")
-    return {spec.name: _example_range(spec, batch) for spec in dynamic}
+    leading = (dim for spec in dynamic for dim in (spec.shape or ())[:1] if isinstance(dim, str))
+    name = next(leading, "?")
+    return {spec.name: _example_range(spec, name, batch, other) for spec in dynamic}
 
 
 def pasted(ranges: Mapping[str, object]) -> str:
@@ -168,12 +178,14 @@ def pasted(ranges: Mapping[str, object]) -> str:
     return "{" + ", ".join(f'"{name}": {bounds}' for name, bounds in ranges.items()) + "}"
 
 
-def _example_range(spec: TensorSpec, batch: str) -> tuple[Shape, ...]:
+def _example_range(
+    spec: TensorSpec, name: str, batch: tuple[int, int, int], other: tuple[int, int, int]
+) -> tuple[Shape, ...]:
     def sizes(position: int, dim: int | str) -> tuple[int, int, int]:
         if isinstance(dim, int):
             return dim, dim, dim
-        is_batch = position == 0 if dim == "?" else dim == batch
-        return _EXAMPLE_BATCH if is_batch else _EXAMPLE_OTHER
+        is_batch = position == 0 if dim == "?" else dim == name
+        return batch if is_batch else other
 
     shape = ("?",) if spec.shape is None else spec.shape
     dimensions = [sizes(position, dim) for position, dim in enumerate(shape)]

@@ -66,7 +66,8 @@ def test_example_is_valid(
     path: tuple[str, ...], example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "data").mkdir()
+    for name in ("data", "models"):
+        (tmp_path / name).mkdir()
     line = re.search(r"pytest-trt ([^>)]*)", example)
     assert line is not None
     called: list[dict[str, object]] = []

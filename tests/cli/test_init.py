@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from builders import images, save_linear
+from builders_cli import run_command
+from onnx import TensorProto, helper, numpy_helper
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n"
+
+
+@pytest.fixture
+def folder(pytester: pytest.Pytester) -> Path:
+    """The current folder, in which there is no model yet."""
+    pytester.makeini("[pytest]\ntrt_cache_dir = .cache\n")
+    return pytester.mkdir("models").parent
+
+
+@pytest.fixture
+def linear(folder: Path) -> Path:
+    return save_linear(folder / "models" / "linear.onnx")
+
+
+def init(*args: str, status: int = 0):
+    done = run_command("init", *args)
+    assert done.returncode == status, done.stderr
+    return done
+
+
+def run(pytester: pytest.Pytester, *args: str) -> pytest.RunResult:
+    return pytester.runpytest_inprocess("-pno:cacheprovider", "--trt-arch=cpu", *args)
+
+
+def save_unsupported(path: Path) -> Path:
+    """Write a model with an operator that no backend has."""
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 4]) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Own", ["x"], ["y"], domain="own")], "g", [x], [y])
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
+    return path
+
+
+def save_argmax(path: Path) -> Path:
+    """Write a model whose classes in FP16 are not those of FP32: rows differ by less."""
+    weight = np.ones((8, 4), np.float32) + np.arange(4, dtype=np.float32) * 1e-5
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [4, 8])
+    y = helper.make_tensor_value_info("y", TensorProto.INT64, [4])
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["product"]),
+        helper.make_node("ArgMax", ["product"], ["y"], axis=1, keepdims=0),
+    ]
+    graph = helper.make_graph(nodes, "g", [x], [y], [numpy_helper.from_array(weight, "w")])
+    opsets = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
+    return path
+
+
+def scaled(path: Path, factor: float) -> None:
+    """Scale the weights of a model, as training it further would."""
+    model = onnx.load(path)
+    for tensor in model.graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        tensor.CopyFrom(numpy_helper.from_array(values * values.dtype.type(factor), tensor.name))
+    onnx.save(model, path)
+
+
+# --- the module
+
+
+def test_module_of_several_models_passes_at_once_and_detects_changed_models(
+    folder: Path, linear: Path, pytester: pytest.Pytester
+) -> None:
+    save_linear(folder / "models" / "another.onnx")
+    (folder / "tests").mkdir()
+    done = init()
+    assert "wrote tests/test_engines.py: tests of 2 models\n" in done.stdout
+    assert "    pytest tests/test_engines.py\n" in done.stdout
+    assert "    git add tests/test_engines.py trt_baselines\n" in done.stdout
+    source = (folder / "tests" / "test_engines.py").read_text()
+    assert source.count("def test_") == 1
+    assert "seeded inputs" in source
+    run(pytester).assert_outcomes(passed=12)  # two models, two precisions, three points
+    run(pytester).assert_outcomes(passed=12)
+    scaled(linear, 1.05)
+    changed = run(pytester)
+    changed.assert_outcomes(passed=6, failed=6)
+    changed.stdout.fnmatch_lines(["*[[]TRT416[]]*"])
+
+
+def test_checks_of_the_module_are_effective(
+    folder: Path, linear: Path, pytester: pytest.Pytester
+) -> None:
+    init()
+    run(pytester).assert_outcomes(passed=6)
+    proved = run(pytester, "--trt-selftest")
+    proved.assert_outcomes(passed=6)
+    proved.stdout.fnmatch_lines(["*effective*"])
+
+
+def test_data_of_a_model_is_used_and_named(
+    folder: Path, linear: Path, pytester: pytest.Pytester
+) -> None:
+    (folder / "data").mkdir()
+    np.savez(folder / "data" / "a.npz", image=images(3), labels=np.zeros(3))
+    np.savez(folder / "data" / "b.npz", image=images(5))
+    np.savez(folder / "data" / "wrong.npz", image=np.zeros((2, 9), np.float32))
+    np.savez(folder / "data" / "others.npz", picture=images(5))
+    init("models", "--output", "test_own.py", status=0)
+    assert "seeded" in (folder / "test_own.py").read_text()  # the data lies outside of FOLDER
+    (folder / "test_own.py").unlink()
+    done = init("--output", "test_own.py")
+    assert "models/linear.onnx: fp32, fp16, on its data\n" in done.stdout
+    source = (folder / "test_own.py").read_text()
+    assert '["data/a.npz", "data/b.npz"]' in source
+    assert "seeded" not in source
+    run(pytester).assert_outcomes(passed=2)
+    scaled(linear, 1.05)
+    run(pytester).assert_outcomes(failed=2)
+
+
+def test_module_reads_as_formatters_and_type_checkers_want_it(folder: Path, linear: Path) -> None:
+    save_linear(folder / "models" / "another.onnx")
+    np.savez(folder / "linear.npz", image=images(3))
+    (folder / "models" / "lfs.onnx").write_text(POINTER)
+    init()
+    init("models", "--output", "models/test_seeded.py")
+    for line in (
+        ("ruff", "format", "--check"),
+        ("ruff", "check", "--select=E4,E7,E9,F,B,UP,PT,RUF"),
+        ("mypy", "--strict"),
+    ):
+        if shutil.which(line[0]) is None:
+            continue
+        command = [sys.executable, "-m", *line, "test_engines.py", "models/test_seeded.py"]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout
+
+
+def test_nothing_is_overwritten_and_dry_run_writes_nothing(folder: Path, linear: Path) -> None:
+    printed = init("--dry-run")
+    compile(printed.stdout, "test_engines.py", "exec")
+    assert not (folder / "test_engines.py").exists()
+    (folder / "test_engines.py").write_text("mine")
+    refused = init(status=2)
+    assert "[TRT462]" in refused.stderr
+    assert "pytest-trt init --output FILE" in refused.stderr
+    assert (folder / "test_engines.py").read_text() == "mine"
+    assert init("--dry-run").stdout == printed.stdout
+
+
+# --- what is left out
+
+
+def test_models_that_cannot_be_tested_are_named_and_left_out(folder: Path, linear: Path) -> None:
+    (folder / "models" / "lfs.onnx").write_text(POINTER)
+    save_unsupported(folder / "models" / "own.onnx")
+    done = init()
+    assert "wrote test_engines.py: tests of 1 model\n" in done.stdout
+    assert "left out: models/lfs.onnx: models/lfs.onnx is a Git LFS pointer" in done.stderr
+    assert "    git lfs pull\n" in done.stderr
+    assert "left out: models/own.onnx: " in done.stderr
+    source = (folder / "test_engines.py").read_text()
+    assert "# Left out: models/lfs.onnx: " in source
+    assert "# Left out: models/own.onnx: " in source
+    assert '"models/linear.onnx"' in source
+
+
+def test_precision_that_no_tolerance_fits_is_left_out(
+    folder: Path, pytester: pytest.Pytester
+) -> None:
+    save_argmax(folder / "models" / "argmax.onnx")
+    done = init()
+    assert "left out: fp16 of models/argmax.onnx: no tolerance of fp16" in done.stderr
+    assert "[TRT461]" in done.stderr
+    assert 'precision="fp32"' in (folder / "test_engines.py").read_text()
+    run(pytester).assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("models", [[], ["lfs.onnx"]])
+def test_no_model_is_an_error(folder: Path, models: list[str]) -> None:
+    for name in models:
+        (folder / "models" / name).write_text(POINTER)
+    done = init(status=2)
+    assert done.stdout == ""
+    assert "[TRT460]" in done.stderr
+    assert ("git lfs pull" in done.stderr) == bool(models)
+    assert not (folder / "test_engines.py").exists()
+
+
+def test_folders_of_others_are_not_searched(folder: Path, linear: Path) -> None:
+    deep = Path(*map(str, range(9)))
+    marks = {"env/lib": "env/pyvenv.cfg", "cache": "cache/CACHEDIR.TAG"}
+    for name in (".git", ".hidden", "node_modules", "a/__pycache__", "dist", deep, *marks):
+        (folder / name).mkdir(parents=True)
+        shutil.copy(linear, folder / name / "other.onnx")
+    for mark in marks.values():
+        (folder / mark).touch()
+    (folder / "loop").symlink_to(folder)
+    done = init("--dry-run")
+    assert "other.onnx" not in done.stdout
+    assert done.stderr.splitlines() == [f"not searched, as it is nested too deeply: {deep}"]
