@@ -50,7 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
     checkout = Path(__file__).resolve().parent.parent
     if os.environ.get("PYTEST_TRT_REQUIRE_WHEEL") == "1":
         package = Path(pytest_trt.__file__).resolve()
-        if package.is_relative_to(checkout):
+        if package.parent.parent == checkout:
             raise pytest.UsageError(f"PYTEST_TRT_REQUIRE_WHEEL=1, but {package} would be tested")
 
 
