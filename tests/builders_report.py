@@ -120,6 +120,22 @@ def run(**overrides: Any) -> dict[str, Any]:
     return {**values, **overrides}
 
 
+def target(gpu: str = "NVIDIA A10", toolchain: str = "TensorRT 10.16.1") -> dict[str, Any]:
+    """A target of a run, on a GPU."""
+    facts = {"driver": "570.1", "sm_count": 72, "memory_bytes": 24_000_000_000, "mig": False}
+    return {
+        "arch": "sm86",
+        "target": f"sm86 ({gpu})",
+        "device": {"gpu": gpu},
+        "backend": "tensorrt",
+        "toolchain": toolchain,
+        "toolchain_versions": {},
+        "why": "the GPU at hand",
+        "gpu": {"name": gpu, **facts},
+        "measured_on": {"arch": "sm86", "gpu": gpu},
+    }
+
+
 def document(
     tests: Mapping[str, PhaseOutcomes | None],
     arch: str = "sm86",

@@ -315,6 +315,7 @@ SHOWING = {
     "report show": ("old.json", "--all"),
     "report merge": ("old.json", "--all", "--require-arch=sm86"),
     "report compare": ("old.json", "new.json", "--all"),
+    "report history": ("old.json", "new.json", "--all"),
     "baseline list": (),
     "baseline diff": ("trt_baselines/sm90-nvidia-h200-132/tests/test_speed.json", "none.json"),
     "inspect": ("model.onnx",),

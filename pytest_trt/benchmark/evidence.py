@@ -132,6 +132,7 @@ class Subject:
             toolchain=self.toolchain,
             mode=self.mode,
             batch=self.batch,
+            spec=self.spec,
             kind="not measured",
             key=self.key,
             restore=self.restore,

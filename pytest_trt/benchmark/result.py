@@ -142,6 +142,7 @@ class BenchmarkResult:
         toolchain: What ran it, with its version.
         mode: "graph", "enqueue" or "end_to_end".
         batch: Batch items of one call.
+        spec: What was measured, by label: model, precision, shapes, options.
         kind: What became of the measurement, see `Kind`.
         verdict: What all limits together came to.
         calls: Calls in each round; 0 where nothing was measured.
@@ -184,6 +185,7 @@ class BenchmarkResult:
     toolchain: str
     mode: Mode
     batch: int
+    spec: Mapping[str, str] = field(default_factory=dict)
     kind: Kind = "compared"
     verdict: Verdict = Verdict.NOT_MEASURED
     calls: int = 0

@@ -11,6 +11,7 @@ import click
 from pytest_trt import units
 from pytest_trt.cli.command import CommandGroup, json_option
 from pytest_trt.cli.compare import compare_reports
+from pytest_trt.cli.history import show_history
 from pytest_trt.cli.output import echo, echo_data, echo_json
 from pytest_trt.cli.report_export import export_report
 from pytest_trt.cli.report_import import import_files
@@ -104,6 +105,7 @@ def merge(
 report.add_command(compare_reports)
 report.add_command(export_report)
 report.add_command(import_files)
+report.add_command(show_history)
 
 
 @report.command(examples=["pytest-trt report schema > schema.json"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from hashlib import sha256
 from typing import Any, TypeAlias
 
 from pytest_trt.accuracy.result import AccuracyResult, Finding, OutputResult
@@ -32,6 +33,9 @@ Document: TypeAlias = dict[str, Any]
 _FAILURE_CHARS = 5000
 _ALL_FAILURES_CHARS = 2_000_000
 _FAILURE_CHARS_LEAST = 1000
+
+#: Characters of one value of a spec that are stored.
+_SPEC_CHARS = 160
 
 #: Significant digits of figures of single rounds: replayed graphs repeat within 0.05%.
 _ROUND_DIGITS = 5
@@ -262,7 +266,15 @@ def _speed(speed: BenchmarkResult) -> entries.Speed:
         baseline_update=speed.update,
         differences=tuple(map(str, speed.differences)),
         why=reason.message if reason and speed.kind != "compared" else "",
+        spec={label: _bounded(value) for label, value in speed.spec.items()},
     )
+
+
+def _bounded(text: str) -> str:
+    """Return a text of a spec; of a long one the beginning, and a digest that tells it apart."""
+    if len(text) <= _SPEC_CHARS:
+        return text
+    return f"{text[:_SPEC_CHARS]}... ({sha256(text.encode('utf-8', 'replace')).hexdigest()[:12]})"
 
 
 def _short(value: Any, digits: int = _DIGITS) -> Any:

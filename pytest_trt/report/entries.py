@@ -6,7 +6,7 @@ Units are suffixes of names. Figures that JSON cannot hold are text: "nan", "inf
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
 
@@ -90,6 +90,8 @@ class Target:
         toolchain_versions: Versions by component.
         why: Why this architecture and backend are tested.
         gpu: The GPU; null where none was used.
+        measured_on: What speed depends on, by label: the architecture, the device, and without a
+            GPU the host's CPU. Speed of another machine is another quantity.
     """
 
     arch: str
@@ -100,6 +102,7 @@ class Target:
     toolchain_versions: Mapping[str, str]
     why: str
     gpu: Gpu | None
+    measured_on: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,6 +258,8 @@ class Speed:
         unlimited: Changes of metrics without a relative limit, where they were measured.
         limits: Result of each absolute limit.
         speedups: Result of each opponent of `faster_than`.
+        spec: What was measured, by label: model, precision, shapes, options; long values are
+            shortened. Speed of another spec is another quantity.
         structure: Result of each limit on the engine itself.
         layer_changes: How layers differ from the baseline engine's, one line each, the most
             important first; only where a limit was exceeded.
@@ -287,6 +292,7 @@ class Speed:
     differences: tuple[str, ...]
     why: str
     speedups: tuple[SpeedupResult, ...] = ()
+    spec: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_rounds(self.candidate_rounds, "candidate_rounds")

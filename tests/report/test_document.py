@@ -173,3 +173,15 @@ def test_text_that_is_not_unicode_is_written_all_the_same(tmp_path) -> None:
 def test_ending_without_a_writer_is_refused(tmp_path) -> None:
     with pytest.raises(ValueError, match=r"\.json"):
         check_suffix(tmp_path / "report.xml")
+
+
+def test_spec_of_speed_is_bounded_and_long_ones_are_told_apart() -> None:
+    def spec(shapes: str) -> dict[str, str]:
+        made = document({"test_a": reported(speeds=(speed(spec={"shapes": shapes}),))})
+        check_schema(made)
+        return made["tests"][0]["results"][0]["speed"]["spec"]
+
+    assert spec("x [1]") == {"shapes": "x [1]"}
+    long, other = (spec("x [1]; " * 500 + end)["shapes"] for end in "ab")
+    assert long != other
+    assert len(long) < 200

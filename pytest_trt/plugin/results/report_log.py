@@ -29,6 +29,7 @@ from pytest_trt.plugin.options.table import OPTIONS, anything_given, ini_value
 from pytest_trt.plugin.results.transfer import packed, unpacked
 from pytest_trt.plugin.state import run_of, settings_of
 from pytest_trt.plugin.terminal import width_of
+from pytest_trt.terms import CPU
 from pytest_trt.version import __version__
 
 # Where GitHub's summary is the only report, every project on CI loads this module: the rooms of
@@ -398,6 +399,8 @@ def _targets(run: TrtRun) -> list[dict[str, Any]]:
 
 
 def _target(run: TrtRun, arch: str) -> dict[str, Any]:
+    from pytest_trt.benchmark.host import host_cpu
+
     selection = next(one for one in run.selections if one.arch == arch)
     backend = run.backend(arch)
     target, toolchain, gpu = backend.target(arch), backend.toolchain(), run.probe.first(arch)
@@ -417,5 +420,10 @@ def _target(run: TrtRun, arch: str) -> dict[str, Any]:
             "sm_count": gpu.sm_count,
             "memory_bytes": gpu.memory_bytes,
             "mig": gpu.mig,
+        },
+        "measured_on": {
+            "arch": arch,
+            **target.device,
+            **(host_cpu() if arch == CPU else {}),
         },
     }

@@ -85,7 +85,7 @@ def compare(old: Document, new: Document, *, names: tuple[str, str] = ("old", "n
     return Comparison(
         old=names[0],
         new=names[1],
-        differences=tuple(_differences(old, new, across=across)),
+        differences=tuple(differences(old, new, across=across)),
         tests=tuple(sorted(tests, key=lambda one: order.index(one.direction))),
         engines=tuple(_engine_changes(pairs, old, new, across=across)),
         removed=tuple(_named(before[key]) for key in before if key not in after),
@@ -162,9 +162,9 @@ def _test_change(old: _Case, new: _Case, error: float, *, across: bool) -> TestC
         status=new.test["status"],
         why=new.test["reason"] if new.test["status"] != "passed" else "",
         findings=(
-            *_speed_findings(old.speed, new.speed, error),
+            *speed_findings(old.speed, new.speed, error),
             *_speedup_findings(_speedups(old), _speedups(new)),
-            *_error_findings(old.accuracy, new.accuracy),
+            *error_findings(old.accuracy, new.accuracy),
             *_metric_findings(_metrics(old), _metrics(new)),
         ),
     )
@@ -187,9 +187,16 @@ def _engine_changes(
         yield EngineChange(_where(before, after, across=across), findings)
 
 
-def _speed_findings(
+def speed_findings(
     old: Mapping[str, Any] | None, new: Mapping[str, Any] | None, error: float
 ) -> Iterator[Finding]:
+    """Yield how the speed of two runs differs, by metric.
+
+    Args:
+        old: The speed of the older result; None where it has none.
+        new: The newer one.
+        error: Probability that a change lies outside its bounds, on each side.
+    """
     if not (old and new and old["candidate_rounds"] and new["candidate_rounds"]):
         return
     for what in ("mode", "batch", "calls"):
@@ -282,9 +289,15 @@ def _as_share(log: float) -> float | None:
     return math.expm1(log) if math.isfinite(log) else None
 
 
-def _error_findings(
+def error_findings(
     old: Mapping[str, Any] | None, new: Mapping[str, Any] | None
 ) -> Iterator[Finding]:
+    """Yield how the error of each output differs, and which outputs only one run has.
+
+    Args:
+        old: The accuracy of the older result; None where it has none.
+        new: The newer one.
+    """
     if not old or not new:
         return
     before = {one["name"]: one for one in old["outputs"]}
@@ -373,7 +386,7 @@ def _engine_findings(
         yield Finding(Kind.LAYERS, "", direction, *counts, lines=lines)
 
 
-def _differences(old: Document, new: Document, *, across: bool) -> Iterator[str]:
+def differences(old: Document, new: Document, *, across: bool) -> Iterator[str]:
     """Yield differences in versions, devices, models and commits, one line each."""
     before, after = _environment(old), _environment(new)
     for label in dict.fromkeys([*before, *after]):

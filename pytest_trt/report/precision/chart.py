@@ -10,15 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pytest_trt.escaping import html
+from pytest_trt.report.html.scale import Scale
 
 _WIDTH, _HEIGHT = 720, 380
 _LEFT, _RIGHT, _TOP, _BOTTOM = 84, 120, 18, 52
-
-#: Values closer together than this factor get a linear axis.
-_DECADE = 10.0
-
-#: Lines on a linear axis.
-_STEPS = 4
 
 STYLE = """
 .plot { display: block; width: 100%; max-width: 900px; height: auto; }
@@ -79,8 +74,8 @@ def chart(points: Sequence[Point], x: Axis, y: Axis, *, title: str, summary: str
     shown = [one for one in points if math.isfinite(one.x) and math.isfinite(one.y)]
     if not shown:
         return "<p>Nothing was measured that could be drawn.</p>"
-    across = _Scale([one.x for one in shown], _LEFT, _WIDTH - _RIGHT)
-    up = _Scale([one.y for one in shown], _HEIGHT - _BOTTOM, _TOP)
+    across = Scale([one.x for one in shown], _LEFT, _WIDTH - _RIGHT)
+    up = Scale([one.y for one in shown], _HEIGHT - _BOTTOM, _TOP)
     parts = [*_grid(across, up, x, y), *_line(shown, across, up)]
     for one in shown:
         parts += _point(one, across.place(one.x), up.place(one.y))
@@ -91,50 +86,7 @@ def chart(points: Sequence[Point], x: Axis, y: Axis, *, title: str, summary: str
     )
 
 
-class _Scale:
-    """Values to places on one axis."""
-
-    def __init__(self, values: Sequence[float], start: float, end: float) -> None:
-        positive = [value for value in values if value > 0]
-        low, high = min(values), max(values)
-        self.is_log = bool(positive) and high / min(positive) >= _DECADE and low >= 0
-        self._low: float
-        self._high: float
-        if self.is_log:
-            # Zero has no logarithm: it is drawn a decade below the smallest value.
-            low = min(positive) / (_DECADE if low == 0 else 1)
-            self._low = math.floor(math.log10(low))
-            self._high = max(math.ceil(math.log10(high)), self._low + 1)
-        else:
-            room = (high - low) * 0.1 or abs(high) * 0.1 or 1.0
-            self._low, self._high = (max(0.0, low - room) if low >= 0 else low - room), high + room
-        self._start, self._end = start, end
-
-    def place(self, value: float) -> float:
-        """Return where a value lies."""
-        if self.is_log:
-            value = math.log10(value) if value > 0 else self._low
-        share = (value - self._low) / (self._high - self._low)
-        return self._start + share * (self._end - self._start)
-
-    def ticks(self) -> list[float]:
-        """Return the values that have a line."""
-        if self.is_log:
-            low, high = int(self._low), int(self._high)
-            decades = max(1, (high - low) // 6)
-            return [10.0**exponent for exponent in range(low, high + 1, decades)]
-        step = _round_step((self._high - self._low) / _STEPS)
-        first = math.ceil(self._low / step)
-        return [step * number for number in range(first, math.floor(self._high / step) + 1)]
-
-
-def _round_step(least: float) -> float:
-    """Return the next step of 1, 2 or 5 that is not smaller."""
-    unit = 10.0 ** math.floor(math.log10(least))
-    return next(unit * times for times in (1, 2, 5, 10) if unit * times >= least)
-
-
-def _grid(across: _Scale, up: _Scale, x: Axis, y: Axis) -> Iterator[str]:
+def _grid(across: Scale, up: Scale, x: Axis, y: Axis) -> Iterator[str]:
     right, bottom = _WIDTH - _RIGHT, _HEIGHT - _BOTTOM
     for value in across.ticks():
         place = across.place(value)
@@ -157,7 +109,7 @@ def _text(x: float, y: float, text: str, anchor: str, kind: str = "") -> str:
     return f'<text{of} x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{html(text)}</text>'
 
 
-def _line(points: Sequence[Point], across: _Scale, up: _Scale) -> Iterator[str]:
+def _line(points: Sequence[Point], across: Scale, up: Scale) -> Iterator[str]:
     through = sorted((one.x, one.y) for one in points if one.on_line)
     if len(through) > 1:
         places = " ".join(f"{across.place(x):.1f},{up.place(y):.1f}" for x, y in through)

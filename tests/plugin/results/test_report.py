@@ -125,6 +125,7 @@ def test_run_says_with_what_on_what_and_how_it_ended(report) -> None:
     assert run["versions"].keys() >= {"pytest-trt", "python", "pytest", "onnxruntime"}
     (target,) = run["targets"]
     assert (target["arch"], target["backend"]) == ("cpu", "onnxruntime")
+    assert target["measured_on"].keys() == {"arch", "machine", "cpu", "cores"}
     assert run["options"]["trt_arch"] == "cpu"
     assert not run["interrupted"]
     result.stdout.fnmatch_lines(["wrote report.json"])
@@ -156,6 +157,7 @@ def test_second_run_reports_speed_by_rounds_against_its_baseline(report) -> None
     assert speed["baseline_recorded"]
     assert len(speed["candidate_rounds"]["p50"]) >= 20
     assert len(speed["baseline_rounds"]["p50"]) >= 20
+    assert {"model", "precision", "shapes", "batch"} <= speed["spec"].keys()
     assert speed["changes"][0]["limit"] == pytest.approx(0.1)
 
 

@@ -1,0 +1,1 @@
+"""Trends of tests over many reports: what changed, and from which run on."""

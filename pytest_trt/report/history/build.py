@@ -1,0 +1,231 @@
+"""Joins reports to trends, and marks where neighbouring runs differ.
+
+A trend is one test on one engine and one machine. Neighbours are compared like the two reports of
+`report compare`, and share one probability of error: of a hundred histories of unchanged engines
+one has a mark. Runs of another mode, spec or tolerance are not compared: there the trend breaks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from pytest_trt.diagnostics import Diagnostic
+from pytest_trt.report.comparison.compare import differences, error_findings, speed_findings
+from pytest_trt.report.comparison.findings import Direction, Finding, Kind
+from pytest_trt.report.document import Document
+from pytest_trt.report.history.trends import (
+    History,
+    HistoryRun,
+    Trend,
+    TrendBreak,
+    TrendChange,
+    TrendPoint,
+)
+from pytest_trt.statistics.decide import check_error
+from pytest_trt.terms import METRICS
+
+#: What a result is reduced to while it waits for those of other reports.
+_SPEED = ("mode", "batch", "calls", "candidate", "candidate_rounds", "spec")
+
+#: Statuses of a test that came to no engine, where it has one in other runs.
+_WITHOUT_ENGINE = ("failed", "error")
+
+
+class _Key(NamedTuple):
+    test: str
+    place: str
+    engine: str
+    number: int  # of several engines of one model and precision in one test
+
+
+class _Case(NamedTuple):
+    """One test on one engine in one run; None for what was not measured."""
+
+    run: int
+    status: str
+    speed: Mapping[str, Any] | None = None
+    accuracy: Mapping[str, Any] | None = None
+    context: Document | None = None
+
+
+class HistoryBuilder:
+    """Collects reports one by one; of each only what trends need stays in memory."""
+
+    def __init__(self) -> None:
+        self._runs: list[HistoryRun] = []
+        self._cases: dict[_Key, list[_Case]] = {}
+        self._stopped: list[tuple[str, str, int, str]] = []
+        self._seen: dict[str, int] = {}
+        self._left_out: list[Diagnostic] = []
+
+    def leave_out(self, why: Diagnostic) -> None:
+        """Note a file that is not used."""
+        self._left_out.append(why)
+
+    def add(self, file: str, document: Document) -> None:
+        """Add the runs of a report, unless another report had them."""
+        places: dict[int, int] = {}
+        for index, run in enumerate(document["runs"]):
+            if run["id"] in self._seen:
+                continue
+            self._seen[run["id"]] = places[index] = len(self._runs)
+            self._runs.append(
+                HistoryRun(
+                    file=file,
+                    started=run["started"],
+                    started_s=run["started_s"],
+                    commit=run["commit"],
+                    places=tuple(_place(target) for target in run["targets"]),
+                )
+            )
+        if document["runs"] and not places:
+            message = f"{file}: its runs are in other reports"
+            facts = {"file": file, "runs": [run["id"] for run in document["runs"]]}
+            self._left_out.append(Diagnostic("TRT910", message, facts, severity="note"))
+        for test in document["tests"]:
+            if test["run"] in places:
+                self._add_test(test, places[test["run"]], document)
+
+    def _add_test(self, test: Mapping[str, Any], run: int, document: Document) -> None:
+        made = document["runs"][test["run"]]
+        places = {target["arch"]: _place(target) for target in made["targets"]}
+        counts: dict[str, int] = {}
+        for result in test["results"]:
+            engine = document["engines"][result["engine"]]
+            name = f"{result['model']} {result['precision']}"
+            counts[name] = counts.get(name, -1) + 1
+            place = places.get(result["arch"]) or engine["target"]
+            reduced = {name: value for name, value in engine.items() if name != "layer_rows"}
+            context = {"runs": [made], "engines": {"": reduced}}
+            case = _Case(run, test["status"], *_measured(result), context)
+            key = _Key(test["test"], place, name, counts[name])
+            self._cases.setdefault(key, []).append(case)
+        if not test["results"] and test["status"] in _WITHOUT_ENGINE:
+            place = places.get(test["arch"], test["arch"])
+            self._stopped.append((test["test"], place, run, test["status"]))
+
+    def history(self) -> History:
+        """Return the history of everything that was added."""
+        order = sorted(range(len(self._runs)), key=lambda at: (self._runs[at].started_s, at))
+        rank = {at: place for place, at in enumerate(order)}
+        for test, place, run, status in self._stopped:
+            for key, cases in self._cases.items():
+                if key[:2] == (test, place):
+                    cases.append(_Case(run, status))
+        trends = {
+            key: sorted((one._replace(run=rank[one.run]) for one in cases), key=lambda of: of.run)
+            for key, cases in self._cases.items()
+        }
+        # Each run is compared with its neighbour, and the newest with the first.
+        checks = sum(len(METRICS) * len(cases) for cases in trends.values())
+        error = check_error(2 * checks)
+        found = [_trend(key, cases, error) for key, cases in trends.items()]
+        severity = list(Direction)
+        return History(
+            runs=tuple(self._runs[at] for at in order),
+            trends=tuple(sorted(found, key=lambda one: severity.index(one.direction))),
+            left_out=tuple(self._left_out),
+        )
+
+
+def _place(target: Mapping[str, Any]) -> str:
+    """Return what a target's tests ran on: "sm86 (NVIDIA A10)", on a CPU also its name."""
+    labels = [value for value in target["measured_on"].values() if value]
+    return ", ".join(labels) if target["gpu"] is None and labels else str(target["target"])
+
+
+def _measured(
+    result: Mapping[str, Any],
+) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]:
+    speed, accuracy = result["speed"], result["accuracy"]
+    if speed is not None:
+        speed = {name: speed[name] for name in _SPEED} if speed["candidate_rounds"] else None
+    if accuracy is not None:
+        outputs = [
+            {name: one[name] for name in ("name", "tolerance", "used", "worst_abs")}
+            for one in accuracy["outputs"]
+        ]
+        accuracy = {name: accuracy[name] for name in ("against", "used")} | {"outputs": outputs}
+    return speed, accuracy
+
+
+def _trend(key: _Key, cases: Sequence[_Case], error: float) -> Trend:
+    changes: list[TrendChange] = []
+    breaks: list[TrendBreak] = []
+    overall: list[Finding] = []
+    for kind in (Kind.SPEED, Kind.ERROR):
+        measured = [one for one in cases if _figures(one, kind)]
+        first = measured[:1]
+        for old, new in pairwise(measured):
+            if why := tuple(_incomparable(old, new, kind)):
+                breaks.append(TrendBreak(run=new.run, since=old.run, kind=kind, why=why))
+                first = [new]
+                continue
+            changes += _changes(old, new, kind, error)
+        overall += [one for old in first for one in _findings(old, measured[-1], kind, error)]
+    return Trend(
+        test=key.test,
+        engine=key.engine if not key.number else f"{key.engine} (engine {key.number + 1})",
+        place=key.place,
+        points=tuple(map(_point, cases)),
+        changes=tuple(sorted(changes, key=lambda one: one.run)),
+        breaks=tuple(sorted(breaks, key=lambda one: one.run)),
+        overall=tuple(overall),
+    )
+
+
+def _figures(case: _Case, kind: Kind) -> Mapping[str, Any] | None:
+    return case.speed if kind is Kind.SPEED else case.accuracy
+
+
+def _findings(old: _Case, new: _Case, kind: Kind, error: float) -> list[Finding]:
+    if kind is Kind.SPEED:
+        return list(speed_findings(old.speed, new.speed, error))
+    return list(error_findings(old.accuracy, new.accuracy))
+
+
+def _changes(old: _Case, new: _Case, kind: Kind, error: float) -> Iterator[TrendChange]:
+    found = [
+        one
+        for one in _findings(old, new, kind, error)
+        if one.direction in (Direction.WORSE, Direction.BETTER)
+    ]
+    if found and old.context and new.context:
+        lines = tuple(differences(old.context, new.context, across=False))
+        for one in found:
+            yield TrendChange(run=new.run, since=old.run, finding=one, differences=lines)
+
+
+def _incomparable(old: _Case, new: _Case, kind: Kind) -> Iterator[str]:
+    """Yield what was measured differently, one line each."""
+    if kind is Kind.ERROR:
+        yield from _incomparable_errors(old.accuracy or {}, new.accuracy or {})
+        return
+    before, now = (
+        {**(one.speed or {})["spec"], **{name: (one.speed or {})[name] for name in _SPEED[:3]}}
+        for one in (old, new)
+    )
+    for label in dict.fromkeys([*before, *now]):
+        then, value = before.get(label, "none"), now.get(label, "none")
+        if str(then) != str(value):
+            yield f"{label} {then} -> {value}"
+
+
+def _incomparable_errors(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    if old["against"] != new["against"]:
+        yield f"compared with {old['against']} -> {new['against']}"
+    for one in error_findings(old, new):
+        if one.direction is Direction.CHANGED:
+            yield f"{one.name}: {one.lines[0]}"
+
+
+def _point(case: _Case) -> TrendPoint:
+    used = case.accuracy["used"] if case.accuracy else None
+    return TrendPoint(
+        run=case.run,
+        status=case.status,
+        figures={**case.speed["candidate"]} if case.speed else {},
+        error=None if used is None else float(used),
+    )

@@ -1,0 +1,147 @@
+"""What a history of runs consists of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pytest_trt.diagnostics import Diagnostic
+from pytest_trt.records import to_data
+from pytest_trt.report.comparison.findings import Direction, Finding, Kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryRun:
+    """One run of pytest.
+
+    Attributes:
+        file: The report that it was read from.
+        started: When it started, ISO 8601 in UTC.
+        started_s: The same in seconds since 1970.
+        commit: The commit that was checked out; null where that is unknown.
+        places: What its tests ran on.
+    """
+
+    file: str
+    started: str
+    started_s: float
+    commit: str | None
+    places: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The commit, short; the day where that is unknown."""
+        return (self.commit or "")[:8] or self.started[:10]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrendPoint:
+    """One test in one run.
+
+    Attributes:
+        run: Position of the run in `runs`.
+        status: The test's status.
+        figures: Medians over rounds, by name: p50_ms, p95_ms, p99_ms, throughput_qps.
+        error: The largest share of a tolerance that an output used; null where nothing was
+            compared.
+    """
+
+    run: int
+    status: str
+    figures: Mapping[str, float]
+    error: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrendChange:
+    """A change between two neighbouring runs.
+
+    Attributes:
+        run: Position of the newer run.
+        since: Position of the older one.
+        finding: What changed, by how much, within which bounds.
+        differences: What else differs between the two: versions, driver, model, commit.
+    """
+
+    run: int
+    since: int
+    finding: Finding
+    differences: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrendBreak:
+    """Where a trend is not joined, as two runs measured different things.
+
+    Attributes:
+        run: Position of the newer run.
+        since: Position of the older one.
+        kind: `SPEED` or `ERROR`.
+        why: What differs, one line each.
+    """
+
+    run: int
+    since: int
+    kind: Kind
+    why: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trend:
+    """One test on one engine and one machine, over all runs.
+
+    Attributes:
+        test: The test, without the architecture.
+        engine: Model and precision; empty where it has no engine.
+        place: What it ran on.
+        points: Its runs in order of time.
+        changes: What was detected between neighbouring runs, oldest first.
+        breaks: Where runs are not comparable.
+        overall: The newest run against the first that is comparable with it.
+    """
+
+    test: str
+    engine: str
+    place: str
+    points: tuple[TrendPoint, ...]
+    changes: tuple[TrendChange, ...]
+    breaks: tuple[TrendBreak, ...]
+    overall: tuple[Finding, ...]
+
+    @property
+    def direction(self) -> Direction:
+        """The worst of `overall`; `CHANGED` where only runs in between differ, or a break is."""
+        directions = [one.direction for one in self.overall]
+        if Direction.WORSE in directions:
+            return Direction.WORSE
+        if Direction.BETTER in directions:
+            return Direction.BETTER
+        return Direction.CHANGED if self.changes or self.breaks else Direction.SAME
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """Many runs.
+
+    Attributes:
+        runs: In order of time.
+        trends: Those that became worse first.
+        left_out: Files that were not used, and why.
+    """
+
+    runs: tuple[HistoryRun, ...]
+    trends: tuple[Trend, ...]
+    left_out: tuple[Diagnostic, ...]
+
+    def of(self, direction: Direction) -> Iterator[Trend]:
+        """Yield the trends of this direction."""
+        return (one for one in self.trends if one.direction is direction)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the history as JSON-simple data."""
+        return {
+            **to_data(self),
+            "counts": {one.value: sum(1 for _ in self.of(one)) for one in Direction},
+            "trends": [{**to_data(one), "direction": one.direction.value} for one in self.trends],
+        }

@@ -1,0 +1,74 @@
+"""The texts of a history, shared by terminal and page."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from pytest_trt.report.comparison.findings import Direction, Finding, Kind
+from pytest_trt.report.comparison.words import cells
+from pytest_trt.report.history.trends import (
+    History,
+    HistoryRun,
+    Trend,
+    TrendBreak,
+    TrendChange,
+)
+
+_COUNTED = {
+    Direction.WORSE: "worse",
+    Direction.BETTER: "better",
+    Direction.CHANGED: "changed",
+    Direction.SAME: "unchanged",
+}
+
+
+def counted(many: int, one: str) -> str:
+    """Return a number of things: "1 run", "12 runs"."""
+    return f"{many:,} {one}{'' if many == 1 else 's'}"
+
+
+def summary(history: History) -> str:
+    """Return how many trends changed how: "12 runs, 3 trends: 1 worse, 2 unchanged"."""
+    counts = Counter(one.direction for one in history.trends)
+    shown = ", ".join(f"{counts[one]} {text}" for one, text in _COUNTED.items() if counts[one])
+    trends = counted(len(history.trends), "trend")
+    return f"{counted(len(history.runs), 'run')}, {trends}{': ' if shown else ''}{shown}"
+
+
+def where(trend: Trend) -> str:
+    """Return the engine and what it ran on: "digits.onnx fp16 on sm86 (NVIDIA A10)"."""
+    return f"{trend.engine} on {trend.place}"
+
+
+def when(run: HistoryRun) -> str:
+    """Return a run by its commit and time: "c0ffee12, 2026-11-05 10:00"."""
+    time = f"{run.started[:10]} {run.started[11:16]}"
+    return f"{run.commit[:8]}, {time}" if run.commit else time
+
+
+def change_text(finding: Finding) -> str:
+    """Return a change: "P99 1.00 ms -> 1.20 ms, +20% (+19% to +21%)"."""
+    label, before, now, change, bounds, _ = cells(finding)
+    return f"{label} {before} -> {now}{f', {change}' if change else ''}" + (
+        f" ({bounds})" if bounds else ""
+    )
+
+
+def break_text(history: History, one: TrendBreak) -> str:
+    """Return where and why a trend is not joined."""
+    what = "speed" if one.kind is Kind.SPEED else "error"
+    return f"{what} not joined at {when(history.runs[one.run])}: {'; '.join(one.why)}"
+
+
+def by_run(trend: Trend) -> Iterator[list[TrendChange]]:
+    """Yield the changes of each run that has some, the newest first."""
+    found: dict[tuple[int, int], list[TrendChange]] = {}
+    for one in trend.changes:
+        found.setdefault((one.run, one.since), []).append(one)
+    return reversed(found.values())
+
+
+def has_drifted(trend: Trend) -> bool:
+    """Whether the newest run differs from the first, and no two neighbours do."""
+    return not trend.changes and trend.direction in (Direction.WORSE, Direction.BETTER)

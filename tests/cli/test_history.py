@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from builders_cli import run_command
+from builders_history import on_day, stepped
+from builders_report import reported
+from click.testing import CliRunner, Result
+from report.comparison.test_compare import timed
+
+from pytest_trt.cli import commands
+from pytest_trt.report.files import write_report
+
+
+@pytest.fixture(autouse=True)
+def _in_folder(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+    for day, made in enumerate(stepped(6, 3)):
+        path = Path("nightly", str(day))
+        path.mkdir(parents=True)
+        write_report(path / "report.json", made)
+
+
+def call(*args: str) -> Result:
+    return CliRunner().invoke(commands, ["report", "history", *args])
+
+
+def test_planted_change_is_printed_with_its_commit() -> None:
+    result = call("nightly")
+    assert result.exit_code == 0
+    lines = result.output.splitlines()
+    assert lines[1] == "test_it.py::test_it (digits.onnx fp16 on sm86 (NVIDIA A10)): 6 runs"
+    assert "  changed at 00000003, 2026-10-04 03:00:" in lines
+    (p50,) = [line for line in lines if line.startswith("  P50")]
+    assert p50.split()[-1] == "worse"
+    assert lines[-1] == "6 runs, 1 trend: 1 worse"
+
+
+def test_unchanged_series_is_printed_only_on_request() -> None:
+    for day in range(3):
+        write_report(Path(f"{day}.json"), on_day(day, {"test_calm": timed(1.0, seed=day)}))
+    files = [f"{day}.json" for day in range(3)]
+    assert call(*files).output == "3 runs, 1 trend: 1 unchanged\n"
+    assert "test_calm" in call(*files, "--all").output
+
+
+def test_output_format_follows_the_suffix_and_json_is_printed_alone() -> None:
+    done = run_command("report", "history", "nightly", "-o", "a.html", "-o", "a.json", "--json")
+    assert json.loads(done.stdout) == json.loads(Path("a.json").read_text())
+    assert done.stderr == "wrote a.html\nwrote a.json\n"
+    assert Path("a.html").read_text().startswith("<!DOCTYPE html>")
+    assert call("nightly", "-o", "a.pdf").exit_code == 2
+
+
+def test_foreign_files_of_folders_are_named_with_a_code_and_left_out() -> None:
+    Path("nightly/package.json").write_text("{}")
+    Path("nightly/cut.json").write_text(Path("nightly/0/report.json").read_text()[:100])
+    done = run_command("report", "history", "nightly")
+    assert done.returncode == 0
+    assert "6 runs" in done.stdout
+    assert "package.json is not a report of pytest-trt [TRT902]" in done.stderr
+    assert "cut.json is not a valid report: not JSON" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("none.json", "none.json cannot be read"),
+        ("foreign.json", "foreign.json is not a report of pytest-trt"),
+        ("empty", "no report in empty"),
+    ],
+)
+def test_named_file_that_is_not_a_report_is_an_error(path: str, message: str) -> None:
+    Path("foreign.json").write_text("{}")
+    Path("empty").mkdir()
+    done = run_command("report", "history", path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Fix:" in done.stderr
+
+
+def test_file_that_is_named_twice_and_link_to_a_folder_count_once() -> None:
+    Path("nightly/loop").symlink_to(Path("nightly").resolve())
+    result = call("nightly", "nightly/0/report.json", "nightly")
+    assert "6 runs" in result.output
+    assert "left out" not in result.output
+
+
+def test_two_hundred_reports_make_a_small_page() -> None:
+    folder = Path("many")
+    folder.mkdir()
+    for day in range(200):
+        made = on_day(day, {"test_it": timed(1.0, seed=day), "test_b": reported()})
+        write_report(folder / f"{day}.json", made)
+    result = call("many", "-o", "many.html")
+    assert "200 runs" in result.output
+    # A run adds a row of the table, and its place in each of two lines: no dot, no text of its own.
+    assert len(Path("many.html").read_text()) < 150_000

@@ -1,0 +1,176 @@
+"""Trends over many reports: what is marked, what is not, and what is not joined."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from builders_history import commit, history_of, on_day, stepped
+from builders_report import planned, reported, run, speed, target
+from report.comparison.test_compare import off_by, timed
+
+from pytest_trt.report.comparison.findings import Direction, Kind
+from pytest_trt.report.document import make_document
+from pytest_trt.report.history.trends import Trend
+from pytest_trt.report.merging import merge_documents
+
+
+def only(history) -> Trend:
+    (trend,) = history.trends
+    return trend
+
+
+@pytest.mark.parametrize(("factor", "direction"), [(1.2, "worse"), (0.8, "better")])
+def test_planted_change_is_marked_at_its_run_and_nowhere_else(factor: float, direction) -> None:
+    trend = only(history_of(*stepped(12, 7, factor)))
+    assert trend.direction.value == direction
+    marked = {one.finding.name: one for one in trend.changes}
+    assert {one.run for one in trend.changes} == {7}
+    p50 = marked["p50"]
+    assert (p50.since, p50.finding.direction.value) == (6, direction)
+    assert p50.finding.change == pytest.approx(factor - 1, abs=0.01)
+    assert p50.finding.least < p50.finding.change < p50.finding.most
+    assert p50.differences == (f"commit {commit(6)[:12]} -> {commit(7)[:12]}",)
+
+
+def test_change_that_was_taken_back_is_marked_twice_and_is_no_difference_now() -> None:
+    reports = [
+        on_day(day, {"test_it": timed(1.2 if 3 <= day < 6 else 1.0, seed=day)}) for day in range(9)
+    ]
+    trend = only(history_of(*reports))
+    assert sorted({one.run for one in trend.changes}) == [3, 6]
+    assert trend.direction is Direction.CHANGED
+
+
+def test_unchanged_engines_have_no_mark_in_a_long_history() -> None:
+    # Processes differ by a third of a percent besides what their rounds do.
+    luck = np.random.default_rng(0).normal(scale=0.003, size=(60, 10))
+    reports = [
+        on_day(
+            day,
+            {f"test_{n}": timed(float(np.exp(luck[day, n])), seed=10 * day + n) for n in range(10)},
+        )
+        for day in range(60)
+    ]
+    history = history_of(*reports)
+    assert len(history.trends) == 10
+    assert [one for trend in history.trends for one in trend.changes] == []
+    assert {trend.direction for trend in history.trends} == {Direction.SAME}
+
+
+def test_slow_drift_is_a_difference_of_the_newest_run_without_a_mark() -> None:
+    drifting = [on_day(day, {"test_it": timed(1.004**day, seed=day)}) for day in range(30)]
+    trend = only(history_of(*drifting))
+    assert (trend.changes, trend.direction) == ((), Direction.WORSE)
+
+
+def test_machines_are_never_joined() -> None:
+    slow, fast = target("NVIDIA A40"), target("NVIDIA A10")
+    reports = [
+        on_day(
+            day, {"test_it": timed(2.0 if day % 2 else 1.0)}, targets=[slow if day % 2 else fast]
+        )
+        for day in range(8)
+    ]
+    history = history_of(*reports)
+    assert {trend.place for trend in history.trends} == {"sm86 (NVIDIA A10)", "sm86 (NVIDIA A40)"}
+    for trend in history.trends:
+        assert (len(trend.points), trend.changes, trend.breaks) == (4, (), ())
+
+
+def test_hosts_without_a_gpu_are_told_apart_by_their_cpu() -> None:
+    def host(cpu: str):
+        return {
+            **target(),
+            "target": "cpu (x86_64)",
+            "gpu": None,
+            "measured_on": {"arch": "cpu", "machine": "x86_64", "cpu": cpu},
+        }
+
+    tests = {"test_it": timed(1.0)}
+    hosts = [host("EPYC"), host("Xeon")]
+    history = history_of(*(on_day(day, tests, targets=[hosts[day]]) for day in range(2)))
+    assert {trend.place for trend in history.trends} == {"cpu, x86_64, EPYC", "cpu, x86_64, Xeon"}
+
+
+@pytest.mark.parametrize(
+    ("other", "why"),
+    [
+        ({"mode": "enqueue"}, "mode graph -> enqueue"),
+        ({"batch": 16}, "batch 8 -> 16"),
+        ({"calls": 140}, "calls 70 -> 140"),
+        ({"spec": {"shapes": "x [2]"}}, "shapes x [1] -> x [2]"),
+    ],
+)
+def test_another_mode_or_spec_is_a_break_with_its_reason(other, why: str) -> None:
+    spec = {"spec": {"shapes": "x [1]"}}
+    reports = [
+        on_day(
+            day, {"test_it": timed(2.0 if day > 2 else 1.0, **(spec | other if day > 2 else spec))}
+        )
+        for day in range(6)
+    ]
+    trend = only(history_of(*reports))
+    (found,) = trend.breaks
+    assert (found.run, found.since, found.kind, found.why) == (3, 2, Kind.SPEED, (why,))
+    assert trend.changes == ()
+    assert {one.change for one in trend.overall} == {0.0}  # only runs after the break
+
+
+def test_error_is_marked_and_breaks_where_its_tolerance_changed() -> None:
+    grown = [on_day(day, {"test_it": off_by(0.002 if day < 2 else 0.004)}) for day in range(4)]
+    trend = only(history_of(*grown))
+    (change,) = trend.changes
+    assert (change.run, change.finding.kind) == (2, Kind.ERROR)
+    assert trend.points[2].error == pytest.approx(0.4)
+    other = [on_day(day, {"test_it": off_by(0.002, atol=0.01 / (day + 1))}) for day in range(2)]
+    trend = only(history_of(*other))
+    assert trend.changes == ()
+    assert [(one.kind, one.why) for one in trend.breaks] == [
+        (Kind.ERROR, ("logits: its tolerance changed",))
+    ]
+
+
+def test_runs_are_ordered_by_time_whatever_their_files_are_called() -> None:
+    history = history_of(*reversed(stepped(6, 3)))
+    assert [one.commit for one in history.runs] == [commit(day) for day in range(6)]
+    assert [one.file for one in history.runs] == [f"{5 - day}.json" for day in range(6)]
+    assert {one.run for one in only(history).changes} == {3}
+
+
+def test_run_in_two_reports_counts_once_and_the_second_is_named() -> None:
+    one, two = (on_day(0, {"test_it": timed(1.0)}, id=name, arch=name) for name in ("sm86", "sm89"))
+    merged = merge_documents({"a": one, "b": two}, ())
+    history = history_of(one, two, merged, on_day(1, {"test_it": timed(1.0)}))
+    assert len(history.runs) == 3
+    (left_out,) = history.left_out
+    assert (left_out.code, left_out.facts["file"]) == ("TRT910", "2.json")
+
+
+def test_test_that_came_to_no_engine_is_a_failed_run_of_its_trends() -> None:
+    stopped = make_document(
+        run(id="last", started_s=2e9, targets=[target()]),
+        {"t": planned()},
+        {"t": reported("failed", "no memory", engines=())},
+        {},
+    )
+    trend = only(history_of(*stepped(3, 9), stopped))
+    assert [point.status for point in trend.points] == ["passed"] * 3 + ["failed"]
+    assert trend.points[-1].figures == {}
+
+
+def test_engines_of_one_model_in_one_test_have_a_trend_each() -> None:
+    both = [
+        on_day(day, {"test_it": reported(speeds=(speed(),), engines=reported().record.engines * 2)})
+        for day in range(2)
+    ]
+    engines = sorted(trend.engine for trend in history_of(*both).trends)
+    assert engines == ["digits.onnx fp16", "digits.onnx fp16 (engine 2)"]
+
+
+def test_history_is_json() -> None:
+    found = history_of(*stepped(4, 2)).to_dict()
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert found["counts"]["worse"] == 1
+    assert found["trends"][0]["direction"] == "worse"
