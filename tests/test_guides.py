@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
 import shlex
@@ -19,8 +20,6 @@ from plugin.conftest import LIGHT
 from test_docs import ROOT, Folder, blocks, folder, home, page, shape
 
 from pytest_trt import cli
-from pytest_trt.codes import CODES
-from pytest_trt.plugin.options.table import OPTIONS
 
 __all__ = ["folder", "home"]
 
@@ -133,10 +132,31 @@ def test_page_is_followed_until_something_is_not_as_shown(tmp_path) -> None:
     assert not extras_exist("python -m pip install '../pytest-trt[gpu]'")
 
 
+def lines_of_picture(svg: str) -> list[str]:
+    """Return the lines of text of a terminal's picture, each of which is drawn in parts."""
+    lines: dict[str, str] = {}
+    parts = re.findall(r'<text [^>]*clip-path="url\(#terminal-line-(\d+)\)">(.*?)</text>', svg)
+    for number, part in parts:
+        lines[number] = lines.get(number, "") + html.unescape(part).replace("\xa0", " ")
+    return list(lines.values())
+
+
 @pytest.mark.exhaustive
 def test_pytorch_model_gets_a_green_ci(torch_project, tmp_path) -> None:
     shell("git init -q", tmp_path)
-    follow(page("get-started.md"), tmp_path, in_processes(tmp_path, tmp_path / "home"))
+    run = in_processes(tmp_path, tmp_path / "home")
+    before, _, after = page("get-started.md").partition("## Read the failure")
+    follow(before.rpartition("```sh\npytest\n")[0], tmp_path, run)
+    # The picture of the README is of this failure.
+    _, printed = run("pytest -k fp16-min")
+    command, *shown = lines_of_picture((ROOT / "docs/images/failure.svg").read_text())
+    assert command.strip() == "$ pytest -k fp16-min"
+    flowing = " ".join(shape(printed))
+    details = "\n".join(shown).partition("= trt =")[0]
+    assert "first bad layer" in details
+    for line in shape(details)[:-1]:
+        assert line.strip("_= ") in flowing, line
+    follow("```sh\npytest\n```\n" + after, tmp_path, run)
 
 
 def long(name: str) -> Any:
@@ -200,12 +220,3 @@ def test_options_of_polygraphy_and_pytest_benchmark_exist(folder) -> None:
         listed = set(re.findall(r"(?<![\w-])--[\w-]+", printed))
         assert replaced_options(name) - listed == set(), name
         assert replaced_options(name)
-
-
-def test_options_and_codes_that_pages_name_exist() -> None:
-    ours = {option.flag for option in OPTIONS if not option.ini_only}
-    flags = {"--trt-x", *ours, *replaced_options("from-polygraphy.md")}
-    for path in (ROOT / "docs").rglob("*.md"):
-        text = path.read_text(encoding="utf-8")
-        assert set(re.findall(r"(?<![\w-])--trt-[a-z-]*[a-z]", text)) <= flags, path.name
-        assert set(re.findall(r"\bTRT\d{3}\b", text)) <= set(CODES), path.name

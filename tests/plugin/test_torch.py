@@ -6,7 +6,7 @@ import importlib.util
 
 import pytest
 from plugin.conftest import LIGHT
-from test_docs import README, blocks
+from test_docs import blocks, page, section
 
 pytestmark = pytest.mark.exhaustive
 
@@ -92,7 +92,7 @@ def test_it(exported, trt_session, trt_inputs):
 @pytest.fixture
 def run(torch_project: pytest.Pytester) -> pytest.RunResult:
     """All that is tried, in one process: PyTorch takes seconds to import."""
-    shown = blocks("python", README)[1]
+    (shown,) = blocks("python", section(page("references.md"), "PyTorch"))
     last = "dynamo=False)\n"
     assert last in shown
     changed = f"{last}    torch.nn.init.ones_(network[2].bias)\n"
@@ -124,7 +124,7 @@ def test_pytorch_is_compared_and_what_cannot_be_is_named(run: pytest.RunResult) 
         # A model that a fixture exports.
         "test_exported.py::test_it[[]right-fp32-min[]] PASSED*",
         "test_exported.py::test_it[[]wrong-fp16-max[]] FAILED*",
-        # What the README shows.
+        # What docs/how-to/references.md shows.
         "test_shown.py::test_same_as_pytorch PASSED*",
         "test_shown_changed.py::test_same_as_pytorch FAILED*",
         "*x over tolerance against trt_reference (network.onnx, fp16, cpu) *TRT415*",
