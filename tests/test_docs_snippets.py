@@ -156,10 +156,6 @@ def check_marker(call: ast.Call) -> None:
     parse_benchmark([mark], names)
 
 
-#: Options of `polygraphy run` that from-polygraphy.md replaces.
-_OF_POLYGRAPHY = ("--trt-outputs", *(f"--trt-{one}-shapes" for one in ("min", "opt", "max")))
-
-
 def mistakes(text: str, pytester: pytest.Pytester) -> list[str]:
     """Return what is wrong in the snippets of a page."""
     found = [
@@ -175,11 +171,7 @@ def mistakes(text: str, pytester: pytest.Pytester) -> list[str]:
         problem = problem_of_command(words, pytester)
         if problem and (is_whole or not _UNFINISHED.search(problem)):
             found.append(f"{shlex.join(words)}: {problem}")
-<<<<<<< HEAD
     flags = {option.flag for option in OPTIONS} | _OTHER_FLAGS
-=======
-    flags = {option.flag for option in OPTIONS} | {"--trt-x", *_OF_POLYGRAPHY}
->>>>>>> 6a85b96 (Show a real failure and its report in the README, made by a script from what the tool prints; leave the rest to docs/)
     found += sorted(set(re.findall(r"--trt-[a-z-]+[a-z]", text)) - flags)
     found += sorted(set(re.findall(r"\bTRT\d{3}\b", text)) - set(CODES))
     return found
