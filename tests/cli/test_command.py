@@ -5,18 +5,17 @@ from __future__ import annotations
 import inspect
 import json
 import os
-import pty
 import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import patch
 
 import click
 import pytest
-from builders_cli import run_command
+from builders_cli import in_pipe, on_terminal, run_command
 
 from pytest_trt.cli import commands
 from pytest_trt.cli.command import EXIT_STATUSES, Command, walk
@@ -163,36 +162,6 @@ NO_TABLE = {
 
 
 # --- colours, terminals and pipes
-
-
-def environment(**given: str) -> dict[str, str]:
-    none = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "PY_COLORS", "TTY_COMPATIBLE")
-    return {**{k: v for k, v in os.environ.items() if k not in none}, "TERM": "xterm", **given}
-
-
-def on_terminal(line: Sequence[str], **variables: str) -> str:
-    """Run a command on a terminal, and return what it prints there."""
-    master, slave = pty.openpty()
-    running = subprocess.Popen(
-        line, stdin=slave, stdout=slave, stderr=slave, env=environment(**variables)
-    )
-    os.close(slave)
-    found = b""
-    try:
-        while part := os.read(master, 4096):
-            found += part
-    except OSError:
-        pass  # the other side is closed
-    finally:
-        os.close(master)
-        running.wait()
-    return found.decode()
-
-
-def in_pipe(line: Sequence[str], **variables: str) -> str:
-    """Run a command whose output is read by another, and return that."""
-    env = environment(**variables)
-    return subprocess.run(line, env=env, check=False, capture_output=True, text=True).stdout
 
 
 TABLE = [sys.executable, "-c", MAIN, "options", "onnxruntime"]
