@@ -149,25 +149,19 @@ def test_first_test_passes_in_fp16_and_fails_in_int8_as_shown(digits) -> None:
 
 @pytest.mark.parametrize(("precision", "outcome"), [("fp16", "passed"), ("fp32", "failed")])
 def test_facts_are_asserted_as_shown(folder, precision: str, outcome: str) -> None:
-    (shown,) = blocks("python", section(page("markers.md"), "Facts of an engine"))
+    (shown,) = blocks("python", page("engine-facts.md"))
     (folder.path / "test_facts.py").write_text(shown.replace('"fp16"', f'"{precision}"'))
     assert f"1 {outcome}" in folder.run("test_facts.py").stdout
 
 
-def test_zoo_runs_each_model_as_its_markers_say(folder) -> None:
-    zoo, *_ = blocks("python", section(page("markers.md"), "Markers"))
-    (folder.path / "test_zoo.py").write_text(zoo)
-    assert "9 passed" in folder.run("test_zoo.py").stdout
-
-
 def test_model_that_a_fixture_makes_is_compared(folder) -> None:
-    _, made, _ = blocks("python", section(page("markers.md"), "Markers"))
+    (made,) = blocks("python", page("model-fixture.md"))
     (folder.path / "test_made.py").write_text(made)
     assert "3 passed" in folder.run("test_made.py").stdout
 
 
 def test_invariants_hold_as_shown(folder) -> None:
-    (shown,) = blocks("python", section(page("markers.md"), "Invariants"))
+    (shown,) = blocks("python", page("invariants.md"))
     (folder.path / "test_invariants.py").write_text(shown)
     assert "3 passed" in folder.run("test_invariants.py").stdout
 
@@ -192,7 +186,7 @@ def test_task_metric_is_recorded_and_compared_as_shown(folder) -> None:
 
 
 def test_portable_suite_skips_on_the_cpu_what_only_gpus_have(folder) -> None:
-    *_, marker = blocks("python", section(page("markers.md"), "Markers"))
+    (marker,) = blocks("python", page("several-backends.md"))
     test = "def test_builds(trt_engine):\n    assert trt_engine.spec.builder_options\n"
     (folder.path / "test_portable.py").write_text(f"{marker}\n\n{test}")
     assert "2 passed, 1 skipped" in folder.run("test_portable.py").stdout
@@ -229,7 +223,7 @@ def test_engine_is_shared_as_shown(folder) -> None:
 
 
 def test_ini_table_is_understood(digits) -> None:
-    (digits.path / "pytest.ini").write_text(blocks("ini", page("markers.md"))[0])
+    (digits.path / "pytest.ini").write_text(blocks("ini", page("comparison.md"))[0])
     assert "1 failed, 1 passed" in digits.run().stdout
 
 
@@ -427,7 +421,7 @@ def test_snippets_of_the_example_project_are_its_tests() -> None:
         assert " ".join(re.sub(r"  #.*", "", snippet).split()) in tests
 
 
-@pytest.mark.parametrize("name", ["markers.md", "tolerances.md"])
+@pytest.mark.parametrize("name", ["comparison.md", "tolerances.md"])
 def test_table_of_default_tolerances_is_the_plugins(name: str) -> None:
     rows = re.findall(r"^\| (\w+) \| ([\d.]+) \| ([\d.]+) \|", page(name), re.MULTILINE)
     assert rows == [

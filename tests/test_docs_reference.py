@@ -21,7 +21,12 @@ from pytest_trt.engine.cache_folder import PARTS
 from pytest_trt.engine.manifest import Manifest, PassedTest
 from pytest_trt.engine.spec import Target, Toolchain
 from pytest_trt.plugin import hookspecs
-from pytest_trt.plugin.names import FIXTURES
+from pytest_trt.plugin.names import FIXTURES, MARKER_LINES
+from pytest_trt.plugin.planning.markers import (
+    MODEL_KEYWORDS,
+    benchmark_keywords,
+    consistency_keywords,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
@@ -56,6 +61,23 @@ def test_every_public_name_is_in_the_api_once() -> None:
     shown = re.findall(r"^::: pytest_trt\.(\w+)$", text("api.md"), flags=re.MULTILINE)
     assert sorted(shown) == sorted(set(pytest_trt.__all__) - {"__version__"})
     assert "`pytest_trt.__version__`" in text("api.md")
+
+
+MARKERS = {
+    "trt_model": MODEL_KEYWORDS,
+    "trt_consistency": consistency_keywords(),
+    "trt_benchmark": benchmark_keywords(),
+}
+
+
+@pytest.mark.parametrize("marker", MARKERS)
+def test_every_keyword_of_a_marker_is_shown(marker) -> None:
+    keywords = sorted((*MARKERS[marker], "per_model"))
+    table = text("markers.md").partition(f"\n## `{marker}`\n")[2].partition("\n\n#")[0]
+    rows = re.findall(r"^\| (`.*?) \|", table, flags=re.MULTILINE)
+    assert sorted(name for row in rows for name in re.findall(r"`(\w+)`", row)) == keywords
+    # `pytest --markers`
+    assert [name for name in keywords if not re.search(rf"\b{name}\b", MARKER_LINES[marker])] == []
 
 
 def test_every_hook_is_shown_and_described() -> None:

@@ -21,7 +21,8 @@ MARKER_LINES = {
     "precision.",
     "trt_consistency": "trt_consistency(rtol=, atol=, nan='forbid', max_mismatch_pct=0, cosine=, "
     "top1=, topk=(k, share), elementwise=True, metrics={name: limit, name: (function, limit)}, "
-    "outputs={name: {...}}, by_precision={precision: {...}}, batch_invariant=False, "
+    "outputs={name: {...}}, by_precision={precision: {...}}, against='model', drift='2x', "
+    "batch_invariant=False, "
     "deterministic=N, rebuilds=N, sweep='profile', per_model={id: {...}}): compare every "
     "trt_session.run of the test with the FP32 reference.",
     "trt_benchmark": "trt_benchmark(p50='5%', p95='10%', p99='10%', throughput='5%', p50_ms=, "

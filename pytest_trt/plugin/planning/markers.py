@@ -388,16 +388,7 @@ def parse_consistency(
     mark = next((mark for mark in marks if mark.name == ConsistencyMarker.NAME), None)
     if mark is None:
         return None
-    from pytest_trt.accuracy.resolve import TOLERANCE_FIELDS
-
-    given = keywords(
-        mark,
-        [
-            *(*TOLERANCE_FIELDS, "metrics", "outputs", "by_precision", "against", "drift"),
-            *(*_INVARIANTS, "sweep"),
-        ],
-        names=names,
-    )
+    given = keywords(mark, consistency_keywords(), names=names)
     against = given.pop("against", None)
     expect(
         against in (None, "model", "stored", "both"),
@@ -425,6 +416,14 @@ def parse_consistency(
         invariants=invariants,
         sweep=sweep,
     )
+
+
+def consistency_keywords() -> tuple[str, ...]:
+    """Return what a `trt_consistency` marker takes, besides `per_model`."""
+    from pytest_trt.accuracy.resolve import TOLERANCE_FIELDS
+
+    own = ("metrics", "outputs", "by_precision", "against", "drift", *_INVARIANTS, "sweep")
+    return (*TOLERANCE_FIELDS, *own)
 
 
 #: Keywords of what has to hold whatever the reference is; of the last two, the least number.
@@ -511,13 +510,12 @@ def parse_benchmark(
     marks = [mark for mark in marks if mark.name == BenchmarkMarker.NAME]
     if not marks:
         return None
-    from pytest_trt.statistics.limits import LIMIT_FIELDS, RENAMED, parse_limit_fields
+    from pytest_trt.statistics.limits import RENAMED, parse_limit_fields
     from pytest_trt.terms import MODES
 
     given: dict[str, Any] = {}
     for mark in reversed(marks):
-        known = [*LIMIT_FIELDS, *RENAMED, "mode", "batch", "sweep"]
-        given.update(keywords(mark, known, names=names))
+        given.update(keywords(mark, (*benchmark_keywords(), *RENAMED), names=names))
     sweep = _sweep(BenchmarkMarker.NAME, given)
     mode, batch = given.pop("mode", None), given.pop("batch", None)
     expect(mode in (None, *MODES), BenchmarkMarker.NAME, "mode", mode, f"one of {', '.join(MODES)}")
@@ -525,6 +523,13 @@ def parse_benchmark(
     expect(counted, BenchmarkMarker.NAME, "batch", batch, "a whole number above 0")
     limits = parse_limit_fields(given, where=BenchmarkMarker.NAME)
     return BenchmarkMarker(limits, mode, batch, sweep)
+
+
+def benchmark_keywords() -> tuple[str, ...]:
+    """Return what a `trt_benchmark` marker takes, besides `per_model` and former names."""
+    from pytest_trt.statistics.limits import LIMIT_FIELDS
+
+    return (*LIMIT_FIELDS, "mode", "batch", "sweep")
 
 
 def check_names(marks: Sequence[pytest.Mark]) -> None:
