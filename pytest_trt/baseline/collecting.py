@@ -362,9 +362,8 @@ def _write(path: Path, content: AnyFile, data: Data) -> None:
     elif isinstance(content, MetricsFile):
         write_metrics(path, content)
     else:
-        needed, here = content.data, content.data - data.keys()
-        given = {digest: arrays for digest, arrays in data.items() if digest in needed}
-        write_answers(path, content, {**given, **(read_data(path, here) if here else {})})
+        here = content.data - data.keys()
+        write_answers(path, content, {**data, **(read_data(path, here) if here else {})})
 
 
 def _differ(path: Path, test: str, one: str, other: str) -> BaselineError:

@@ -13,6 +13,7 @@ import pytest
 from builders_baseline import SLUG, TARGET, save_answers, save_baselines, stored, stored_run
 from builders_cli import commit, run_command
 
+from pytest_trt.baseline import staged
 from pytest_trt.baseline.answers import data_path, read_answers, read_data
 from pytest_trt.baseline.file import read_baselines
 from pytest_trt.baseline.metrics import (
@@ -104,7 +105,7 @@ class TestWhatComesBack:
         assert read_data(root / "answers" / f"{MODULE}.json", found.data)
 
     @pytest.mark.parametrize("kind", ["zip", "tar", "gztar"])
-    @pytest.mark.parametrize("inside", ["", "a/trt_baselines"])
+    @pytest.mark.parametrize("inside", ["", f"{SLUG}/trt_baselines"])
     def test_archives_are_read_as_ci_stores_them(self, root, kind, inside) -> None:
         speed(Path("artifact", inside))
         if inside:  # of the whole folder, with other files
@@ -385,6 +386,16 @@ def test_a_file_that_cannot_be_written_is_left_and_a_repetition_completes(root) 
     blocked.unlink()
     done = run_command("baseline", "collect", "artifact")
     assert "1 new, 1 unchanged" in done.stdout
+
+
+def test_another_process_that_writes_the_folder_is_not_overtaken(root, monkeypatch) -> None:
+    speed("artifact")
+    monkeypatch.setattr(staged, "_MOST_HELD_S", 0.05)
+    with staged.only_writer(root / SLUG / "tests"):
+        assert list(collect("artifact", status=1).values()) == ["refused TRT604"]
+        assert collect("artifact", "--dry-run") == {node(): "new"}
+    assert not root.exists()
+    assert collect("artifact") == {node(): "new"}
 
 
 def test_names_of_an_artifact_are_escaped(root) -> None:
