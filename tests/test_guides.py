@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import importlib.util
 import os
 import re
 import shlex
@@ -12,12 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnxruntime
 import pytest
 import quiet_host
 from builders_networks import save_flat
 from click.testing import CliRunner
 from plugin.conftest import LIGHT
-from test_docs import ROOT, Folder, blocks, folder, home, page, shape
+from test_docs import README, ROOT, Folder, blocks, folder, home, page, section, shape
 
 from pytest_trt import cli
 
@@ -220,3 +223,71 @@ def test_options_of_polygraphy_and_pytest_benchmark_exist(folder) -> None:
         listed = set(re.findall(r"(?<![\w-])--[\w-]+", printed))
         assert replaced_options(name) - listed == set(), name
         assert replaced_options(name)
+
+
+def test_calibration_data_is_given_as_shown(folder) -> None:
+    given, marker = blocks("python", page("calibration.md"))
+    head = """
+import numpy as np
+import pytest
+
+def preprocess(image):
+    return image
+
+@pytest.fixture(scope="session")
+def images():
+    return np.load("data/digits.npz")["calibration"][:32]
+
+"""
+    test = "\n\ndef test_it(trt_engine):\n    assert trt_engine.facts.calibration.samples == 32\n"
+    text = head + given + marker.replace("model.onnx", "models/digits.onnx") + test
+    (folder.path / "test_calibrated.py").write_text(text)
+    assert "1 passed" in folder.run("test_calibrated.py").stdout
+
+
+def test_libraries_of_operators_are_named_as_shown(folder) -> None:
+    if importlib.util.find_spec("onnxruntime_extensions") is None:
+        pytest.skip("onnxruntime-extensions is not installed")
+    (shown,) = blocks("python", page("operators.md"))
+    (folder.path / "models" / "digits.onnx").rename(folder.path / "models" / "detector.onnx")
+    (folder.path / "test_custom.py").write_text(f"{shown}\n\ndef test_it(trt_engine): pass\n")
+    missing = folder.run("--co", "test_custom.py").stdout
+    assert "build/libmyplugins.so" in missing
+    assert "TRT177" in missing
+    (folder.path / "build").mkdir()
+    (folder.path / "build" / "libmyplugins.so").touch()
+    assert "1 test collected" in folder.run("--co", "test_custom.py").stdout
+
+
+@pytest.mark.parametrize(("wrong", "outcome"), [(0, "2 passed"), (1, "1 failed, 1 passed")])
+def test_several_references_are_compared_as_shown(folder, wrong: int, outcome: str) -> None:
+    fixture, test = blocks("python", section(page("references.md"), "Several references"))
+    model = str(folder.path / "models" / "digits.onnx")
+    inputs = np.zeros((1, 1, 16, 16), np.float32)
+    outputs = onnxruntime.InferenceSession(model).run(["logits", "probs"], {"image": inputs})
+    for name, off in (("small", 0), ("large", wrong)):
+        arrays = dict(
+            zip(("logits", "probs"), (one + np.float32(off) for one in outputs), strict=True)
+        )
+        np.savez(folder.path / f"golden-{name}.npz", **arrays)
+    head = (
+        "import numpy as np\nimport pytest\n\n"
+        "@pytest.fixture\ndef trt_inputs():\n"
+        "    return {'image': np.zeros((1, 1, 16, 16), np.float32)}\n\n"
+    )
+    mark = "@pytest.mark.trt_model('models/digits.onnx')\n@pytest.mark.trt_consistency\n"
+    (folder.path / "test_several.py").write_text(f"{head}{fixture}\n\n{mark}{test}")
+    assert outcome in folder.run("test_several.py").stdout
+
+
+@pytest.mark.exhaustive
+def test_layers_of_a_test_are_shown_as_the_page_says(folder) -> None:
+    tests = folder.path / "tests"
+    tests.mkdir()
+    for name in ("models", "data"):
+        (folder.path / name).rename(tests / name)
+    (tests / "test_digits.py").write_text(blocks("python", README)[0])
+    (line,) = blocks("sh", page("localize.md"))
+    status, printed = in_process(folder)(f"{line.strip()} --trt-arch=cpu")
+    assert status == 0, printed
+    assert "own error" in printed
