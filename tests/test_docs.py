@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import json
 import math
 import os
 import re
@@ -567,3 +568,19 @@ def test_architecture_names_what_there_is() -> None:
     named = {name for line in rooms.splitlines() for name in line.partition("  ")[0].split(", ")}
     modules = (path for path in (ROOT / "pytest_trt").iterdir() if path.name[0] not in "_.")
     assert {path.stem for path in modules} - {"py"} == named - {""}
+
+
+@pytest.mark.exhaustive
+def test_first_tests_are_written_as_shown(folder) -> None:
+    init, run = commands(page("first-tests.md"))
+    assert folder.command(*init).startswith(blocks("text", page("first-tests.md"))[0])
+    assert folder.run(*run).returncode == 0
+
+
+def test_commands_of_the_shell_page_work(folder) -> None:
+    text = page("shell.md")
+    for args in commands(text):
+        printed = folder.command(*args)
+        assert "--json" not in args or json.loads(printed)
+    for shell in re.findall(r"pytest-trt completion (\w+)", text):
+        assert f"{shell}_complete" in folder.command("completion", shell)

@@ -51,7 +51,7 @@ def localize(
         report = Path(folder) / "report.json"
         options = ["--trt-localize=always", f"--trt-localize-timeout={timeout_s:g}"]
         line = [sys.executable, "-m", "pytest", test, *options, f"--trt-report={report}"]
-        out = sys.stderr if as_json else None
+        out = 2 if as_json else None  # what pytest prints is no part of the JSON
         status = subprocess.run([*line, "-q", *pytest_args], check=False, stdout=out).returncode
         tests = json.loads(report.read_text("utf-8"))["tests"] if report.exists() else []
     found = [(one["id"], each) for one in tests for each in _searches(one)]

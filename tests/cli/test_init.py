@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+import quiet_host
 from builders import images, save_linear
 from builders_cli import run_command
 from onnx import TensorProto, helper, numpy_helper
+
+from pytest_trt.benchmark import sampling
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n"
 
@@ -33,8 +38,8 @@ def init(*args: str, status: int = 0):
     return done
 
 
-def run(pytester: pytest.Pytester, *args: str) -> pytest.RunResult:
-    return pytester.runpytest_inprocess("-pno:cacheprovider", "--trt-arch=cpu", *args)
+def run(pytester: pytest.Pytester, *args: str, **given: object) -> pytest.RunResult:
+    return pytester.runpytest_inprocess("-pno:cacheprovider", "--trt-arch=cpu", *args, **given)
 
 
 def save_unsupported(path: Path) -> Path:
@@ -124,6 +129,7 @@ def test_data_of_a_model_is_used_and_named(
     run(pytester).assert_outcomes(failed=2)
 
 
+@pytest.mark.exhaustive
 def test_module_reads_as_formatters_and_type_checkers_want_it(folder: Path, linear: Path) -> None:
     save_linear(folder / "models" / "another.onnx")
     np.savez(folder / "linear.npz", image=images(3))
@@ -152,6 +158,23 @@ def test_nothing_is_overwritten_and_dry_run_writes_nothing(folder: Path, linear:
     assert "pytest-trt init --output FILE" in refused.stderr
     assert (folder / "test_engines.py").read_text() == "mine"
     assert init("--dry-run").stdout == printed.stdout
+
+
+def test_printed_test_of_speed_records_a_baseline(
+    folder: Path, linear: Path, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sampling, "ON_CPU", quiet_host.SOON)
+    lines = init().stdout.splitlines()
+    start = next(at for at, line in enumerate(lines) if "import Benchmark" in line) + 1
+    end = next(at for at, line in enumerate(lines) if line.startswith("Record"))
+    module = folder / "test_engines.py"
+    added = textwrap.dedent("\n".join(lines[start:end]))
+    source = module.read_text().replace("import Session", "import Benchmark, Session")
+    module.write_text(f"{source}\n\n{added}\n")
+    args = shlex.split(lines[end + 1])[1:]
+    recorded = run(pytester, *args, "-ktest_speed and opt", plugins=[quiet_host.FixedHost()])
+    recorded.assert_outcomes(passed=2, deselected=10)
+    assert list((folder / "trt_baselines").glob("cpu*/**/*.json"))
 
 
 # --- what is left out

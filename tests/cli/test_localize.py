@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import builders_planted as planted
@@ -43,6 +44,11 @@ def test_shows_the_layers_of_a_test_whether_it_passes_or_fails(
     assert title in done.output
     assert "own error  before" in done.output
     assert "conv3" in done.output
+    done = CliRunner().invoke(cli.commands, [*args, "--json"])
+    assert done.exit_code == status
+    (found,) = json.loads(done.stdout)
+    assert found["test"].startswith("test_it.py::test_it")
+    assert found["facts"]["layers"]
 
 
 def test_a_test_without_an_engine_is_an_error(

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 _NAME = "test_engines.py"
 
 _SPEED = """
-from pytest_trt import Benchmark
-
 @MODELS
 @pytest.mark.trt_benchmark(p99="10%")
 def test_speed(trt_benchmark: Benchmark, trt_inputs: dict[str, NDArray[Any]]) -> None:
@@ -184,7 +182,7 @@ def _next_steps(output: Path, tested: Sequence[Tested]) -> Iterator[str]:
     yield "Commit both, so that CI compares with these answers:"
     yield f"    git add {name} {baselines}"
     if any(not one.data for one in tested):
-        yield f"To test speed too, append this to {name}:"
+        yield f"To test speed too, import Benchmark from pytest_trt and append this to {name}:"
         yield from (f"    {line}".rstrip() for line in _SPEED.strip().splitlines())
         yield "Record its baseline on the machine that will run it, and commit that as well:"
         yield f"    pytest {name} --trt-update-new"
