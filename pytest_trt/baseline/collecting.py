@@ -166,8 +166,9 @@ def _parsed(source: str, name: str, files: Mapping[str, Read], folder: BaselineF
 
 
 def _slug(target: Mapping[str, str]) -> str:
-    """Return the folder of a target; that of a target without a value is the file's own."""
-    return baseline_path(Path(), target, PurePosixPath("x.py")).parts[0]
+    """Return the folder of a target; empty for a target without a value."""
+    folder, *file = baseline_path(Path(), target, PurePosixPath("x.py")).parts
+    return folder if file else ""
 
 
 def _place(source: str, name: str, target: Mapping[str, str], folder: BaselineFolder) -> Path:

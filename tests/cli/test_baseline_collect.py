@@ -327,6 +327,7 @@ def test_answers_are_refused_unless_both_files_belong_together(root) -> None:
         ({"arch": "metrics", "gpu": "sm90"}, "metrics-sm90"),
         ({"arch": "../.."}, "sm90"),
         ({}, "sm90"),
+        ({"arch": "."}, "x.json"),
     ],
 )
 def test_a_file_in_the_place_of_another_is_refused(root, target, slug) -> None:
