@@ -10,7 +10,8 @@ import faulthandler
 import importlib
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from pytest_trt.workers.child import Reporter, serve
@@ -19,6 +20,9 @@ from pytest_trt.workers.memory import limit_memory
 #: What is released once the reply has been sent, as that may take as long as a small job.
 later: list[object] = []
 
+#: What is called then. What it raises is raised again when the parent asks for the same.
+ahead: list[Callable[[], object]] = []
+
 #: Seconds for which a limit holds: to look for what is left takes as long as to load a small model.
 _LIMITED_S = 1.0
 
@@ -26,7 +30,14 @@ _LIMITED_S = 1.0
 def main() -> None:
     """Call one function after another."""
     faulthandler.enable()  # shows where a library crashed
-    serve(_Calls().call, once=False, after_errors=True, rest=later.clear)
+    serve(_Calls().call, once=False, after_errors=True, rest=_rest)
+
+
+def _rest() -> None:
+    later.clear()
+    while ahead:
+        with suppress(Exception):
+            ahead.pop()()
 
 
 class _Calls:

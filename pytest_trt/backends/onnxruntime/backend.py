@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -70,6 +70,7 @@ class OnnxRuntimeBackend:
         self._build_timeout_s = build_timeout_s
         self._run_timeout_s = run_timeout_s
         self._records = records or RunRecords()
+        self._expected: OnnxModel | None = None
 
     def toolchain(self) -> Toolchain:
         """The version of ONNX Runtime."""
@@ -220,16 +221,11 @@ class OnnxRuntimeBackend:
         self, plan: Plan, model: OnnxModel, spec: EngineSpec, inputs: Tensors
     ) -> RunThere | None:
         """Load and run an engine once in the child process; see `run_job.run_isolated`."""
-        from pytest_trt.backends.onnxruntime.run_job import Source
-
-        source = Source(
-            model.path,
-            model.size_bytes,
-            plan.stable_path,
-            plan.path,
-            replace(spec, profiles=()),
-            self.threads,
-            model.custom_ops,
+        source = replace(
+            self._as_it_is(model),
+            plan=plan.stable_path,
+            shown=plan.path,
+            spec=replace(spec, profiles=()),
         )
         return self._run_isolated(_engine_of(model, spec), model, inputs, source)
 
@@ -248,20 +244,33 @@ class OnnxRuntimeBackend:
             return OnnxRuntimeSession(session, subject=subject, timeout_s=self._run_timeout_s)
 
         def isolated(inputs: Tensors, held: str) -> RunThere | None:
-            from pytest_trt.backends.onnxruntime.run_job import Source
-
-            source = None
-            if not held:
-                source = Source(
-                    model.path,
-                    model.size_bytes,
-                    threads=self.threads,
-                    custom_ops=model.custom_ops,
-                )
+            source = None if held else self._as_it_is(model)
             return self._run_isolated(subject, model, inputs, source, held)
 
         ran = self._records.of(model.outputs_digest, "reference")
         return FirstRunsIsolated(load, isolated, ran, Timings())
+
+    @contextmanager
+    def expecting(self, reference: OnnxModel) -> Iterator[None]:
+        """Let the child process load a reference while this one looks at an engine's outputs.
+
+        Only where the reference runs next: the child process does nothing else meanwhile.
+
+        Args:
+            reference: The model whose reference runs after the engine that the block runs.
+        """
+        self._expected = reference
+        try:
+            yield
+        finally:
+            self._expected = None
+
+    def _as_it_is(self, model: OnnxModel) -> Source:
+        from pytest_trt.backends.onnxruntime.run_job import Source
+
+        return Source(
+            model.path, model.size_bytes, threads=self.threads, custom_ops=model.custom_ops
+        )
 
     def _run_isolated(
         self,
@@ -275,6 +284,7 @@ class OnnxRuntimeBackend:
         # Most runs find what they need in the cache.
         from pytest_trt.backends.onnxruntime.run_job import run_isolated
 
+        expected, self._expected = self._expected, None
         return run_isolated(
             subject,
             model,
@@ -283,6 +293,7 @@ class OnnxRuntimeBackend:
             held=held,
             built=built,
             threads=self.threads,
+            ahead=None if expected is None else self._as_it_is(expected),
             load_timeout_s=self._build_timeout_s,
             timeout_s=self._run_timeout_s,
         )

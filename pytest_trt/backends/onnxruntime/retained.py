@@ -57,7 +57,7 @@ def retain(
         load_s,
         threads,
         size_bytes > _MOST_BYTES,
-        None if plan is None else _stamp(plan),
+        None if plan is None else stamp_of(plan),
     )
     _last[plan is not None] = held
     return held
@@ -67,7 +67,7 @@ def of_plan(plan: Path, threads: int) -> Retained | None:
     """Return the session of a plan if it is held; otherwise none of a plan is held any more."""
     held, stamp = _last.get(True), None
     with suppress(OSError):  # evicted by another process
-        stamp = _stamp(plan)
+        stamp = stamp_of(plan)
     if held is not None and (held.stamp, held.threads) != (stamp, threads):
         del _last[True]
         return None
@@ -88,7 +88,8 @@ def drop(*, large: bool = False) -> None:
                 later.append(held)
 
 
-def _stamp(plan: Path) -> tuple[int, ...]:
-    status = plan.stat()
+def stamp_of(path: Path) -> tuple[int, ...]:
+    """Return what changes with every write of a file, wherever it is moved."""
+    status = path.stat()
     times = status.st_mtime_ns, status.st_ctime_ns
     return status.st_dev, status.st_ino, status.st_size, *times

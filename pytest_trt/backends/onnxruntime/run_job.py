@@ -80,6 +80,7 @@ class RunJob:
         held: What it holds, see `RunThere`.
         built: In place of that: the plan that it built, and holds if the file has not changed.
         threads: Threads of one inference of that plan.
+        ahead: What the next job is expected to run. It is loaded while the parent works on.
     """
 
     subject: str
@@ -90,6 +91,7 @@ class RunJob:
     held: str = ""
     built: Path | None = None
     threads: int = 0
+    ahead: Source | None = None
 
 
 class RunThere(NamedTuple):
@@ -117,6 +119,7 @@ def run_isolated(
     held: str = "",
     built: Path | None = None,
     threads: int = 0,
+    ahead: Source | None = None,
     load_timeout_s: float,
     timeout_s: float,
 ) -> RunThere | None:
@@ -130,6 +133,7 @@ def run_isolated(
         held: What it holds, see `RunThere`.
         built: In place of that: the plan that it built, and holds if the file has not changed.
         threads: Threads of one inference of that plan.
+        ahead: What the next job is expected to run; see `RunJob`.
         load_timeout_s: Seconds after which loading is ended; 0 for no limit.
         timeout_s: Seconds after which the run is ended; 0 for no limit.
 
@@ -151,7 +155,7 @@ def run_isolated(
             write_samples(given, [inputs])
         except ValueError:
             return None
-        job = RunJob(subject, given, outputs, timeout_s, source, held, built, threads)
+        job = RunJob(subject, given, outputs, timeout_s, source, held, built, threads, ahead)
         ended = call(_DOES, task, job=to_data(job))
         if ended is None:
             return None

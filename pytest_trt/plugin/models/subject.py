@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from pytest_trt.accuracy.subject import CalibratedBy
 from pytest_trt.diagnostics import ConfigurationError, UnsupportedError
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.builder_options import has_all
+from pytest_trt.engine.protocols import BackendSession
 from pytest_trt.engine.session import Session
 from pytest_trt.engine.spec import EngineSpec
 from pytest_trt.plugin.models.loadable import LoadableModel
@@ -82,7 +84,17 @@ class ModelUnderTest(LoadableModel):
             if OWN not in state.checks:
                 state.checks[OWN] = self._consistency_check()
         observe = self.observer(state, state.checks[OWN], self._calibration)
-        return Session(engine, self.loaded, observe, self.engine_inputs)
+        return Session(engine, self._compared, observe, self.engine_inputs)
+
+    @contextmanager
+    def _compared(self, engine: Engine) -> Iterator[BackendSession]:
+        """Provide a loaded engine whose outputs are compared with the reference next."""
+        __tracebackhide__ = True
+        expecting: AbstractContextManager[None] = nullcontext()
+        if self.plan.against != "stored" and not state_of(self.item).references:
+            expecting = self.run.embedded.expecting(self.reference_model)
+        with self.loaded(engine) as session, expecting:
+            yield session
 
     def opponents(self, engine: Engine) -> dict[str, Engine]:
         """Build the engines that an engine has to be faster than, or take them from the cache.
