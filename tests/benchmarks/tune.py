@@ -21,8 +21,9 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -31,7 +32,9 @@ import numpy as np
 import onnx
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "gpu"))
 
+import gpu_fp16
 from builders_planted import network, plant
 from builders_sensitive import save_large_constant, save_outlier_channel
 from networks import bert_base, resnet50
@@ -59,6 +62,13 @@ TITLES = (
     *("model", "precision", "nodes", "without", "tune", "builds", "trials", "s"),
     *("bisection first", "builds", "s", "bisection last", "builds", "s", "kinds", "check"),
     *("Polygraphy", "builds", "s"),
+)
+
+#: Models of `gpu_fp16`, and faults that it plants in them.
+OVERFLOWING = (
+    ("perceptron", "overflow at 33%"),
+    ("perceptron", "underflow at 67%"),
+    ("BERT, 1 layer of 512", "overflow at 67%"),
 )
 
 EXAMPLE = Path(__file__).parents[2] / "example_project"
@@ -145,6 +155,8 @@ def polygraphy(scene: Scene, folder: Path) -> list[object]:
     found = re.search(r"(\d+) layer\(s\) in higher precision$", done.stdout.strip())
     builds = (folder / "judged").read_text().count("\n") if (folder / "judged").exists() else 0
     kept: object = int(found[1]) if found else "none"
+    if found is None:
+        print((done.stdout + done.stderr)[-2000:], file=sys.stderr)
     return [kept, builds, f"{time.perf_counter() - started_s:.1f}"]
 
 
@@ -255,6 +267,16 @@ def scenes(folder: Path) -> list[Scene]:
     ]
 
 
+def scenes_of_gpu(folder: Path) -> Iterator[Scene]:
+    """Yield models that TensorRT fails in fp16, where it does not fail those of `scenes`."""
+    for name, fault in OVERFLOWING:
+        make, size = gpu_fp16.MODELS[name]
+        path = folder / "faulty.onnx"
+        onnx.save(dict(gpu_fp16.variants(make(), size, folder))[fault], path)
+        _, inputs = gpu_fp16.fixed_inputs(load_model(path), size)
+        yield Scene(f"{name} {fault}", path, "fp16", [inputs], Tolerance(0.02, 0.02))
+
+
 def main() -> int:
     """Print the table; or judge an engine, where Polygraphy asks."""
     global ARCH, BACKEND, OPTIONS
@@ -271,7 +293,8 @@ def main() -> int:
         OPTIONS = {"builder_optimization_level": given.level}
     print(f"| {' | '.join(TITLES)} |\n|{'---|' * len(TITLES)}")
     with TemporaryDirectory() as folder:
-        for scene in scenes(Path(folder)):
+        more = scenes_of_gpu(Path(folder)) if ARCH != "cpu" else ()
+        for scene in chain(scenes(Path(folder)), more):
             row = compare(scene, Path(folder))
             print(f"| {' | '.join(map(str, row))} |", flush=True)
     return 0

@@ -6,9 +6,13 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from builders import save_linear
+from plugin.conftest import PROFILES
+
+from pytest_trt.backends.onnxruntime import run_job
 
 HEAD = """
 import functools
@@ -387,6 +391,7 @@ POLYGRAPHY = Path(__file__).parents[1] / "files" / "polygraphy"
 
 OF_POLYGRAPHY = """
 from pathlib import Path
+from typing import Any
 from pytest_trt import load_inputs
 
 @pytest.mark.parametrize("inputs", load_inputs(Path(__file__).parent / "inputs.json"))
@@ -434,3 +439,32 @@ def test_polygraphy_files_that_do_not_fit_are_refused(project, given: str, messa
     result = project.run()
     result.assert_outcomes(errors=2)
     result.stdout.fnmatch_lines([message])
+
+
+@pytest.mark.parametrize(
+    ("marker", "announced"),
+    [
+        ("@pytest.mark.trt_consistency", ["reference", ""]),
+        ("@pytest.mark.trt_consistency(against='stored')", [""]),
+        ("", [""]),
+    ],
+)
+def test_the_child_is_told_which_reference_comes_next_only_where_one_does(
+    project, monkeypatch: pytest.MonkeyPatch, marker: str, announced: list[str]
+) -> None:
+    found = []
+    run = run_job.run_isolated
+
+    def recorded(*args: Any, ahead: run_job.Source | None = None, **given: Any) -> Any:
+        found.append("" if ahead is None else "reference")
+        return run(*args, ahead=ahead, **given)
+
+    monkeypatch.setattr(run_job, "run_isolated", recorded)
+    project.test_file(f"""
+        @pytest.mark.trt_model("models/linear.onnx", {PROFILES})
+        {marker}
+        def test_it(trt_session, images):
+            trt_session.run({{"image": images}})
+        """)
+    project.run()
+    assert found[: len(announced)] == announced
