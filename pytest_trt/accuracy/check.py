@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from pytest_trt.accuracy.compare import compare_values
@@ -23,6 +24,7 @@ from pytest_trt.accuracy.subject import CalibratedBy, Subject, Tried
 from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.diagnostics import Diagnostic, PytestTrtError, Remedy, as_typed
 from pytest_trt.engine.build import Engine
+from pytest_trt.engine.session import CallingLine
 from pytest_trt.tensors.calibration import RangeWatch
 from pytest_trt.tensors.containers import Items, description, items_of
 from pytest_trt.tensors.spec import Tensors
@@ -488,6 +490,8 @@ class ConsistencyCheck:
         else:
             found = explain(worst.comparison, subject, runs=runs.merged, context=context)
         facts = {**found.facts, "runs": runs.runs, "failed_runs": runs.failed}
+        if isinstance(worst.where, CallingLine) and worst.where.line:
+            facts |= {"file": Path(worst.where.file).name, "line": worst.where.line}
         return replace(found, facts=facts)
 
     def _subject(self, engine: Engine) -> Subject:

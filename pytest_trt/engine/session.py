@@ -248,11 +248,25 @@ class SharedEngineFactory(Protocol):
         ...
 
 
-def calling_line() -> str:
-    """Return the line of the test that called `run`, as "test_digits.py:12", or the thread."""
+class CallingLine(str):
+    """A line of code, as "test_digits.py:12".
+
+    Attributes:
+        file: The path of its file; empty where no line is known.
+        line: Its number.
+    """
+
+    file, line = "", 0
+
+
+def calling_line() -> CallingLine:
+    """Return the line of the test that called `run` or timed an engine, or the thread."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(_LIBRARIES):
         frame = frame.f_back
     if frame is None:
-        return f"thread {threading.current_thread().name}"
-    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+        return CallingLine(f"thread {threading.current_thread().name}")
+    path = Path(frame.f_code.co_filename)
+    found = CallingLine(f"{path.name}:{frame.f_lineno}")
+    found.file, found.line = str(path), frame.f_lineno
+    return found

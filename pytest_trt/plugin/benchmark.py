@@ -30,7 +30,7 @@ from pytest_trt.diagnostics import (
     git_restore_commands,
 )
 from pytest_trt.engine.build import Engine
-from pytest_trt.engine.session import Session
+from pytest_trt.engine.session import Session, calling_line
 from pytest_trt.escaping import terminal
 from pytest_trt.plugin.models.subject import ModelUnderTest
 from pytest_trt.plugin.options.table import is_disabled
@@ -116,6 +116,7 @@ class BenchmarkCheck:
                     fix="Split the test into one test per call, or parametrise it.",
                     code="TRT163",
                 )
+            state_of(item).timed_at = calling_line()
             inputs = self._session.check(inputs)
             self._called = True
             self._subject.noting(state_of(item))(self._session.engine, inputs, {})

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pytest_trt.diagnostics import Diagnostic
     from pytest_trt.engine.build import Engine
     from pytest_trt.engine.protocols import Progress
-    from pytest_trt.engine.session import Observer
+    from pytest_trt.engine.session import CallingLine, Observer
     from pytest_trt.onnx.file import OnnxModel
     from pytest_trt.plugin.options.settings import Settings
     from pytest_trt.plugin.planning.plan import TestPlan
@@ -118,6 +118,7 @@ class TestState:
         answers: Its stored answers; None where its checks compare with none.
         metrics: Its task metrics; None where it records none.
         speed: The result of its benchmark, once there is one.
+        timed_at: The line that called `trt_benchmark`; None where none did.
         notes: What a reader of its result has to know.
         diagnostics: Why it failed, where the plugin knows.
         skipped: Why the plugin skipped it.
@@ -153,6 +154,7 @@ class TestState:
         self.answers: Answers | None = None
         self.metrics: Recorded | None = None
         self.speed: BenchmarkResult | None = None
+        self.timed_at: CallingLine | None = None
         self.notes: list[Diagnostic] = []
         self.diagnostics: tuple[Diagnostic, ...] = ()
         self.skipped: str | None = None

@@ -71,11 +71,16 @@ def fit_to_terminal(
     if not hasattr(shown, "toterminal"):
         return
     as_it_was, writer = shown.toterminal, config.get_terminal_writer()
+    entries = getattr(getattr(shown, "reprtraceback", None), "reprentries", ())
+    location = entries[-1].reprfileloc if entries else None
 
     def toterminal(out: Any) -> None:
         # Whoever makes a string of it brings a writer of its own.
         if out is writer:
             out.line(render(out.fullwidth))
+            if location is not None:
+                out.line("")
+                location.toterminal(out)
         else:
             as_it_was(out)
 

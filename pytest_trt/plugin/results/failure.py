@@ -6,10 +6,13 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pytest_trt.diagnostics import Diagnostic, PytestTrtError, failure_lines
+from pytest_trt.plugin.state import state_of
 
 
 class PluginFailure(pytest.fail.Exception):  # type: ignore[misc, name-defined]
@@ -55,18 +58,40 @@ def diagnostics_of(error: BaseException) -> tuple[Diagnostic, ...]:
     return error.diagnostics if isinstance(error, PluginFailure) else ()
 
 
+def _line(item: pytest.Item, path: str, diagnostics: Sequence[Diagnostic]) -> int:
+    """Return the line of the test's file that ran or timed what failed; 0 where it is unknown."""
+    facts = diagnostics[0].facts if diagnostics else {}
+    line = facts.get("line")
+    if isinstance(line, int) and facts.get("file") == Path(path).name:
+        return line
+    timed = state_of(item).timed_at
+    return timed.line if timed is not None and timed.file == path else 0
+
+
+def _add_location(config: pytest.Config, shown: Any, path: Path, line: int) -> None:
+    """End a failure with "test_it.py:12: Failed", as pytest ends others; editors make it a link."""
+    from _pytest._code.code import ReprFileLocation  # pytest exports no other way
+
+    entries = getattr(getattr(shown, "reprtraceback", None), "reprentries", ())
+    if entries:
+        relative = os.path.relpath(path, config.invocation_params.dir)
+        entries[-1].reprfileloc = ReprFileLocation(relative, line, PluginFailure.__qualname__)
+
+
 def place_at_test(
     item: pytest.Item, report: pytest.TestReport, diagnostics: Sequence[Diagnostic]
 ) -> None:
-    """Place a failure at its test, where editors and `--tb=line` lead.
+    """Place a failure at the line of its test that failed, where editors and `--tb=line` lead.
 
     pytest itself names the line of the plugin that raised it, the same for all tests. Where it
     repeats the failure, as in the short summary on CI, message and remedy suffice.
     """
     crash = getattr(report.longrepr, "reprcrash", None)
-    path, line, _ = item.reportinfo()
+    path, first, _ = item.reportinfo()
+    line = _line(item, os.fspath(path), diagnostics) or (first or 0) + 1
     if crash is not None:
-        crash.path, crash.lineno = os.fspath(path), (line or 0) + 1
+        crash.path, crash.lineno = os.fspath(path), line
+        _add_location(item.config, report.longrepr, Path(path), line)
         short = [replace(one, details=()) for one in diagnostics]
         crash.message = "\n".join(line for one in short for line in one.lines())
     report.trt_text_only = True  # type: ignore[attr-defined]
