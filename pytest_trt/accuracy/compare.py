@@ -58,7 +58,7 @@ def compare_outputs(
         assert comparison
         comparison.raise_if_failed()  # the same with the whole explanation
 
-    An element passes when ``|actual - expected| <= atol + rtol * |expected|`` in float64, numpy's
+    An element passes when ``|actual - expected| <= atol + rtol * |expected|`` in float64, NumPy's
     rule. NaN and infinities follow the tolerance's policy. Shapes and dtypes must be equal, and
     every output must be on both sides; a comparison of no elements fails.
 
