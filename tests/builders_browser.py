@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,10 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 def chromium() -> str | None:
     """Return the browser's path, or None where none is installed."""
     return next(filter(None, map(shutil.which, NAMES)), None)
+
+
+#: Where `.ci/test-packages` puts axe-core, which finds what people with disabilities cannot use.
+AXE = Path(sys.prefix, "axe-core", "axe.min.js")
 
 
 @contextmanager

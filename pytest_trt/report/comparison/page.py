@@ -72,7 +72,7 @@ def _change(change: TestChange | EngineChange, *, everything: bool) -> str:
     opened = " open" if change.direction is Direction.WORSE else ""
     reason = f"<p>{html(why(change))}</p>" if why(change) else ""
     rows = "".join(_row(found) for found in findings_of(change, everything=everything))
-    head = "".join(f'<th scope="col">{name}</th>' for name in TITLES)
+    head = "".join(f'<th scope="col">{name}</th>' if name else "<td></td>" for name in TITLES)
     table = f'<table class="grid"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
     return (
         f"<details{opened}><summary>{_chip(change.direction)}<span>{html(title(change))}</span>"

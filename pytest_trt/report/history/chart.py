@@ -21,9 +21,9 @@ _BAND, _PLOT, _LABELS = 18, 140, 24
 #: Up to so many runs each has a dot; of more, the line alone is drawn.
 _DOTTED = 60
 
-#: How far values are from the ends of the axis, and labels of marks and of breaks from each other,
+#: How far values are from the ends of the axis, and how wide labels of marks and of breaks may be,
 #: as shares of the width.
-_ENDS, _APART, _BREAKS_APART = 0.03, 0.16, 0.5
+_ENDS, _LABEL, _BREAK_LABEL = 0.03, 0.17, 0.5
 
 #: Characters of the name of a break that the chart shows.
 _NAME_CHARS = 22
@@ -161,6 +161,15 @@ def _share(at: int, many: int) -> float:
     return 0.5 if many == 1 else _ENDS + (1 - 2 * _ENDS) * at / (many - 1)
 
 
+def _label_place(share: float) -> tuple[str, float]:
+    """Return how a label at a place is anchored, and where it starts."""
+    if share < _LABEL / 2:
+        return "start", share
+    if share > 1 - _LABEL / 2:
+        return "end", share - _LABEL
+    return "middle", share - _LABEL / 2
+
+
 def _points(
     piece: Sequence[int], across: Mapping[int, float], line: Line, scale: Scale, times: float = 1.0
 ) -> str:
@@ -253,15 +262,15 @@ class _Drawn:
                 f'<line class="break" x1="{self._x(one.run)}" x2="{self._x(one.run)}" '
                 f'y1="{_BAND - 4}" y2="{_BAND + _PLOT}"><title>{html(one.text)}</title></line>'
             )
-            start = share if share <= 0.5 else max(0.0, share - _BREAKS_APART)
-            if start >= free or (share > 0.5 and share - free >= _BREAKS_APART):
+            start = share if share <= 0.5 else max(0.0, share - _BREAK_LABEL)
+            if start >= free or (share > 0.5 and share - free >= _BREAK_LABEL):
                 name = one.text if len(one.text) <= _NAME_CHARS else f"{one.text[:_NAME_CHARS]}…"
                 anchor = "start" if share <= 0.5 else "end"
                 yield (
                     f'<text class="break-name" x="{self._x(one.run)}" y="10" '
                     f'text-anchor="{anchor}">{html(name)}</text>'
                 )
-                free = start + _BREAKS_APART
+                free = start + _BREAK_LABEL
 
     def _failures(self) -> Iterator[str]:
         for one in self._plot.failed:
@@ -275,7 +284,7 @@ class _Drawn:
 
     def _marks(self) -> Iterator[str]:
         """Yield marks; a label where there is room for one, that of the first line first."""
-        labelled: list[float] = []
+        taken: list[float] = []
         lines = {line.name: line for line in self._plot.lines}
         for one in sorted(self._plot.marks, key=lambda mark: [*lines].index(mark.line)):
             value, share = lines[one.line].values[one.run], self._across[one.run]
@@ -283,9 +292,9 @@ class _Drawn:
             rises = not before or value >= lines[one.line].values[before[-1]]
             path = "M0-7L6 4L-6 4Z" if rises else "M0 7L6-4L-6-4Z"
             label = ""
-            if one.label and all(abs(share - other) >= _APART for other in labelled):
-                labelled.append(share)
-                anchor = "start" if share < 0.1 else "end" if share > 0.9 else "middle"
+            anchor, start = _label_place(share)
+            if one.label and all(abs(start - other) >= _LABEL for other in taken):
+                taken.append(start)
                 label = f'<text y="-11" text-anchor="{anchor}">{html(one.label)}</text>'
             status = "failed" if one.direction is Direction.WORSE else "passed"
             yield (

@@ -19,7 +19,7 @@ function accuracySection(accuracy) {
   return el(
     "section",
     { class: "part" },
-    el("h4", {}, "Accuracy ", outcome(accuracy.verdict), el("small", {}, compared)),
+    el("h3", {}, "Accuracy ", outcome(accuracy.verdict), el("small", {}, compared)),
     accuracy.findings.length ? list(accuracy.findings.map((one) => one.text), { class: "findings" }) : null,
     metricsPart(accuracy.metrics || []),
     invariantsPart(accuracy.invariants || []),
@@ -58,7 +58,7 @@ function taskSection(metrics) {
   return el(
     "section",
     { class: "part" },
-    el("h4", {}, "Task metrics"),
+    el("h3", {}, "Task metrics"),
     grid(["metric", "now", "baseline", "worse by", "allowed", ""], metrics.map((one) => [
       one.name,
       digits(one.value),
@@ -78,7 +78,7 @@ function outputPart(output) {
   return el(
     "div",
     { class: "output" },
-    el("h5", {}, el("code", {}, output.name), el("small", {}, ` ${output.dtype}[${output.shape.join(", ")}]`), meter(output.used)),
+    el("h4", {}, el("code", {}, output.name), el("small", {}, ` ${output.dtype}[${output.shape.join(", ")}]`), meter(output.used)),
     output.findings.length ? list(output.findings.map((one) => one.text), { class: "findings" }) : null,
     el(
       "div",
@@ -101,9 +101,16 @@ function outputPart(output) {
         ]),
         worstElements(output),
       ),
-      output.histogram && output.compared ? el("figure", {}, el("figcaption", {}, "Error of each element"), errorChart(output)) : null,
+      output.histogram && output.compared ? el("figure", {}, el("figcaption", {}, "Error of each element"), errorChart(output), errorTable(output)) : null,
     ),
   );
+}
+
+/** How many elements have which error, for those to whom a chart shows nothing. */
+function errorTable(output) {
+  const last = output.histogram.length - 1;
+  return asTable(`Errors of ${output.name} as a table`, ["error", "elements"], () =>
+    output.histogram.map((many, bin) => [binText(bin, last), count(many), many]).filter(([, , many]) => many).map(([text, many]) => [text, many]));
 }
 
 function agreement(value, least) {

@@ -250,5 +250,10 @@ function toleranceLine(plot, colour) {
   ctx.moveTo(x, bbox.top);
   ctx.lineTo(x, bbox.top + bbox.height);
   ctx.stroke();
+  ctx.fillStyle = colour.bad;
+  ctx.font = `${12 * devicePixelRatio}px system-ui, sans-serif`;
+  ctx.textBaseline = "top";
+  ctx.textAlign = "left";
+  ctx.fillText("tolerance", x + 5 * devicePixelRatio, bbox.top);
   ctx.restore();
 }

@@ -18,10 +18,10 @@ function inFull(entry, documents) {
   const run = documents.runs[test.run];
   const several = documents.runs.length > 1 && run;
   return [
-    test.failure ? el("pre", { class: "failure", tabindex: "0", "aria-label": "Failure" }, test.failure)
+    test.failure ? el("pre", { class: "failure", tabindex: "0", role: "group", "aria-label": "Failure" }, test.failure)
       : test.reason ? el("p", { class: "reason" }, test.reason) : null,
     test.notes.length ? list(test.notes.map((note) => [codeOf(note), " ", note.message]), { class: "findings" }) : null,
-    test.repeat ? el("div", { class: "repeat" }, el("h4", {}, "Repeat this test"), command(test.repeat)) : null,
+    test.repeat ? el("div", { class: "repeat" }, el("h3", {}, "Repeat this test"), command(test.repeat)) : null,
     test.results.map((result) => [
       test.results.length > 1 ? el("h3", {}, `${result.model} in ${result.precision} on ${result.arch} `, chip(result.status)) : null,
       accuracySection(result.accuracy),
@@ -76,5 +76,5 @@ function proofs(found) {
     chip(one.must_fail === one.failed ? "passed" : "failed", one.failed ? "failed" : "passed"),
     one.why,
   ]);
-  return el("section", { class: "part" }, el("h4", {}, "Self-test"), grid(["check", "injected", "expected", "result", "reason"], rows));
+  return el("section", { class: "part" }, el("h3", {}, "Self-test"), grid(["check", "injected", "expected", "result", "reason"], rows));
 }

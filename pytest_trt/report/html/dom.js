@@ -18,18 +18,30 @@ function fill(node, attributes, children) {
   return node;
 }
 
+/** What may be wider than its place: the keyboard reaches it where it has to be scrolled. */
+function scrollable(node, label) {
+  new ResizeObserver(() => {
+    const hides = node.scrollWidth > node.clientWidth || node.scrollHeight > node.clientHeight;
+    for (const [name, value] of [["tabindex", "0"], ["role", "group"], ["aria-label", label]]) {
+      if (hides) node.setAttribute(name, value);
+      else node.removeAttribute(name);
+    }
+  }).observe(node);
+  return node;
+}
+
 /** A table of a header line and rows of cells. */
 function grid(headers, rows, attributes = {}) {
-  return el(
+  return scrollable(el(
     "div",
     { class: "scroll" },
     el(
       "table",
       { class: "grid", ...attributes },
-      el("thead", {}, el("tr", {}, headers.map((text) => el("th", { scope: "col" }, text)))),
+      el("thead", {}, el("tr", {}, headers.map((text) => (text ? el("th", { scope: "col" }, text) : el("td", {}))))),
       el("tbody", {}, rows.map((cells) => el("tr", {}, cells.map((cell, at) => el("td", { "data-label": typeof headers[at] === "string" ? headers[at] : null }, cell))))),
     ),
-  );
+  ), "Table");
 }
 
 /** Pairs of label and value; those without a value are left out. */
@@ -63,10 +75,18 @@ function folded(title, ...children) {
   return el("details", {}, el("summary", {}, title), children);
 }
 
+/** What a chart shows as a table, which is made when somebody opens it. */
+function asTable(title, headers, rows) {
+  const place = el("div", { class: "figures" });
+  const node = folded(title, scrollable(place, title));
+  node.addEventListener("toggle", () => place.childNodes.length || place.append(grid(headers, rows())), { once: true });
+  return node;
+}
+
 /** A command, and a button that copies it. */
 function command(text) {
   const button = el("button", { type: "button", class: "copy" }, "Copy");
-  const code = el("pre", { class: "command" }, el("code", {}, text));
+  const code = scrollable(el("pre", { class: "command" }, el("code", {}, text)), "Command");
   button.addEventListener("click", async () => {
     const copied = await copy(text, code);
     button.textContent = copied ? "Copied" : "Press Ctrl+C";

@@ -11,7 +11,7 @@ function engineSection(result, engine) {
   return el(
     "section",
     { class: "part" },
-    el("h4", {}, "Engine"),
+    el("h3", {}, "Engine"),
     facts([
       ["model", result.model],
       ["precision", known.route ? `${result.precision}, ${known.route}` : result.precision],

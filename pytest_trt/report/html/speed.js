@@ -12,7 +12,7 @@ function speedSection(speed) {
   return el(
     "section",
     { class: "part" },
-    el("h4", {}, "Speed ", outcome(speed.verdict === "not measured" && RECORDED.includes(speed.baseline_update) ? "recorded" : speed.verdict), el("small", {}, how)),
+    el("h3", {}, "Speed ", outcome(speed.verdict === "not measured" && RECORDED.includes(speed.baseline_update) ? "recorded" : speed.verdict), el("small", {}, how)),
     speed.why ? el("p", {}, speed.why) : null,
     changesTable(speed),
     speed.changes.some((one) => one.change !== null) ? el("p", { class: "muted" }, estimateText(speed)) : null,
@@ -110,7 +110,7 @@ function limitsTable(speed) {
       outcome(one.outcome),
     ]);
   }
-  return rows.length ? grid(["limit on", "measured", "allowed", "", ""], rows) : null;
+  return rows.length ? grid(["limit on", "measured", "allowed", "details", ""], rows, { class: "grid limits" }) : null;
 }
 
 /** Which metric is looked at first: the one that is furthest beyond its limit. */
@@ -137,7 +137,18 @@ function roundCharts(speed) {
   const first = tellingMetric(speed) ?? metrics[0];
   show(first);
   const options = metrics.map((metric) => [metric, METRICS[metric]]);
-  return el("div", {}, choice("Metric of the charts", options, first, show), place);
+  return el("div", {}, choice("Metric of the charts", options, first, show), place, roundsTable(speed, metrics));
+}
+
+/** All rounds, for those to whom a chart shows nothing. */
+function roundsTable(speed, metrics) {
+  const sides = [["baseline", speed.baseline_rounds], ["now", speed.candidate_rounds]];
+  const columns = metrics.flatMap((metric) => sides.map(([side, rounds]) => ({ metric, side, values: rounds[metric] ?? [] })));
+  const headers = ["round", ...columns.map(({ metric, side }) => `${METRICS[metric]}, ${side}`)];
+  return asTable("All rounds as a table", headers, () => Array.from(
+    { length: Math.max(...columns.map(({ values }) => values.length)) },
+    (_, at) => [String(at + 1), ...columns.map(({ metric, values }) => (at < values.length ? figure(metric, values[at]) : ""))],
+  ));
 }
 
 function sinceBaseline(speed) {
@@ -151,7 +162,7 @@ function sinceBaseline(speed) {
     el(
       "div",
       {},
-      el("h5", {}, "Since the baseline"),
+      el("h4", {}, "Since the baseline"),
       lines.length ? list(lines) : el("p", { class: "muted" }, speed.baseline_recorded ? "Nothing else differs." : "No baseline."),
       facts([
         ["recorded", day(speed.baseline_recorded)],
@@ -159,6 +170,6 @@ function sinceBaseline(speed) {
         ["this run", stored[speed.baseline_update]],
       ]),
     ),
-    layers.length ? el("div", {}, el("h5", {}, "Layers that changed"), list(layers, { class: "layers" })) : null,
+    layers.length ? el("div", {}, el("h4", {}, "Layers that changed"), scrollable(el("div", { class: "layers" }, list(layers)), "Layers that changed")) : null,
   );
 }
