@@ -293,9 +293,8 @@ def test_layers_of_a_test_are_shown_as_the_page_says(folder) -> None:
     assert "own error" in printed
 
 
-def test_index_of_guides_and_the_navigation_name_every_page() -> None:
+def test_index_of_guides_names_every_page() -> None:
     folder = ROOT / "docs" / "how-to"
     pages = {path.name for path in folder.glob("*.md")}
     index = (folder / "index.md").read_text(encoding="utf-8")
     assert set(re.findall(r"\]\(([\w-]+\.md)\)", index)) | {"index.md"} == pages
-    assert set(re.findall(r"- ([\w-]+\.md)", (folder / ".nav.yml").read_text())) == pages
