@@ -13,6 +13,7 @@ import pytest
 from builders_benchmark import TOO_SLOW
 from builders_browser import Page, browser, chromium
 from builders_report import check, document, reported, skipped, speed
+from builders_trtexec import profile, times
 
 from pytest_trt.accuracy.compare import compare_outputs
 from pytest_trt.accuracy.result import InvariantOutcome
@@ -22,6 +23,8 @@ from pytest_trt.benchmark.result import MetricChange
 from pytest_trt.diagnostics import Diagnostic, Remedy
 from pytest_trt.escaping import block
 from pytest_trt.report.files import write_report
+from pytest_trt.report.importing.document import Named, imported_document
+from pytest_trt.report.importing.files import read_files
 from pytest_trt.report.merging import merge_documents
 from pytest_trt.statistics.absolute import AbsoluteLimitResult
 from pytest_trt.statistics.structure import StructuralLimitResult
@@ -486,3 +489,18 @@ def test_missing_verdicts_are_shown_above_the_outcomes(show) -> None:
 def test_test_whose_figures_became_its_baseline_has_the_status_of_the_terminal(show) -> None:
     page = show(document({"test_new": FULL_NEW}))
     assert page.page.query_selector("tr.test .chip").inner_text().strip("+\n ") == "recorded"
+
+
+def test_imported_profile_shows_the_slowest_layers_and_no_facts_that_are_unknown(
+    show, tmp_path
+) -> None:
+    layers = [("fast", "10"), ("slow", "30")]
+    paths = [times(tmp_path / "t.json"), profile(tmp_path / "p.json", layers)]
+    named = Named("test_it", "", "", "sm86", "enqueue", 1)
+    page = show(imported_document(read_files(paths, warm_up_ms=0), named), anchor="test_it")
+    page.page.click("summary:has-text('time of 2 layers')")
+    inside = page.text("tr.detail-row")
+    assert "imported from trtexec, not judged" in inside
+    assert inside.index("slow\t0.300 ms\t75.0%") < inside.index("fast\t0.100 ms\t25.0%")
+    assert "0 B" not in inside
+    assert "runs here" not in inside

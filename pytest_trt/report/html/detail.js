@@ -61,7 +61,7 @@ function sideBySide(group, documents) {
       return value === null ? null : `${figure(metric, value)}${one ? ` (${change(one.change)})` : ""}`;
     });
   }
-  add("plan", (entry) => (engineOf(entry) ? size(engineOf(entry).size_bytes) : null));
+  add("plan", (entry) => (engineOf(entry)?.size_bytes ? size(engineOf(entry).size_bytes) : null));
   add("device memory", (entry) => (engineOf(entry)?.device_memory_bytes ? size(engineOf(entry).device_memory_bytes) : null));
   add("layers", (entry) => engineOf(entry)?.layers);
   return grid(["", ...group.entries.map((entry) => entry.test.arch)], lines, { class: "grid beside" });

@@ -258,7 +258,7 @@ def _engine(label: str, named: Named, layers: tuple[Layer, ...] | None) -> Engin
         build_s=None,
         size_bytes=0,
         reason="",
-        runs_here=False,
+        runs_here=True,
         layers=None if layers is None else len(layers),
         layers_pct=facts.layers_pct,
         weights_pct=facts.weights_pct,
