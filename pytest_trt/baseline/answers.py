@@ -322,7 +322,9 @@ def data_bytes(data: Data) -> bytes:
         for digest, arrays in sorted(data.items()):
             for name, array in sorted(arrays.items()):
                 content = io.BytesIO()
-                np.lib.format.write_array(content, np.ascontiguousarray(array), allow_pickle=False)
+                # Not ascontiguousarray, which turns a scalar into a vector.
+                ordered = np.asarray(array, order="C")
+                np.lib.format.write_array(content, ordered, allow_pickle=False)
                 # The first moment that zip can hold.
                 info = zipfile.ZipInfo(f"{digest}/{name}.npy", (1980, 1, 1, 0, 0, 0))
                 archive.writestr(info, content.getvalue())

@@ -18,6 +18,7 @@ from pytest_trt.baseline.answers import (
     StoredAnswer,
     StoredOutput,
     as_text,
+    data_bytes,
     data_digest,
     data_path,
     parse_data,
@@ -64,6 +65,15 @@ def test_what_is_written_is_read(stored: Path) -> None:
     assert found == AnswerFile({"test_a": entry(0), "test_b": entry(1)})
     for digest, parts in read_data(stored, found.data).items():
         assert data_digest(parts) == digest
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (2, 0), (3, 2)])
+def test_any_shape_is_read_as_it_was_written(shape: tuple[int, ...]) -> None:
+    array = np.asarray(np.arange(6, dtype=np.float32)[: int(np.prod(shape))].reshape(shape).T)
+    written = {data_digest({"values": array}): {"values": array}}
+    (parts,) = parse_data(io.BytesIO(data_bytes(written)), written, "test_a.npz").values()
+    assert parts["values"].shape == array.shape
+    assert np.array_equal(parts["values"], array)
 
 
 def test_equal_data_are_equal_bytes(stored: Path) -> None:
