@@ -26,6 +26,7 @@ from pytest_trt import escaping
 from pytest_trt.baseline.file import read_baselines, write_baselines
 from pytest_trt.benchmark.result import BenchmarkResult
 from pytest_trt.cli import commands
+from pytest_trt.cli.command import walk
 from pytest_trt.diagnostics import Diagnostic, failure_lines
 from pytest_trt.report.comparison.compare import compare
 from pytest_trt.report.comparison.findings import Comparison
@@ -325,23 +326,18 @@ SHOWING = {
 
 #: Those that are covered elsewhere, or that show our own texts only.
 OTHERS = {
-    "baseline accept", "baseline prune", "cache clear", "cache explain", "cache list",
-    "cache verify", "doctor", "explain", "export", "localize", "options", "report schema",
-    "suggest precision", "suggest tolerance", "tune", "verify",
+    "baseline accept", "baseline collect", "baseline prune", "cache clear", "cache explain",
+    "cache list", "cache verify", "completion", "doctor", "explain", "export", "init", "localize",
+    "options", "report export", "report import", "report schema", "suggest precision",
+    "suggest tolerance", "tune", "verify",
 }  # fmt: skip
 
 
-def leaves(group: click.Group, before: str = "") -> Iterator[str]:
-    for name, command in group.commands.items():
-        if isinstance(command, click.Group):
-            yield from leaves(command, f"{before}{name} ")
-        else:
-            yield f"{before}{name}"
-
-
 def test_every_command_is_covered() -> None:
-    assert set(leaves(commands)) >= SHOWING.keys()
-    assert set(leaves(commands)) - SHOWING.keys() - OTHERS == set()
+    found = walk(commands)
+    leaves = {" ".join(path) for path, one in found if not isinstance(one, click.Group)}
+    assert leaves >= SHOWING.keys()
+    assert leaves - SHOWING.keys() - OTHERS == set()
 
 
 @pytest.mark.parametrize("command", SHOWING)
