@@ -239,7 +239,7 @@ def _plot(
         summary=_summary(history, lines, kind),
         runs={run: history.runs[run].name for run in axis},
         lines=lines,
-        text=units.share if kind is Kind.ERROR else units.three_digits,
+        text=_share if kind is Kind.ERROR else units.three_digits,
         marks=[
             Mark(
                 change.run,
@@ -264,6 +264,11 @@ def _plot(
     )
 
 
+def _share(value: float) -> str:
+    """Return a share of a tolerance as an axis needs it, which may be far below 0.1%."""
+    return units.share(value) if value > 1 else units.percent(value)
+
+
 def _name(finding: Finding) -> str:
     """Return the name of the line that shows a finding."""
     if finding.kind is Kind.ERROR:
@@ -272,7 +277,7 @@ def _name(finding: Finding) -> str:
 
 
 def _summary(history: History, lines: Sequence[Line], kind: Kind) -> str:
-    write = units.share if kind is Kind.ERROR else units.three_digits
+    write = _share if kind is Kind.ERROR else units.three_digits
     texts = []
     for line in lines:
         runs = list(line.values)

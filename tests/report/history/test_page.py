@@ -66,6 +66,17 @@ def test_every_picture_has_a_name_and_a_table_of_the_same_figures() -> None:
     assert "1.20 ms" in "".join(tables[0].itertext())
 
 
+def test_errors_far_below_the_tolerance_have_labels_of_their_own() -> None:
+    days = [on_day(day, {"test_it": off_by(10.0 ** -(day + 3))}) for day in range(5)]
+    tree = parsed(page(history_of(*days)))
+    ticks = [
+        one.text
+        for one in tree.iter(f"{SVG}text")
+        if one.get("class") == "tick" and one.text.endswith("%")
+    ]
+    assert ticks == ["0.001%", "0.01%", "0.1%", "1%", "10%"]
+
+
 def test_infinite_error_is_in_the_table_and_not_on_the_axis() -> None:
     made = page(history_of(*(on_day(day, {"test_it": off_by(float("inf"))}) for day in range(2))))
     assert ">999x" in text_of(made)
