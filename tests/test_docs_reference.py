@@ -52,6 +52,13 @@ def test_generated_pages_are_up_to_date(pages) -> None:
     assert old == [], "run `python docs/generate.py`"
 
 
+@pytest.mark.parametrize("folder", ["how-to", "reference", "explanation/decisions"])
+def test_every_page_is_in_the_list_of_its_folder(folder) -> None:
+    pages = {path.name for path in (ROOT / "docs" / folder).glob("*.md")} - {"index.md"}
+    index = (ROOT / "docs" / folder / "index.md").read_text(encoding="utf-8")
+    assert pages - set(re.findall(r"\]\(([\w.-]+)", index)) == set()
+
+
 def test_every_fixture_has_a_section() -> None:
     shown = re.findall(r"^## `(\w+)`$", text("fixtures.md"), flags=re.MULTILINE)
     assert sorted(shown) == sorted(name for name in FIXTURES if not name.startswith("_"))
