@@ -159,7 +159,7 @@ def _rows(history: History, trend: Trend, *, everything: bool) -> Iterator[Row]:
             label, *middle, direction = cells(finding)
             yield (f"  {label}", *middle, (direction, _STYLES.get(finding.direction, "")))
     if has_drifted(trend):
-        yield "  no two neighbouring runs differ with confidence: the trend drifted"
+        yield "  no two neighboring runs differ with confidence: the trend drifted"
     for changes in by_run(trend):
         yield f"  changed at {when(history.runs[changes[0].run])}:"
         for one in changes:

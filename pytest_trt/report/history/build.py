@@ -1,6 +1,6 @@
-"""Joins reports to trends, and marks where neighbouring runs differ.
+"""Joins reports to trends, and marks where neighboring runs differ.
 
-A trend is one test on one engine and one machine. Neighbours are compared like the two reports of
+A trend is one test on one engine and one machine. Neighbors are compared like the two reports of
 `report compare`, and share one probability of error: of a hundred histories of unchanged engines
 one has a mark. Runs of another mode, spec or tolerance are not compared: there the trend breaks.
 """
@@ -118,7 +118,7 @@ class HistoryBuilder:
             key: sorted((one._replace(run=rank[one.run]) for one in cases), key=lambda of: of.run)
             for key, cases in self._cases.items()
         }
-        # Each run is compared with its neighbour, and the newest with the first.
+        # Each run is compared with its neighbor, and the newest with the first.
         checks = sum(len(METRICS) * len(cases) for cases in trends.values())
         error = check_error(2 * checks)
         found = [_trend(key, cases, error) for key, cases in trends.items()]

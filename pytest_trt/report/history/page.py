@@ -60,7 +60,7 @@ _STYLE = (
 .region .grid td, .region .grid th { white-space: nowrap; }
 .region .news td { vertical-align: top; white-space: normal; overflow-wrap: anywhere; }
 .news ul { list-style: none; padding: 0; }
-.notes { padding-left: 1.1rem; }
+.notes ul { padding-left: 1.1rem; }
 @media (max-width: 760px) {
   .trends > details > summary { grid-template-columns: minmax(0, 1fr) 7rem; }
   .trends > details > summary .name { grid-column: 1 / -1; }
@@ -145,22 +145,27 @@ def _trend(history: History, trend: Trend) -> str:
     figures += [units.share(latest.error)] * (latest.error is not None and not figures)
     spark = sparkline(plots[0].lines[0], axis) if plots else ""
     charts = "".join(map(trend_chart, plots))
-    drift = (
-        "<p>No two neighbouring runs differ with confidence: the trend drifted.</p>"
-        if has_drifted(trend)
-        else ""
-    )
-    breaks = "".join(f"<li>{html(break_text(history, one))}</li>" for one in trend.breaks)
-    notes = f'<ul class="notes">{breaks}</ul>' if breaks else ""
+    notes = _list([html(line) for line in _notes(history, trend)])
     return (
         f'<details{opened}><summary><span class="name">{html(trend.test)}'
         f"<small>{html(where(trend))}</small></span>{spark or '<span></span>'}"
         f'<span class="latest">{html(", ".join(figures))}</span>'
         f"{_status(trend)}</summary>"
-        f'{drift}{notes}<div class="charts">{charts}</div>'
+        f'<div class="notes">{notes}</div><div class="charts">{charts}</div>'
         f"<details><summary>All figures as a table</summary>{_figures(history, trend)}</details>"
         "</details>"
     )
+
+
+def _notes(history: History, trend: Trend) -> Iterator[str]:
+    """Yield what charts show only to those who compare their ends, one line each."""
+    for one in trend.overall:
+        if one.direction in (Direction.WORSE, Direction.BETTER):
+            yield f"newest against first: {change_text(one)}, {one.direction.value}"
+    if has_drifted(trend):
+        yield "no two neighboring runs differ with confidence: the trend drifted"
+    for broken in trend.breaks:
+        yield break_text(history, broken)
 
 
 def _status(trend: Trend) -> str:

@@ -55,7 +55,7 @@ class TrendPoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrendChange:
-    """A change between two neighbouring runs.
+    """A change between two neighboring runs.
 
     Attributes:
         run: Position of the newer run.
@@ -96,7 +96,7 @@ class Trend:
         engine: Model and precision; empty where it has no engine.
         place: What it ran on.
         points: Its runs in order of time.
-        changes: What was detected between neighbouring runs, oldest first.
+        changes: What was detected between neighboring runs, oldest first.
         breaks: Where runs are not comparable.
         overall: The newest run against the first that is comparable with it.
     """

@@ -70,5 +70,5 @@ def by_run(trend: Trend) -> Iterator[list[TrendChange]]:
 
 
 def has_drifted(trend: Trend) -> bool:
-    """Whether the newest run differs from the first, and no two neighbours do."""
+    """Whether the newest run differs from the first, and no two neighbors do."""
     return not trend.changes and trend.direction in (Direction.WORSE, Direction.BETTER)

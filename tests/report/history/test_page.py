@@ -29,7 +29,13 @@ def test_planted_change_is_drawn_and_listed_and_an_unchanged_series_has_no_mark(
     made = page(history_of(*stepped(8, 5)))
     assert 'class="step worse"' in made
     assert "+20%" in text_of(made)
-    for shown in ("1 worse", "00000005, 2026-10-06 03:00", "P50 1.00 ms -> 1.20 ms", "commit 000"):
+    for shown in (
+        "newest against first: P50 1.00 ms -> 1.20 ms, +20% (",
+        "1 worse",
+        "00000005, 2026-10-06 03:00",
+        "P50 1.00 ms -> 1.20 ms",
+        "commit 000",
+    ):
         assert shown in text_of(made)
     calm = page(history_of(*stepped(8, 99)))
     assert 'class="step' not in calm
