@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from enum import Enum
 from pathlib import Path
@@ -99,7 +99,8 @@ def _of(hint: Any, making: _Making) -> _Schema:
         return {"type": _SCALARS[hint]}
     if hint is float:
         return {"$ref": "#/$defs/number"}
-    if hint is Any or isinstance(hint, ForwardRef | str):  # recursive aliases
+    # A recursive alias, which Python 3.10 leaves as text: whatever JSON can hold.
+    if hint is Any or any(isinstance(one, ForwardRef | str) for one in (hint, *_nested(hint))):
         return {}
     if origin is Literal:
         return {"enum": list(args)}
@@ -112,6 +113,13 @@ def _of(hint: Any, making: _Making) -> _Schema:
     if origin in (dict, Mapping):
         return {"type": "object", "additionalProperties": _of(args[1], making)}
     return _reference(hint, making)
+
+
+def _nested(hint: Any) -> Iterator[Any]:
+    """Yield the arguments of the members of a union."""
+    if get_origin(hint) in (Union, types.UnionType):
+        for member in get_args(hint):
+            yield from get_args(member)
 
 
 def _union(schemas: list[_Schema]) -> _Schema:
