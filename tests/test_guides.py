@@ -212,8 +212,6 @@ def replaced_options(name: str) -> set[str]:
 
 
 def test_options_of_polygraphy_and_pytest_benchmark_exist(folder) -> None:
-    pytest.importorskip("polygraphy")
-    pytest.importorskip("pytest_benchmark")
     for name, command in (
         ("from-polygraphy.md", "polygraphy run --help"),
         ("from-pytest-benchmark.md", "python -m pytest --help"),
