@@ -116,10 +116,10 @@ def _of(hint: Any, making: _Making) -> _Schema:
 
 
 def _nested(hint: Any) -> Iterator[Any]:
-    """Yield the arguments of the members of a union."""
+    """Yield the types in the members of a union."""
     if get_origin(hint) in (Union, types.UnionType):
         for member in get_args(hint):
-            yield from get_args(member)
+            yield from () if get_origin(member) is Literal else get_args(member)
 
 
 def _union(schemas: list[_Schema]) -> _Schema:

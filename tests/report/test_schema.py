@@ -39,6 +39,14 @@ def test_types_say_what_is_valid() -> None:
     assert paths == ["runs.0.exit_status", "tests.0.duration_s", "tests.0.status"]
 
 
+def test_facts_are_any_json_and_outcomes_are_listed() -> None:
+    definitions = report_schema()["$defs"]
+    facts = definitions["Diagnostic"]["properties"]["facts"]
+    assert facts["additionalProperties"] == {}
+    outcome = definitions["Test"]["properties"]["outcome"]
+    assert outcome["anyOf"][0]["enum"] == ["passed", "failed", "skipped"]
+
+
 def test_descriptions_are_the_docstrings() -> None:
     class Example:
         """An example.
