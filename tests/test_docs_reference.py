@@ -17,7 +17,9 @@ from jsonschema import Draft202012Validator
 import pytest_trt
 from pytest_trt.baseline.entry import StoredNoise
 from pytest_trt.baseline.metrics import MetricsEntry, MetricsFile, StoredMetric, write_metrics
+from pytest_trt.engine.cache import LAYOUT
 from pytest_trt.engine.cache_folder import PARTS
+from pytest_trt.engine.cache_index import INDEX_NAME
 from pytest_trt.engine.manifest import Manifest, PassedTest
 from pytest_trt.engine.spec import Target, Toolchain
 from pytest_trt.plugin import hookspecs
@@ -102,7 +104,8 @@ def test_every_format_is_listed_with_its_schema() -> None:
 
 
 def test_every_folder_of_the_cache_is_listed() -> None:
-    assert [part for part in PARTS if f"`v1/{part}/" not in text("formats/index.md")] == []
+    names = [*(f"`{LAYOUT}/{part}/" for part in PARTS), f"`{LAYOUT}/{INDEX_NAME}`"]
+    assert [name for name in names if name not in text("formats/index.md")] == []
 
 
 def fits(stem: str, content: object) -> bool:
