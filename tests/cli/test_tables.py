@@ -48,12 +48,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("project")
     save_linear(folder / f"{NAME}.onnx")
     (folder / "pytest.ini").write_text("[pytest]\ntrt_cache_dir = cache\n")
-    (folder / "test_it.py").write_text(TESTS)
+    # Imported by this process: no other test has a module of this name.
+    (folder / "test_shown.py").write_text(TESTS)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         options = ["-pno:cacheprovider", "-q", "--trt-arch=cpu", "--trt-report=report.json"]
         assert pytest.main([*options, "--rootdir=."]) == 0
-        run_command("export", "test_it.py", "--output", "dist")
+        run_command("export", "test_shown.py", "--output", "dist")
         report = json.loads(Path("report.json").read_text())
         report["runs"][0]["id"] = "another"
         Path("later.json").write_text(json.dumps(report))
