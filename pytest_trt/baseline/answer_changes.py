@@ -67,3 +67,15 @@ def _kind(old: AnswerEntry | None, new: AnswerEntry | None) -> Kind:
         return "edited"
     shared = {one.inputs for one in old.answers} & {one.inputs for one in new.answers}
     return "replaced" if shared else "not comparable"
+
+
+def errors_changes(old: AnswerEntry, new: AnswerEntry) -> list[str]:
+    """Return what happened to the errors of engines: "errors of cpu fp16 removed"."""
+    both = {**old.errors, **new.errors}
+    kinds: dict[str, list[str]] = {"added": [], "changed": [], "removed": []}
+    for engine in both:
+        then, now = old.errors.get(engine), new.errors.get(engine)
+        if then != now:
+            kind = "added" if then is None else "removed" if now is None else "changed"
+            kinds[kind].append(engine)
+    return [f"errors of {', '.join(names)} {kind}" for kind, names in kinds.items() if names]

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pytest_trt.baseline.answer_changes import errors_changes
 from pytest_trt.baseline.answers import (
     AnswerEntry,
     AnswerFile,
@@ -26,6 +27,7 @@ from pytest_trt.baseline.answers import (
 )
 from pytest_trt.baseline.staged import Writing, entry_digest, write_each_file
 from pytest_trt.sealed import SealError, read_sealed, write_sealed
+from pytest_trt.wording import count
 
 _KIND = "answers"
 
@@ -47,7 +49,7 @@ class StagedAnswers:
         update: Whether they are written at the end of the run, unless the test fails.
 
     The entry has the errors of the engines of this test alone; those of others stay if the answers
-    are the same.
+    are the same, whatever computed them.
     """
 
     path: Path
@@ -70,20 +72,32 @@ class WrittenAnswers:
     Attributes:
         staged: The new answers.
         old: What was stored before; None if nothing was.
+        new: What is stored now.
     """
 
     staged: StagedAnswers
     old: AnswerEntry | None
+    new: AnswerEntry
 
     @property
     def text(self) -> str:
         """What happened to them."""
-        entry = self.staged.entry
-        if self.old is not None and self.old.is_same(entry):
-            return f"added the errors of {' and '.join(entry.errors)}"
-        runs = len(self.staged.entry.answers)
-        what = f"answers to {runs} set{'s' * (runs != 1)} of inputs"
-        return f"{'first' if self.old is None else 'replaced'} {what}"
+        old, new = self.old, self.new
+        what = f"answers to {count(len(new.answers), 'set')} of inputs"
+        if old is None:
+            return f"first {what}"
+        errors = errors_changes(old, new)
+        if old.is_same(new) and errors:
+            return "; ".join(errors)
+        if old.answers != new.answers:
+            return "; ".join((f"replaced {what}", *errors))
+        by = (f"now computed by {new.producer}",) if old.producer != new.producer else ()
+        return "; ".join((f"{what} unchanged", *by, *errors))
+
+
+def wrote_answers(shown: str) -> str:
+    """Return the line that names the files written, given the JSON file's name."""
+    return f"wrote {shown} and the .npz beside it (commit both files)"
 
 
 def write_draft(folder: Path, data: Data) -> Path:
@@ -131,7 +145,8 @@ def _write_file(
     path: Path, entries: Sequence[StagedAnswers]
 ) -> tuple[list[WrittenAnswers], list[StagedAnswers]]:
     found = read_answers(path) or AnswerFile({})
-    tests, written, overtaken = dict(found.tests), [], []
+    tests, overtaken = dict(found.tests), list[StagedAnswers]()
+    replaced: list[tuple[StagedAnswers, AnswerEntry | None]] = []
     data: dict[str, Arrays] = {}
     for one in entries:
         old = found.tests.get(one.test)
@@ -141,15 +156,23 @@ def _write_file(
         data.update(_numbers(one))
         earlier = tests.get(one.test)
         if earlier is not old and earlier is not None:  # of another precision of this run
-            tests[one.test] = _joined(earlier, one.entry)
+            tests[one.test] = _kept_errors(old, _joined(earlier, one.entry))
             continue
         same = old is not None and old.is_same(one.entry)
-        tests[one.test] = _joined(old, one.entry) if old is not None and same else one.entry
-        written.append(WrittenAnswers(one, old))
+        entry = _joined(old, one.entry) if old is not None and same else one.entry
+        tests[one.test] = _kept_errors(old, entry)
+        replaced.append((one, old))
     kept = {digest for entry in tests.values() for digest in entry.data} - data.keys()
-    if written:
+    if replaced:
         write_answers(path, AnswerFile(tests), {**read_data(path, kept), **data} if kept else data)
-    return written, overtaken
+    return [WrittenAnswers(one, old, tests[one.test]) for one, old in replaced], overtaken
+
+
+def _kept_errors(old: AnswerEntry | None, new: AnswerEntry) -> AnswerEntry:
+    """Return a new entry with the errors of engines that did not run, if they still apply."""
+    if old is None or old.answers != new.answers:
+        return new
+    return replace(new, errors={**old.errors, **new.errors})
 
 
 def _joined(one: AnswerEntry, other: AnswerEntry) -> AnswerEntry:

@@ -361,6 +361,7 @@ def test_accept_refuses_what_may_not_be_a_baseline_and_accepts_the_rest(root) ->
     keep_run(root, {FP16: stored(), FP32: stored()}, {FP32: why})
     message = refused(*ACCEPT, "--all", "--reason", "x", status=1)
     assert f"{FP32} is not accepted: {why}" in message
+    assert "accepted 1 of 2 results, refused 1" in message
     assert len(runs_of(root, FP16)) == 1
     assert runs_of(root, FP32) == ()
 

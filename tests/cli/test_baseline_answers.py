@@ -116,7 +116,7 @@ class TestDiff:
         assert rows.keys() == {"logits", "probs"}
         assert rows["logits"] == ["5.1e-05 at [2, 3]", "1.62e-06", "0 of 8 rows", "within"]
         assert rows["probs"][2:] == ["3 of 8 rows", "exceeded"]
-        assert "test_same: answers same answers, edited" in output
+        assert "test_same: answers unchanged" in output
 
     def test_what_cannot_be_compared_is_named(self, root) -> None:
         new = {

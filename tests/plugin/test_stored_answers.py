@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from builders import save_linear
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from onnx import TensorProto, helper, numpy_helper
 
 from pytest_trt.cli import commands
@@ -72,6 +72,13 @@ def save_sequence(project, factor: float) -> None:
     opsets = [helper.make_opsetid("", 17)]
     proto = helper.make_model(graph, opset_imports=opsets, ir_version=8)
     onnx.save(proto, project.path / "models" / "sequence.onnx")
+
+
+def accept(project, which: str, status: int = 0) -> Result:
+    args = ("baseline", f"--cache-dir={project.cache}", "accept", which, "--reason=noise")
+    accepted = CliRunner().invoke(commands, args)
+    assert accepted.exit_code == status, accepted.output
+    return accepted
 
 
 def text(result: pytest.RunResult) -> str:
@@ -323,15 +330,50 @@ class TestDrift:
     ) -> None:
         noisy(project)
         project.run().assert_outcomes(failed=2)
-        args = ("baseline", f"--cache-dir={project.cache}", "accept", "--failed", "--reason=noise")
-        accepted = CliRunner().invoke(commands, args)
-        assert accepted.exit_code == 0, accepted.output
+        accept(project, "--failed")
         errors = json.loads(recorded.read_text())["tests"]["test_it"]["errors"]
         assert errors.keys() == {"cpu fp32", "cpu fp16"}
         # Of the engine alone: the model changed by far more.
         assert 0 < errors["cpu fp16"]["logits"] < 0.05
         write('stored", drift="2x')
         project.run().assert_outcomes(passed=2)
+
+    @pytest.mark.parametrize("against", ["stored", "both"])
+    def test_what_is_accepted_after_an_upgrade_keeps_the_errors(
+        self, project, recorded, write, against
+    ) -> None:
+        content = json.loads(recorded.read_text())
+        entry = content["tests"]["test_it"]
+        errors = entry["errors"] | {"sm86 fp16": {"logits": 0.01}}
+        entry |= {"producer": "ONNX Runtime 1.0.0", "errors": errors}
+        recorded.write_text(json.dumps(content))
+        write(against)
+        project.run().assert_outcomes(passed=2)
+        # Nothing but answers of "both" is computed again, so "stored" leaves nothing to accept.
+        done = accept(project, "--all", status=int(against == "stored"))
+        stored = json.loads(recorded.read_text())["tests"]["test_it"]
+        assert stored["errors"] == errors
+        assert ("1.0.0" in stored["producer"]) == (against == "stored")
+        assert ("answers to 2 sets of inputs unchanged; now" in done.output) == (against == "both")
+        assert "replaced" not in done.output
+
+    @pytest.mark.parametrize("update", [True, False])
+    def test_errors_against_other_answers_are_removed_and_named(
+        self, project, recorded, update
+    ) -> None:
+        content = json.loads(recorded.read_text())
+        content["tests"]["test_it"]["errors"]["sm86 fp16"] = {"logits": 0.01}
+        recorded.write_text(json.dumps(content))
+        noisy(project)
+        if update:
+            output = text(project.run("--trt-update", "--trt-update-reason=noise"))
+        else:
+            project.run().assert_outcomes(failed=2)
+            output = accept(project, "--failed").output
+        assert "replaced answers to 2 sets of inputs; errors of cpu" in output
+        assert "errors of sm86 fp16 removed" in output
+        assert "the .npz beside it" in output
+        assert "sm86 fp16" not in recorded.read_text()
 
     def test_of_an_engine_without_a_level_it_fails_or_is_recorded(
         self, project, recorded, write

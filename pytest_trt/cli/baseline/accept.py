@@ -16,7 +16,11 @@ from pytest_trt.baseline.last_run import AnyNew, Candidate, LastRun, read_last_r
 from pytest_trt.baseline.location import BaselineLocation
 from pytest_trt.baseline.metrics import read_metrics
 from pytest_trt.baseline.staged import Staged, entry_digest, overtaken_error, write_staged
-from pytest_trt.baseline.staged_answers import StagedAnswers, write_staged_answers
+from pytest_trt.baseline.staged_answers import (
+    StagedAnswers,
+    write_staged_answers,
+    wrote_answers,
+)
 from pytest_trt.baseline.staged_metrics import StagedMetrics, write_staged_metrics
 from pytest_trt.cli.baseline.stored import Folders, age
 from pytest_trt.cli.command import command
@@ -24,6 +28,7 @@ from pytest_trt.cli.completion import complete_tests
 from pytest_trt.cli.output import echo
 from pytest_trt.diagnostics import BaselineError, Remedy
 from pytest_trt.engine.cache import EngineCache
+from pytest_trt.wording import count
 
 #: How the kinds of baselines are read and written.
 _KINDS: Any = {
@@ -58,7 +63,7 @@ def accept(
     """Accept the results of the last run as new baselines of TESTS, without measuring again.
 
     TESTS are names or node ids. Tests whose accuracy check failed, or that were disturbed by other
-    work on the device, are refused.
+    work on the device, are refused; the others are accepted all the same.
     """
     run = _last_run(folders)
     if bool(tests) + accept_all + failed != 1:
@@ -82,6 +87,8 @@ def accept(
         echo(f"Error: {candidate.test} is not accepted: {candidate.refused}", err=True)
     if refused:
         echo("Fix: Remove the cause, and run the tests again.", err=True)
+        total = count(len(accepted) + len(refused), "result")
+        echo(f"accepted {len(accepted)} of {total}, refused {len(refused)}", err=True)
         raise SystemExit(1)
 
 
@@ -201,7 +208,8 @@ def _write(accepted: Sequence[AnyNew], reason: str) -> None:
         overtaken += late
     for one in written:
         echo(f"{one.staged.test}: {one.text}")
+    answers = {one.staged.shown for one in written if isinstance(one.staged, StagedAnswers)}
     for name in dict.fromkeys(one.staged.shown for one in written):
-        echo(f"wrote {name}")
+        echo(wrote_answers(name) if name in answers else f"wrote {name}")
     for error in (*errors, *map(overtaken_error, overtaken)):
         raise error

@@ -8,7 +8,7 @@ from typing import Any
 
 from pytest_trt.accuracy.stored import Stored, stored_from
 from pytest_trt.accuracy.stored_change import StoredChange, stored_change
-from pytest_trt.baseline.answer_changes import AnswersChange, answers_changes
+from pytest_trt.baseline.answer_changes import AnswersChange, answers_changes, errors_changes
 from pytest_trt.baseline.answers import (
     AnswerFile,
     Data,
@@ -176,7 +176,7 @@ def print_answers(found: list[tuple[str, list[Compared]]]) -> None:
 
 def _what(change: AnswersChange) -> str:
     texts = {
-        "edited": "same answers, edited",
+        "edited": "unchanged",
         "not comparable": "replaced, not comparable: other inputs",
     }
     reason = change.new.reason if change.new and change.kind != "edited" else ""
@@ -199,8 +199,7 @@ def _about(change: AnswersChange) -> Iterator[str]:
         if answers:
             shapes = "; ".join(dict.fromkeys(map(_inputs, answers)))
             yield f"not comparable: {count(len(answers), 'set')} of inputs {kind}: {shapes}"
-    if old.errors != new.errors:
-        yield "the errors of engines changed"
+    yield from errors_changes(old, new)
 
 
 def _rows(outputs: list[OutputChange]) -> Iterator[Row]:

@@ -133,7 +133,11 @@ class StoredAnswers:
         self._ran[digest] = None
         entry = self.entry
         stored = None if entry is None else entry.answer(digest)
-        changed = entry is not None and entry.model_digest != self.model.digest
+        changed = entry is not None and (
+            entry.model_digest != self.model.digest
+            # With "both" the model's own outputs are computed anyway.
+            or (self._plan.against == "both" and entry.producer != self._producer)
+        )
         if digest not in self._collected and (stored is None or changed or self.records):
             self._collect(digest, inputs)
         if stored is None:
@@ -410,25 +414,22 @@ class StoredAnswers:
         answers = tuple(found[digest] for digest in self._ran if digest in found)
         if not answers:
             return None
-        errors = {
-            _engine_of(one): {output.name: rounded(_error(output), 3) for output in one.outputs}
-            for one in results
-            if self._records_level(_engine_of(one))
-        }
+        computed = all(one.inputs in self._collected for one in answers)
         new = AnswerEntry(
             model=self.location.model_name(self.model.path),
             model_digest=self.model.digest,
-            producer=self._producer,
+            producer=self._producer if entry is None or computed else entry.producer,
             recorded=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             answers=answers,
             reason=self._run.settings.update_reason,
-            errors={**errors, **self._errors},
+            errors=self._measured(() if computed and not self.records else results),
         )
         same = entry is not None and entry.is_same(new)
         if entry is not None and same:
-            new = replace(entry, errors=errors)
+            errors = {key: one for key, one in new.errors.items() if self._records_level(key)}
             if errors.items() <= dict(entry.errors).items():
                 return None
+            new = replace(entry, errors=errors)
         data = {key: one for _, each in self._collected.values() for key, one in each.items()}
         return StagedAnswers(
             path=self.location.path,
@@ -439,6 +440,20 @@ class StoredAnswers:
             against=entry_digest(entry),
             update=(self.records and not self._renamed) or same,
         )
+
+    def _measured(self, results: Sequence[AccuracyResult]) -> dict[str, dict[str, float]]:
+        """Return the largest error of each output by engine, against what may be stored.
+
+        Args:
+            results: Comparisons with answers that would stay, or with the model that is recorded.
+        """
+        found = {engine: dict(errors) for engine, errors in self._errors.items()}
+        for one in results:
+            levels = found.setdefault(_engine_of(one), {})
+            for output in one.outputs:
+                error = rounded(_error(output), 3)
+                levels[output.name] = max(levels.get(output.name, 0.0), error)
+        return {engine: errors for engine, errors in found.items() if errors}
 
 
 def _engine_of(result: AccuracyResult) -> str:

@@ -13,7 +13,7 @@ from pytest_trt.accuracy.result import AccuracyResult
 from pytest_trt.baseline.last_run import AnyNew, Candidate, LastRun, write_last_run
 from pytest_trt.baseline.location import DEFAULT_FOLDER
 from pytest_trt.baseline.staged import Staged, Writing, overtaken_error, write_staged
-from pytest_trt.baseline.staged_answers import write_staged_answers
+from pytest_trt.baseline.staged_answers import write_staged_answers, wrote_answers
 from pytest_trt.baseline.staged_metrics import write_staged_metrics
 from pytest_trt.benchmark.differences import HOST_BUSY
 from pytest_trt.diagnostics import BaselineError, Diagnostic, Remedy, as_typed
@@ -129,7 +129,7 @@ _KINDS: Final = (
         _model_checks,
         "its engine does not agree with its model",
         write_staged_answers,
-        lambda shown, _: f"wrote {shown} and the .npz beside it (commit both files)",
+        lambda shown, _: wrote_answers(shown),
     ),
     _Kind(
         "metrics",
