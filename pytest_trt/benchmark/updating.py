@@ -17,7 +17,6 @@ from pytest_trt.baseline.entry import Entry
 from pytest_trt.benchmark.baselines import stored_rounds
 from pytest_trt.benchmark.calibration import noise_of
 from pytest_trt.benchmark.conditions import incomparable_reason, is_same
-from pytest_trt.benchmark.differences import HOST_BUSY
 from pytest_trt.statistics.agreement import drifted_metrics
 from pytest_trt.statistics.rounds import as_change
 from pytest_trt.terms import METRICS, Metric
@@ -73,9 +72,9 @@ def update_of(entry: Entry, new: Entry, limits: Mapping[Metric, float]) -> Basel
         limits: By metric the share by which it may be slower.
     """
     why = _other_circumstances(entry, new) or _other_speed(entry, new, limits)
-    # Figures of an overloaded host are no speed to fall short of.
-    if not why or HOST_BUSY in entry.runs[-1].environment:
-        return BaselineUpdate(not why, why)
+    if not why:
+        return BaselineUpdate(add=True)
+    # Also from figures of an overloaded host: those are too slow already.
     now = new.figures()
     drifted = None
     if entry.engine.get("key") != new.engine.get("key"):  # not the same engine, slower hardware

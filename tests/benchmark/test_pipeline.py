@@ -183,6 +183,17 @@ def test_slower_speed_is_accepted_with_a_reason_alone(recorded) -> None:
     assert (result.update, result.failed) == ("replaced", False)
 
 
+@pytest.mark.parametrize(("times", "code"), [(3.0, "TRT662"), (0.5, None)])
+def test_slower_than_on_an_overloaded_host_needs_a_reason_too(bench, times, code) -> None:
+    bench.load = OVERLOADED
+    assert codes(bench.run()) == [("TRT664", "warning")]
+    bench.load = HostLoad()
+    bench.call_s *= times
+    result = bench.run(update=True)
+    assert (result.update, codes(result)) == (("", [(code, "error")]) if code else ("replaced", []))
+    assert bench.run(update=True, update_reason="twice the classes").update
+
+
 def test_update_on_an_overloaded_host_takes_insistence(recorded) -> None:
     recorded.load = OVERLOADED
     result = recorded.run(update=True)
