@@ -73,6 +73,14 @@ class StoredReference(Protocol):
     def about(self) -> tuple[str, ...]:
         """Return lines about what is stored: when, why, of which model."""
 
+    @property
+    def argument(self) -> str:
+        """The test as pytest takes it where the run was started."""
+
+    @property
+    def update_command(self) -> str:
+        """The command that replaces what is stored."""
+
 
 @dataclass(frozen=True, slots=True)
 class _FailedRun:
@@ -485,8 +493,14 @@ class ConsistencyCheck:
         if runs.against == "stored" and self._stored is not None:
             context += self._stored.about()
             found = explain_stored(
-                worst.comparison, worst.model_changed, subject, runs=runs.merged, context=context
+                worst.comparison,
+                worst.model_changed,
+                subject,
+                runs=runs.merged,
+                context=context,
+                update=self._stored.update_command,
             )
+            found = replace(found, facts={**found.facts, "test_argument": self._stored.argument})
         else:
             found = explain(worst.comparison, subject, runs=runs.merged, context=context)
         facts = {**found.facts, "runs": runs.runs, "failed_runs": runs.failed}

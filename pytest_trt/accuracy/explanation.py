@@ -118,6 +118,7 @@ def explain_stored(
     *,
     runs: Comparison,
     context: Sequence[str] = (),
+    update: str,
 ) -> Diagnostic:
     """Return why an engine differs from stored answers: it does, or its model does.
 
@@ -127,6 +128,7 @@ def explain_stored(
         subject: What was compared.
         runs: All runs as one.
         context: Lines about this run, others, and what is stored.
+        update: The command that replaces what is stored.
     """
     if changed is None:
         found = explain(comparison, subject, runs=runs, context=context)
@@ -147,7 +149,7 @@ def explain_stored(
         ("compared: the model's FP32 outputs with the stored answers", *found.details),
         Remedy(
             "If the change is intended, accept the new answers; if not, restore the model.",
-            ('pytest --trt-update --trt-update-reason "..."',),
+            (update,),
         ),
     )
 

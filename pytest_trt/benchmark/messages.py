@@ -48,7 +48,7 @@ ENGINE_NAMES = {
 }
 
 #: Up to so many tests are named in a command; of more, their files.
-_TESTS_TYPED = 4
+_TESTS_TYPED = 12
 
 _LET_PASS = "Let inconclusive tests pass: --trt-inconclusive=warn"
 _WHERE = "(trt_benchmark marker or trt_limits)"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -49,6 +48,7 @@ from pytest_trt.plugin.state import (
     run_of,
     settings_of,
     state_of,
+    test_argument,
 )
 from pytest_trt.statistics.limits import Limits
 from pytest_trt.tensors.spec import Tensors
@@ -145,7 +145,7 @@ class BenchmarkCheck:
                 session,
                 inputs,
                 test=item.nodeid,
-                test_argument=_as_argument(item),
+                test_argument=test_argument(item),
                 mode=marker.mode,
                 batch=marker.batch or batch_of(engine.model.inputs, inputs),
                 threads=run.settings.threads,
@@ -207,19 +207,13 @@ class BenchmarkCheck:
                 session,
                 inputs,
                 test=item.nodeid,
-                test_argument=_as_argument(item),
+                test_argument=test_argument(item),
                 mode=self._marker.mode,
                 batch=self._marker.batch or batch_of(engine.model.inputs, inputs),
                 threads=0,
             )
         result = subject.result()
         return _with(result, why(result))
-
-
-def _as_argument(item: pytest.Item) -> str:
-    """Return a test as pytest takes it where it was started; node ids are relative to rootdir."""
-    path = os.path.relpath(item.path, item.config.invocation_params.dir)
-    return "::".join((path, *item.nodeid.split("::")[1:]))
 
 
 def _disabled_by_option(result: BenchmarkResult) -> Diagnostic:
@@ -414,7 +408,7 @@ def _recorded_subject(
             spec["shapes"] = "; ".join(sorted(shapes))
     return Subject(
         test=item.nodeid,
-        test_argument=_as_argument(item),
+        test_argument=test_argument(item),
         name=engine.model.path.name if engine else item.name,
         arch=engine.target.arch if engine else CPU,
         toolchain=str(engine.toolchain) if engine else f"Python {python_version()}",

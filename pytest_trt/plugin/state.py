@@ -176,6 +176,12 @@ class TestState:
             self.notes.append(note)
 
 
+def test_argument(item: pytest.Item) -> str:
+    """Return a test as pytest takes it where it was started; node ids are relative to rootdir."""
+    path = os.path.relpath(item.path, item.config.invocation_params.dir)
+    return "::".join((path, *item.nodeid.split("::")[1:]))
+
+
 def settings_of(config: pytest.Config) -> Settings:
     """Return the options, resolved when they are first needed.
 

@@ -22,6 +22,7 @@ from pytest_trt.baseline.metrics import (
 )
 from pytest_trt.baseline.staged import entry_digest
 from pytest_trt.baseline.staged_metrics import StagedMetrics
+from pytest_trt.benchmark.messages import update_command
 from pytest_trt.diagnostics import ConfigurationError, Diagnostic, PytestTrtError, Remedy
 from pytest_trt.engine.build import Engine
 from pytest_trt.plugin.planning.marks import ids_of, params_of
@@ -29,7 +30,7 @@ from pytest_trt.plugin.planning.plan import ARCH, TestPlan
 from pytest_trt.plugin.results.failure import PluginFailure
 from pytest_trt.plugin.results.pinning import baseline_location
 from pytest_trt.plugin.run import TrtRun
-from pytest_trt.plugin.state import TestState
+from pytest_trt.plugin.state import TestState, test_argument
 from pytest_trt.report.record import without_parameters
 from pytest_trt.statistics.decline import (
     Decline,
@@ -199,12 +200,25 @@ class TaskMetrics:
                 f"{self._location.test} did not record {' and '.join(missing)}, which its baseline "
                 "has",
                 {**self._facts, "metrics": [*missing]},
-                remedy=_REPLACE,
+                remedy=self._replace,
             )
 
     @property
     def _facts(self) -> dict[str, str]:
-        return {"file": self._location.shown, "test": self._location.test}
+        return {
+            "file": self._location.shown,
+            "test": self._location.test,
+            "test_argument": test_argument(self._item),
+        }
+
+    @property
+    def _update(self) -> str:
+        """The command that accepts the values of this test alone."""
+        return update_command([test_argument(self._item)])
+
+    @property
+    def _replace(self) -> Remedy:
+        return Remedy("Record the metrics of the baseline, or replace it:", (self._update,))
 
     def _of_result(self, result: TaskMetricResult) -> Iterator[Diagnostic]:
         name, facts = result.name, {**self._facts, "metric": result.name}
@@ -224,7 +238,7 @@ class TaskMetrics:
                 "TRT681",
                 f"{name} cannot be compared with its baseline: {why}",
                 facts,
-                remedy=_REPLACE,
+                remedy=self._replace,
             )
         elif result.verdict in (Verdict.FAILED, Verdict.INCONCLUSIVE):
             yield self._worse(result, facts)
@@ -232,12 +246,12 @@ class TaskMetrics:
     def _worse(self, result: TaskMetricResult, facts: dict[str, str]) -> Diagnostic:
         failed = result.verdict == Verdict.FAILED
         strict = failed or self._run.settings.inconclusive == "fail" or self._updates
-        fix = Remedy("Restore what changed. If the change is intended, accept it:", _UPDATE)
+        fix = Remedy("Restore what changed. If the change is intended, accept it:", (self._update,))
         certain = "with 99% confidence the change is more than the limit"
         if not failed:
             fix = Remedy(
                 "Evaluate more samples, or record the value of each: samples=[...].",
-                alternatives=(f"if the change is intended: `{_UPDATE[0]}`",),
+                alternatives=(f"if the change is intended: `{self._update}`",),
             )
             certain = "the data do not show with 99% confidence that the limit is exceeded"
         least = (
@@ -250,7 +264,7 @@ class TaskMetrics:
         when = (f"baseline of {entry.recorded[:10]}{reason}",) if entry else ()
         code = "TRT430" if failed else "TRT431"
         if self._updates:
-            code, fix = "TRT683", Remedy("Give the reason for the change:", _UPDATE)
+            code, fix = "TRT683", Remedy("Give the reason for the change:", (self._update,))
         return Diagnostic(
             code,
             f"{result.name} {result.value:.5g} is worse than its baseline {result.stored:.5g} by "
@@ -294,11 +308,6 @@ class TaskMetrics:
             entry_digest(entry),
             update=self._updates or bool(new),
         )
-
-
-_UPDATE = ('pytest --trt-update --trt-update-reason "..."',)
-
-_REPLACE = Remedy("Record the metrics of the baseline, or replace it:", _UPDATE)
 
 
 def _decline(stored: StoredMetric, now: StoredMetric) -> Decline:

@@ -153,7 +153,7 @@ class TestNothing:
         shutil.copytree(root, "artifact")
         done = run_command("baseline", "collect", "artifact")
         assert done.returncode == 1
-        assert "1 unchanged" in done.stdout
+        assert done.stdout == "1 unchanged\n"
         assert "[TRT659]" in done.stderr
 
     def test_an_artifact_without_baselines_is_named(self) -> None:
@@ -387,6 +387,17 @@ def test_a_file_that_cannot_be_written_is_left_and_a_repetition_completes(root) 
     blocked.unlink()
     done = run_command("baseline", "collect", "artifact")
     assert "1 new, 1 unchanged" in done.stdout
+    assert SLUG in done.stdout
+    assert "answers" not in done.stdout.partition("1 new")[0]
+
+
+@pytest.mark.parametrize(("option", "rows"), [((), 0), (("--all",), 1)])
+def test_what_is_unchanged_is_counted_and_listed_on_request(root, option, rows) -> None:
+    speed("artifact"), speed(root)
+    answers("artifact", 1.0)
+    shown = run_command("baseline", "collect", "artifact", "--dry-run", *option).stdout
+    assert [line.split()[-1] for line in shown.splitlines()[1:-1]].count("unchanged") == rows
+    assert "1 new, 1 unchanged" in shown
 
 
 def test_another_process_that_writes_the_folder_is_not_overtaken(root, monkeypatch) -> None:

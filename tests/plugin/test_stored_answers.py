@@ -104,6 +104,27 @@ def test_a_changed_model_fails_and_is_named_as_the_cause(project, recorded, writ
     assert "TRT416" in text(result)
 
 
+def test_the_command_updates_the_failed_tests_alone(project, answers) -> None:
+    for name in ("a", "b", "c"):
+        save_linear(project.path / "models" / f"{name}.onnx")
+    (project.path / "models" / "linear.onnx").unlink()
+    source = TEST.format(against="stored", plus="", tight="").replace("linear", "*")
+    project.test_file(source.replace('"fp32", "fp16"', '"fp32"').replace(",)", ")"))
+    recorded = project.run()
+    assert "  3 tests: first answers to 2 sets of inputs" in recorded.outlines
+    save_linear(project.path / "models" / "b.onnx", nudge=5)
+    failed = project.run()
+    failed.assert_outcomes(passed=2, failed=1)
+    (command,) = {line.strip(" E") for line in failed.outlines if "--trt-update-reason" in line}
+    assert command.startswith("pytest 'test_it.py::test_it[models/b.onnx]' --trt-update ")
+    before = json.loads(answers.read_text())["tests"]
+    done = project.run(*shlex.split(command.replace("...", "trained again"))[1:])
+    done.assert_outcomes(passed=1)
+    assert "  test_it[models/b.onnx]: replaced answers to 2 sets of inputs" in done.outlines
+    after = json.loads(answers.read_text())["tests"]
+    assert [name for name in after if after[name] != before[name]] == ["test_it[models/b.onnx]"]
+
+
 def test_a_changed_model_passes_where_only_itself_is_asked(project, recorded, write) -> None:
     write("model")
     noisy(project)

@@ -91,7 +91,7 @@ def test_failure_says_how_much_worse_and_what_was_accepted(run) -> None:
             "accuracy 0.955 is worse than its baseline 0.981 by 0.026, allowed: 0.5 points*TRT430*",
             "  with 99% confidence the change is more than the limit (lower bound * 0.0*)",
             "Fix: Restore what changed. If the change is intended, accept it:",
-            '    pytest --trt-update --trt-update-reason "..."',
+            '    pytest test_it.py::test_it --trt-update --trt-update-reason "..."',
         ]
     )
 

@@ -52,10 +52,16 @@ _STYLES = {"new": "green", "changed": "yellow", "refused": "red"}
     help="The source that is right where sources differ, or where a newer baseline is stored.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be collected.")
+@click.option("--all", "show_all", is_flag=True, help="Show what is unchanged as well.")
 @json_option
 @click.pass_obj
 def collect(
-    folders: Folders, sources: tuple[str, ...], prefer: str | None, dry_run: bool, as_json: bool
+    folders: Folders,
+    sources: tuple[str, ...],
+    prefer: str | None,
+    dry_run: bool,
+    show_all: bool,
+    as_json: bool,
 ) -> None:
     """Collect the baselines of SOURCES: artifacts of CI, as folders, .zip or .tar files.
 
@@ -81,7 +87,7 @@ def collect(
         listed = [_as_dict(folders, one) for one in collected]
         echo_json({"dry_run": dry_run, "baselines": listed})
     else:
-        _print(folders, collected, dry_run=dry_run)
+        _print(folders, collected, dry_run=dry_run, show_all=show_all)
     errors = list(_errors(sources, collected))
     for one in errors:
         echo_error(one)
@@ -130,10 +136,13 @@ def _errors(sources: Sequence[str], collected: Sequence[Collected]) -> Iterator[
         )
 
 
-def _print(folders: Folders, collected: Sequence[Collected], *, dry_run: bool) -> None:
-    if collected:
+def _print(
+    folders: Folders, collected: Sequence[Collected], *, dry_run: bool, show_all: bool
+) -> None:
+    shown = [one for one in collected if show_all or one.status != "unchanged"]
+    if shown:
         print_table(
-            ("test", "target", "from", "status"), list(_rows(folders, collected)), giving_way=(0, 2)
+            ("test", "target", "from", "status"), list(_rows(folders, shown)), giving_way=(0, 2)
         )
     counts: Counter[str] = Counter(one.status for one in collected)
     kinds = ("new", "changed", "unchanged", "refused")

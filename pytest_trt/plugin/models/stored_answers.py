@@ -32,7 +32,8 @@ from pytest_trt.baseline.entry import rounded
 from pytest_trt.baseline.location import BaselineLocation
 from pytest_trt.baseline.staged import entry_digest
 from pytest_trt.baseline.staged_answers import StagedAnswers, write_draft
-from pytest_trt.diagnostics import Diagnostic, Remedy
+from pytest_trt.benchmark.messages import update_command
+from pytest_trt.diagnostics import Diagnostic, Fact, Remedy
 from pytest_trt.engine.build import Engine
 from pytest_trt.git import commit_that_added
 from pytest_trt.onnx.file import OnnxModel
@@ -40,6 +41,7 @@ from pytest_trt.plugin.planning.plan import TestPlan
 from pytest_trt.plugin.results.pinning import answers_nodeid, baseline_location
 from pytest_trt.plugin.results.renames import move_remedy, perhaps_renamed, renames_of
 from pytest_trt.plugin.run import TrtRun
+from pytest_trt.plugin.state import test_argument
 from pytest_trt.tensors.containers import description, items_of
 from pytest_trt.tensors.elements import as_bits, dtype_name
 from pytest_trt.tensors.seeded import inputs_digest
@@ -183,6 +185,24 @@ class StoredAnswers:
 
     # --- when the test is over
 
+    @property
+    def argument(self) -> str:
+        """The test as pytest takes it where the run was started."""
+        return test_argument(self._item)
+
+    @property
+    def update_command(self) -> str:
+        """The command that replaces the answers of this test alone."""
+        return update_command([self.argument])
+
+    @property
+    def _facts(self) -> dict[str, Fact]:
+        return {
+            "file": self.location.shown,
+            "test": self.location.test,
+            "test_argument": self.argument,
+        }
+
     def about(self) -> tuple[str, ...]:
         """Return lines about what is stored: when, by what, why, and in which commit."""
         entry = self.entry
@@ -203,7 +223,7 @@ class StoredAnswers:
             results: What the test's checks found.
         """
         entry, shown, test = self.entry, self.location.shown, self.location.test
-        facts = {"file": shown, "test": test}
+        facts = self._facts
         if entry is None and not self.records:
             yield Diagnostic(
                 "TRT670",
@@ -224,7 +244,7 @@ class StoredAnswers:
                 (f"nothing is stored for {first}", *(f"nor for {one}" for one in others[:9])),
                 Remedy(
                     "Run the recorded inputs, or replace the baseline:",
-                    ('pytest --trt-update --trt-update-reason "..."',),
+                    (self.update_command,),
                 ),
             )
         elif entry is not None and not self.records:
@@ -266,11 +286,11 @@ class StoredAnswers:
                 "TRT672",
                 f"{len(missing)} of {len(entry.answers)} stored answers of {self.location.test} "
                 "were not compared: the test did not run their inputs",
-                {"file": self.location.shown, "test": self.location.test, "answers": len(missing)},
+                {**self._facts, "answers": len(missing)},
                 (f"the first has {shapes}", *shared),
                 Remedy(
                     "Run them again, or replace the baseline:",
-                    ('pytest --trt-update --trt-update-reason "..."',),
+                    (self.update_command,),
                 ),
             )
 
@@ -284,10 +304,10 @@ class StoredAnswers:
             yield Diagnostic(
                 "TRT675",
                 f"the answers of {self.location.test} changed: {changed}; they were not replaced",
-                {"file": self.location.shown, "test": self.location.test},
+                self._facts,
                 remedy=Remedy(
                     "Give the reason for the change:",
-                    ('pytest --trt-update --trt-update-reason "..."',),
+                    (self.update_command,),
                 ),
             )
 
@@ -372,7 +392,7 @@ class StoredAnswers:
             f"{output.name}: the error of {engine} grew {times}, from {before:.3g} to {now:.3g}, "
             f"using {percent_of(100 * output.used)} of its tolerance",
             {
-                "file": self.location.shown,
+                **self._facts,
                 "engine": engine,
                 "output": output.name,
                 "before": before,
@@ -382,7 +402,7 @@ class StoredAnswers:
             self.about(),
             Remedy(
                 "Find what changed the engine; if the error is acceptable, store it:",
-                ('pytest --trt-update --trt-update-reason "..."',),
+                (self.update_command,),
             ),
             severity="error" if limit else "note",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -193,7 +194,7 @@ def _write_new(
         by_file.setdefault(one.staged.shown, []).append(one)
     for shown, entries in by_file.items():
         outcome.lines.append(kind.headline(shown, len(entries)))
-        outcome.lines.extend(f"  {one.staged.test}: {one.text}" for one in entries)
+        outcome.lines.extend(_entry_lines(entries))
     outcome.warnings.extend(_second_folders(one.staged for one in written))
     not_recorded: dict[str, str] = {}
     for candidate in candidates:
@@ -210,6 +211,17 @@ def _write_new(
             continue
         outcome.candidates.append(candidate)
     return not_recorded
+
+
+def _entry_lines(entries: Iterable[Any]) -> Iterator[str]:
+    """Yield what happened to the entries of a file; those that are new and alike have one line."""
+    new = Counter(one.text for one in entries if one.old is None)
+    for text, number in new.items():
+        if number > 1:
+            yield f"  {number} tests: {text}"
+    for one in entries:
+        if one.old is not None or new[one.text] == 1:
+            yield f"  {one.staged.test}: {one.text}"
 
 
 def _unfit(kind: _Kind, new: _New, result: TestResult, failed: set[str]) -> str:
