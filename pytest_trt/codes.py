@@ -1107,8 +1107,9 @@ CODES: dict[str, Code] = {
     ),
     "TRT515": Code(
         "compared across toolchains",
-        "The baseline was recorded with another version of the toolchain.",
-        "No action needed: a regression may come from the update.",
+        "The baseline was recorded with another version of the toolchain. If the test reports a "
+        "regression, the update may be its cause.",
+        "No action needed if the test passes.",
         ("then", "now"),
     ),
     "TRT516": Code(

@@ -237,7 +237,8 @@ class EngineSource:
         runs = tuple(map(self._stored, taken))
         busy = [run.environment[HOST_BUSY] for run in runs if HOST_BUSY in run.environment]
         if recorded and busy:
-            notes.append(messages.recorded_on_busy_host(result, busy[0]))
+            given = self._settings.update_options
+            notes.append(messages.recorded_on_busy_host(result, busy[0], given))
         return runs, notes
 
     def _stored(self, run: FreshRun) -> StoredRun:

@@ -45,6 +45,7 @@ class BenchmarkSettings:
         missing_reason: Why a missing baseline fails, for the message.
         update: Whether every measured speed is accepted.
         update_reason: Why.
+        update_options: Options that a command for another update has to repeat, the reason too.
         update_anyway: Whether figures of an overloaded host may replace a baseline.
         calibrate: Whether to measure how much runs of the engine vary, and judge nothing.
         calibrate_runs: In how many fresh processes.
@@ -58,6 +59,7 @@ class BenchmarkSettings:
     missing_reason: str = ""
     update: bool = False
     update_reason: str = ""
+    update_options: tuple[str, ...] = ()
     update_anyway: bool = False
     calibrate: bool = False
     calibrate_runs: int = 5

@@ -140,7 +140,7 @@ def _with_update(
     passed = evidence.decision is not None and evidence.decision.outcome == "passed"
     excess = (None if passed else update.beyond) or update.drifted
     if excess is not None and not settings.update_reason:
-        refused = update_needs_reason(result, excess)
+        refused = update_needs_reason(result, excess, settings.update_options)
         return replace(result, diagnostics=(*result.diagnostics, refused))
     return replace(result, update="added" if update.add else "replaced" if stored else "first")
 

@@ -50,6 +50,7 @@ ENGINE_NAMES = {
 #: Up to so many tests are named in a command; of more, their files.
 _TESTS_TYPED = 12
 
+_REASON = "--trt-update-reason"
 _LET_PASS = "Let inconclusive tests pass: --trt-inconclusive=warn"
 _WHERE = "(trt_benchmark marker or trt_limits)"
 _FREE_GPU = "Run again when the GPU is idle and not throttled."
@@ -62,9 +63,16 @@ def pytest_command(tests: Sequence[str], *options: str) -> str:
     return " ".join(("pytest", *map(shlex.quote, dict.fromkeys(named)), *options))
 
 
-def update_command(tests: Sequence[str]) -> str:
-    """Return the command that accepts the figures of tests."""
-    return pytest_command(tests, "--trt-update", '--trt-update-reason "..."')
+def update_command(tests: Sequence[str], given: Sequence[str] = ()) -> str:
+    """Return the command that accepts the figures of tests.
+
+    Args:
+        tests: The tests.
+        given: Options that the user gave, to repeat; a reason is asked for unless they have one.
+    """
+    has_reason = any(one.startswith(f"{_REASON}=") for one in given)
+    asked = () if has_reason else (f'{_REASON} "..."',)
+    return pytest_command(tests, "--trt-update", *asked, *map(shlex.quote, given))
 
 
 def verdict_diagnostics(
@@ -300,13 +308,16 @@ def _more_certainty(result: BenchmarkResult, change: MetricChange, severity: Sev
     if change.outcome == "not measured":
         text = "Use faster calls, allow more time (--trt-benchmark-time), or switch the limit off."
         return Remedy(text, alternatives=_let_pass(severity))
-    others = [f"Raise the limit above {units.percent(change.limit)}", *_let_pass(severity)]
+    others = [*_let_pass(severity)]
+    # A limit that no change could have exceeded would only pass because it cannot fail.
+    if change.detectable is not None and math.isfinite(change.worst):
+        others.insert(0, f"Raise the limit above {units.percent(change.worst)}")
     if any(one.kind == "host load" and one.then for one in result.differences):
         of = "" if result.same_engine else ", with the engine of the baseline"
         again = f"Record the baseline again on an idle host{of}:"
         return Remedy(again, (update_command([result.test_argument]),), tuple(others))
     if result.same_engine:  # another engine would replace what it is compared with
-        others.insert(1, "Record more runs of this engine: --trt-update")
+        others.insert(0, "Record more runs of this engine: --trt-update")
     return Remedy("Measure on an idle host.", alternatives=tuple(others))
 
 
@@ -594,9 +605,18 @@ def not_comparable(result: BenchmarkResult, why: str) -> Diagnostic:
     )
 
 
-def update_needs_reason(result: BenchmarkResult, excess: Excess) -> Diagnostic:
-    """Return the failure of an update that would accept a slower speed without a reason."""
-    facts = {
+def update_needs_reason(
+    result: BenchmarkResult, excess: Excess, given: Sequence[str] = ()
+) -> Diagnostic:
+    """Return the failure of an update that would accept a slower speed without a reason.
+
+    Args:
+        result: What is known.
+        excess: By how much it is slower.
+        given: Options of the run that a command has to repeat.
+    """
+    facts: dict[str, Fact] = {
+        "update_options": list(given),
         "metric": excess.metric,
         "change": excess.now / excess.before - 1,
         "limit": excess.limit,
@@ -609,41 +629,54 @@ def update_needs_reason(result: BenchmarkResult, excess: Excess) -> Diagnostic:
         tuple(_speed_details(result, None)),
         Remedy(
             "Make the engine faster, or accept the slower speed with a reason:",
-            (update_command([result.test_argument]),),
+            (update_command([result.test_argument], given),),
         ),
     )
 
 
-def not_updated(result: BenchmarkResult, why: str, *, host: bool) -> Diagnostic:
+def not_updated(
+    result: BenchmarkResult, why: str, *, host: bool, given: Sequence[str] = ()
+) -> Diagnostic:
     """Return the failure of a requested update that disturbed rounds did not allow.
 
     Args:
         result: What is known.
         why: What disturbed them.
         host: Whether it was the host's load, which may be accepted.
+        given: Options of the run that a command has to repeat.
     """
-    remedy = _when_free(result)
+    remedy, given = _when_free(result), [*given, "--trt-update-anyway"]
     if host:
         remedy = Remedy(
             f"{_FREE_HOST} To store these figures anyway, marked as such:",
-            (f"{update_command([result.test_argument])} --trt-update-anyway",),
+            (update_command([result.test_argument], given),),
         )
     return Diagnostic(
         "TRT663",
         f"baseline not updated: {why} ({result.subject})",
-        _facts(result, {"reason": why}),
+        _facts(result, {"reason": why, "update_options": list(given)}),
         remedy=remedy,
     )
 
 
-def recorded_on_busy_host(result: BenchmarkResult, busy: str) -> Diagnostic:
-    """Return the warning on figures of an overloaded host that become a baseline."""
+def recorded_on_busy_host(
+    result: BenchmarkResult, busy: str, given: Sequence[str] = ()
+) -> Diagnostic:
+    """Return the warning on figures of an overloaded host that become a baseline.
+
+    Args:
+        result: What is known.
+        busy: How the host was overloaded.
+        given: Options of the run that a command has to repeat.
+    """
     return Diagnostic(
         "TRT664",
         f"the baseline was recorded on an overloaded host ({result.subject})",
         _facts(result, {"reason": busy}),
         (busy, "only interleaved A/B runs can be compared with this baseline"),
-        Remedy("Record it again on an idle host:", (update_command([result.test_argument]),)),
+        Remedy(
+            "Record it again on an idle host:", (update_command([result.test_argument], given),)
+        ),
         "warning",
     )
 

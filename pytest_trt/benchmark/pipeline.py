@@ -188,8 +188,9 @@ class Pipeline:
         if entry is not None and result.update:
             if entry.noise is not None and entry.engine.get("key") != result.key:
                 found.append(messages.noise_dropped(result))
-        elif entry is not None and entry.runs[-1].toolchain != result.toolchain:
-            found.append(messages.other_toolchain(result, entry.runs[-1].toolchain))
+        elif entry is not None and _compares(result):
+            then = entry.runs[-1].toolchain
+            found += [messages.other_toolchain(result, then)] * (then != result.toolchain)
         return replace(result, diagnostics=tuple(found))
 
     def _calibrated(self) -> BenchmarkResult:
@@ -228,7 +229,8 @@ class Pipeline:
         return "error" if settings.strict or requested else "warning"
 
     def _not_updated(self, why: str, *, host: bool) -> BenchmarkResult:
-        return self._inconclusive(messages.not_updated(self._result, why, host=host))
+        given = self._settings.update_options
+        return self._inconclusive(messages.not_updated(self._result, why, host=host, given=given))
 
     def _inconclusive(self, found: Diagnostic) -> BenchmarkResult:
         """Return the result of rounds that show nothing; figures that are exact count anyway."""
@@ -318,3 +320,8 @@ class Pipeline:
             layer_changes=shortened(changes, _LAYERS),
             added_layers=tuple(named[:_ADDED]),
         )
+
+
+def _compares(result: BenchmarkResult) -> bool:
+    """Whether a change of some size could have been detected."""
+    return any(one.detectable is not None for one in result.changes)

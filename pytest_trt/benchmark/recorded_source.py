@@ -209,7 +209,8 @@ class RecordedSource:
         notes = []
         if recorded and HOST_BUSY in environment:
             result = self.subject.result()
-            notes.append(messages.recorded_on_busy_host(result, environment[HOST_BUSY]))
+            given = self._settings.update_options
+            notes.append(messages.recorded_on_busy_host(result, environment[HOST_BUSY], given))
         return (run,), notes
 
     def calibrate(

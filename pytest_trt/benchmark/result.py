@@ -81,6 +81,13 @@ class MetricChange:
         return _worse(self.metric, self.change)
 
     @property
+    def worst(self) -> float:
+        """By which share it may be worse; infinite where there is no bound."""
+        ends = (self.least, self.most)
+        known = [_worse(self.metric, end) for end in ends if end is not None]
+        return max(known) if len(known) == len(ends) else math.inf
+
+    @property
     def certain_use(self) -> float:
         """The share of its limit that it exceeds with confidence: more than 1 is a regression."""
         return _worse(self.metric, self.least) / (self.limit or math.inf)

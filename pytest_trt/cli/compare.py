@@ -34,6 +34,7 @@ _STYLES = {
     Direction.WORSE: "red",
     Direction.BETTER: "green",
     Direction.CHANGED: "yellow",
+    Direction.NO_VERDICT: "yellow",
     Direction.SAME: "",
 }
 
@@ -88,7 +89,11 @@ _WRITERS: Mapping[str, Callable[..., str]] = {
     help="Format of what is printed.",
 )
 @click.option("--all", "everything", is_flag=True, help="Include what did not change.")
-@click.option("--exit-code", is_flag=True, help="Exit with status 1 if anything is worse.")
+@click.option(
+    "--exit-code",
+    is_flag=True,
+    help="Exit with status 1 if anything is worse. Tests without a verdict do not count.",
+)
 @json_option
 def compare_reports(
     old: Path,
@@ -103,7 +108,8 @@ def compare_reports(
 
     Changes for the worse come first. Speed counts as worse or better if its change exceeds the
     noise of processes and rounds: of comparisons of unchanged engines, about one in 100 reports a
-    false change. An accuracy error counts as worse if it grows by 50% and exceeds 10% of the
+    false change. Tests that are inconclusive or not measured in both runs are listed as tests
+    without a verdict. An accuracy error counts as worse if it grows by 50% and exceeds 10% of the
     tolerance. Sizes and layers are shown but never count as worse.
     """
     for output in outputs:

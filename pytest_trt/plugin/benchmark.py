@@ -32,7 +32,7 @@ from pytest_trt.engine.build import Engine
 from pytest_trt.engine.session import Session, calling_line
 from pytest_trt.escaping import terminal
 from pytest_trt.plugin.models.subject import ModelUnderTest
-from pytest_trt.plugin.options.table import is_disabled
+from pytest_trt.plugin.options.table import given_flags, is_disabled
 from pytest_trt.plugin.planning.markers import BenchmarkMarker
 from pytest_trt.plugin.planning.opponents import nothing_to_compare
 from pytest_trt.plugin.planning.plan import TestPlan
@@ -235,11 +235,19 @@ def benchmark_settings(session: pytest.Session) -> BenchmarkSettings:
         missing_reason=_why_required(session.config),
         update=settings.update,
         update_reason=settings.update_reason,
+        update_options=tuple(given_flags(session.config, _UPDATING)),
         update_anyway=settings.update_anyway,
         calibrate=settings.calibrate,
         calibrate_runs=settings.calibrate_runs,
         baseline_runs=settings.baseline_runs,
     )
+
+
+#: Options without which another update would measure, or store, something else.
+_UPDATING = (
+    *("arch", "backend", "device", "threads", "baseline_dir", "cache_dir"),
+    *("benchmark_time", "baseline_runs", "update_reason"),
+)
 
 
 def _why_required(config: pytest.Config) -> str:

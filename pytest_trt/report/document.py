@@ -160,8 +160,10 @@ def _reason(status: Status, phases: Mapping[str, Phase], record: TestRecord) -> 
     updates += [one.update for one in record.task_metrics]
     if status is Status.NOT_MEASURED and any(updates):
         return "recorded as a new baseline, nothing to compare with"
-    if status is Status.INCONCLUSIVE and record.notes:
-        return record.notes[-1].message
+    if status is Status.INCONCLUSIVE:
+        causes = [one.reason for one in record.speeds if one.reason is not None]
+        causes += sorted(record.notes, key=lambda one: one.severity == "note")
+        return causes[0].message if causes else ""
     return ""
 
 

@@ -95,10 +95,11 @@ def _group(failures: Sequence[_Failure]) -> Group:
     ordered = [worst, *(one for one in failures if one is not worst)]
     # One command updates the baselines of all tests.
     tests = list(dict.fromkeys(one.argument for one in ordered))
-    alone, together = update_command(tests[:1]), update_command(tests)
-    remedy = worst.diagnostic.remedy
+    facts, remedy = worst.diagnostic.facts, worst.diagnostic.remedy
+    options = facts.get("update_options")
+    given = [str(one) for one in options] if isinstance(options, list | tuple) else []
+    alone, together = update_command(tests[:1], given), update_command(tests, given)
     # One tolerance lets all tests of a model pass.
-    facts = worst.diagnostic.facts
     subject = Subject(
         model=str(facts.get("model", "")),
         precision=str(facts.get("precision", "")),

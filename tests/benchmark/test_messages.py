@@ -132,8 +132,17 @@ def test_inconclusive_result_fails_where_that_is_strict(strict: bool, severity: 
         "P99 is inconclusive: +4.0% (-10% to +20%), limit +10% (digits.onnx, fp16, cpu)"
     )
     assert "smallest change that could have been detected: +31%" in found.details
+    # 10% is the limit: a limit within the bounds would be as inconclusive.
+    assert "Raise the limit above 20%" in found.remedy.alternatives
     lets_pass = "Let inconclusive tests pass: --trt-inconclusive=warn"
     assert (lets_pass in found.remedy.alternatives) == strict
+
+
+def test_no_other_limit_is_advised_where_nothing_could_have_been_detected() -> None:
+    blind = change("p99", "inconclusive", change=0.04, least=-0.1, most=0.2, detectable=None)
+    found = diagnostic(blind)
+    assert "no change of any size could have been detected" in found.details
+    assert not any("limit" in one for one in found.remedy.alternatives)
 
 
 def test_metric_that_rounds_are_too_short_for_says_so() -> None:

@@ -46,6 +46,34 @@ def test_exit_status_distinguishes_worse_from_unchanged(new: str, status: int) -
     assert call("old.json", new).exit_code == 0
 
 
+@pytest.mark.parametrize("verdict", ["inconclusive", "not measured", "passed"])
+def test_tests_that_neither_run_judged_are_listed_and_counted_apart(tmp_path, verdict) -> None:
+    for name in ("before", "after"):
+        tests = {"test_a": timed(1.0, seed=len(name), verdict=verdict), "test_b": reported()}
+        write_report(tmp_path / f"{name}.json", document(tests, id=name))
+    files = [f"changes.{suffix}" for suffix in ("md", "html")]
+    options = [text for name in files for text in ("-o", name)]
+    result = call("before.json", "after.json", "--exit-code", *options)
+    assert result.exit_code == 0
+    judged = verdict == "passed"
+    summary = "2 tests: 2 the same" if judged else "2 tests: 1 the same, 1 without a verdict"
+    assert summary in result.output
+    assert (f"test_a (digits.onnx fp16 sm86): {verdict}" in result.output) != judged
+    assert ("  P99" in result.output) != judged
+    for name in files:
+        text = (tmp_path / name).read_text()
+        assert summary in text
+        assert ("test_a" in text) != judged
+    found = json.loads(call("before.json", "after.json", "--json").output)
+    assert found["counts"]["no verdict"] == (0 if judged else 1)
+
+
+def test_one_test_is_singular(tmp_path) -> None:
+    for name in ("one", "same one"):
+        write_report(tmp_path / f"{name}.json", document({"test_b": reported()}, id=name))
+    assert "1 test: 1 the same" in call("one.json", "same one.json").output
+
+
 @pytest.mark.parametrize("args", [("old.json", "old.json"), ("old.json", "none.json")])
 def test_what_cannot_be_compared_has_its_own_status(args: tuple[str, str]) -> None:
     result = call(*args, "--exit-code")

@@ -194,7 +194,12 @@ def test_update_on_a_free_host_replaces_the_baseline_of_a_busy_one(speed, busy_h
     assert [run["environment"] for run in entry["runs"]] == [{}]
 
 
-ANYWAY = '--trt-update --trt-update-reason "..." --trt-update-anyway'
+#: What the user gave is repeated, and nothing has to be filled in.
+GIVEN = ("--trt-baseline-runs=2", "--trt-benchmark-time=0.5", "--trt-update-reason=two words")
+ANYWAY = (
+    "--trt-update --trt-arch=cpu * --trt-benchmark-time=0.5 --trt-baseline-runs=2 "
+    "'--trt-update-reason=two words' --trt-update-anyway"
+)
 
 
 def test_update_on_an_overloaded_host_fails_and_names_the_way_to_insist(
@@ -202,14 +207,21 @@ def test_update_on_an_overloaded_host_fails_and_names_the_way_to_insist(
 ) -> None:
     before = recorded.stored()
     busy_host(OVERLOADED)
-    result = recorded.run("--trt-update", "--trt-update-reason=x")
+    result = recorded.run("--trt-update", *GIVEN)
     result.assert_outcomes(failed=1)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(
         [f"baseline not updated: the host was overloaded ({BUSY}) *TRT663]", f"*{ANYWAY}"]
     )
     result.stdout.no_fnmatch_line("*add --trt-update*")
+    assert '"..."' not in result.stdout.str()
     assert recorded.stored() == before
+
+
+def test_update_without_a_reason_on_an_overloaded_host_asks_for_one(recorded, busy_host) -> None:
+    busy_host(OVERLOADED)
+    result = recorded.run("--trt-update")
+    result.stdout.fnmatch_lines(['*--trt-update --trt-update-reason "..." * --trt-update-anyway'])
 
 
 def test_update_on_an_overloaded_host_is_stored_where_the_user_insists(recorded, busy_host) -> None:
@@ -360,10 +372,11 @@ def test_missing_baseline_is_recorded_in_a_file_that_has_others(recorded) -> Non
     )
 
 
-def test_ellipsis_is_not_accepted_as_a_reason(recorded) -> None:
-    result = recorded.run("--trt-update", "--trt-update-reason=...")
+@pytest.mark.parametrize("text", ["...", "\N{HORIZONTAL ELLIPSIS}", " . "])
+def test_ellipsis_is_not_accepted_as_a_reason(recorded, text: str) -> None:
+    result = recorded.run("--trt-update", f"--trt-update-reason={text}")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*--trt-update-reason*a reason in words*'...'*"])
+    result.stderr.fnmatch_lines([f"*--trt-update-reason*a reason in words*'{text}'*"])
 
 
 @pytest.mark.parametrize(
@@ -419,6 +432,24 @@ def test_newer_toolchain_is_compared_with_a_note(recorded) -> None:
     result = recorded.run()
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["note *speed was compared across ONNX Runtime 1.0 -> ONNX*"])
+
+
+def test_newer_toolchain_that_is_not_compared_has_no_note(recorded, busy_host) -> None:
+    def older(entry: dict[str, Any]) -> None:
+        entry["runs"][0]["toolchain"] = "ONNX Runtime 1.0"
+        entry["engine"]["key"] = "0" * 64
+        entry["runs"][0]["environment"]["host_busy"] = BUSY
+
+    recorded.rewrite(older)
+    recorded.write('p50="5%"')
+    busy_host(OVERLOADED)
+    result = recorded.run("--trt-report=report.json")
+    (test,) = json.loads((recorded.project.path / "report.json").read_text())["tests"]
+    assert test["status"] == "inconclusive"
+    assert test["reason"].startswith("P50 is inconclusive")
+    assert "TRT515" not in result.stdout.str()
+    assert "no change of any size could have been detected" in result.stdout.str()
+    assert "Raise the limit" not in result.stdout.str()
 
 
 def test_update_replaces_the_speed_of_another_engine_with_its_reason(recorded) -> None:

@@ -6,7 +6,7 @@ loaded only where it is needed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 import pytest
@@ -397,3 +397,17 @@ def is_disabled(config: pytest.Config) -> bool:
     option = config.option
     disabled: bool = getattr(option, "benchmark_disable", False)
     return disabled and not option.benchmark_enable
+
+
+def given_flags(config: pytest.Config, fields: Collection[str]) -> list[str]:
+    """Return options that were given on the command line: "--trt-arch=sm86".
+
+    Args:
+        config: The run's configuration.
+        fields: Which ones.
+    """
+    return [
+        f"{option.flag}={option.text(config.getoption(option.ini))}"
+        for option in OPTIONS
+        if option.field in fields and config.getoption(option.ini) is not None
+    ]

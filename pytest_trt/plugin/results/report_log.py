@@ -25,7 +25,7 @@ import pytest
 from pytest_trt.diagnostics import Diagnostic, PytestTrtError, ReportError, failure_lines
 from pytest_trt.escaping import terminal
 from pytest_trt.git import UntrustedError, head_commit
-from pytest_trt.plugin.options.table import OPTIONS, anything_given, ini_value
+from pytest_trt.plugin.options.table import OPTIONS, anything_given, given_flags, ini_value
 from pytest_trt.plugin.results.transfer import packed, unpacked
 from pytest_trt.plugin.state import run_of, settings_of
 from pytest_trt.plugin.terminal import width_of
@@ -381,11 +381,7 @@ def _repeat_command(config: pytest.Config, nodeid: str, checks: int) -> str:
         nodeid: The test.
         checks: How many limits shared the run's error budget, if the test was benchmarked.
     """
-    flags = [
-        f"{option.flag}={config.getoption(option.ini)}"
-        for option in OPTIONS
-        if option.field in _REPEATED and config.getoption(option.ini) is not None
-    ]
+    flags = given_flags(config, _REPEATED)
     counted = [f"--trt-checks={checks}"] if checks else []
     return shlex.join(["pytest", nodeid, *flags, *counted])
 

@@ -31,11 +31,15 @@ class Kind(str, Enum):
 
 
 class Direction(str, Enum):
-    """The direction of a change; `CHANGED` is neither better nor worse."""
+    """The direction of a change; `CHANGED` is neither better nor worse.
+
+    `NO_VERDICT`: nothing changed, but neither run could judge the test.
+    """
 
     WORSE = "worse"
     BETTER = "better"
     CHANGED = "changed"
+    NO_VERDICT = "no verdict"
     SAME = "same"
 
 
@@ -102,10 +106,13 @@ class TestChange:
 #: measured" to "passed", and noise changes "passed" to "inconclusive".
 _GOOD, _BAD = {"passed", "xfailed"}, {"failed", "error"}
 
+#: Statuses of a test that ran without a verdict.
+_UNJUDGED = {"inconclusive", "not measured"}
+
 
 def _of_status(was: str, now: str) -> Direction:
     if was == now:
-        return Direction.SAME
+        return Direction.NO_VERDICT if now in _UNJUDGED else Direction.SAME
     if now in _BAD and was not in _BAD:
         return Direction.WORSE
     return Direction.BETTER if was in _BAD and now in _GOOD else Direction.CHANGED

@@ -27,7 +27,13 @@ from pytest_trt.report.comparison.words import (
 #: Source: GitHub refuses longer ones: "body is too long (maximum is 65536 characters)".
 COMMENT_CHARACTERS = 65_536
 
-_MARKS = {Direction.WORSE: "❌", Direction.BETTER: "✅", Direction.CHANGED: "⚠️", Direction.SAME: ""}
+_MARKS = {
+    Direction.WORSE: "❌",
+    Direction.BETTER: "✅",
+    Direction.CHANGED: "⚠️",
+    Direction.NO_VERDICT: "❔",
+    Direction.SAME: "",
+}
 
 #: Findings whose labels have names of outputs, metrics or files.
 _NAMED_BY_USERS = (Kind.ERROR, Kind.METRIC, Kind.SPEEDUP)

@@ -29,6 +29,7 @@ _STATUSES = {
     Direction.WORSE: ("failed", "✕"),
     Direction.BETTER: ("passed", "✓"),
     Direction.CHANGED: ("inconclusive", "≠"),
+    Direction.NO_VERDICT: ("inconclusive", "?"),
     Direction.SAME: ("skipped", "="),
 }
 

@@ -13,6 +13,7 @@ from pytest_trt.report.comparison.findings import (
     Kind,
     TestChange,
 )
+from pytest_trt.wording import count
 
 #: Titles of the cells that `cells` returns.
 TITLES = ("", "before", "now", "change", "bounds", "")
@@ -22,25 +23,31 @@ _COUNTED = {
     Direction.BETTER: "better",
     Direction.CHANGED: "with other changes",
     Direction.SAME: "the same",
+    Direction.NO_VERDICT: "without a verdict",
 }
 
 
 def shown(comparison: Comparison, *, everything: bool) -> list[TestChange | EngineChange]:
-    """Return the tests and engines that changed, or all; tests first."""
+    """Return the tests and engines that changed, or all; tests first.
+
+    Tests without a verdict are shown too: whether they changed is not known.
+    """
     both: list[TestChange | EngineChange] = [*comparison.tests, *comparison.engines]
     return [one for one in both if everything or one.direction is not Direction.SAME]
 
 
 def summary(comparison: Comparison) -> str:
     """Return how many tests changed how: "2 worse, 30 the same; 1 only before"."""
-    counts = {direction: sum(1 for _ in comparison.of(direction)) for direction in Direction}
+    counts = {direction: sum(1 for _ in comparison.of(direction)) for direction in _COUNTED}
     shown = ", ".join(f"{n} {_COUNTED[direction]}" for direction, n in counts.items() if n)
     rest = [
         f"{len(names)} {what}"
         for names, what in ((comparison.removed, "only before"), (comparison.added, "only now"))
         if names
     ]
-    return "; ".join(filter(None, [f"{len(comparison.tests)} tests: {shown}", ", ".join(rest)]))
+    return "; ".join(
+        filter(None, [f"{count(len(comparison.tests), 'test')}: {shown}", ", ".join(rest)])
+    )
 
 
 def title(change: TestChange | EngineChange) -> str:
@@ -52,13 +59,17 @@ def title(change: TestChange | EngineChange) -> str:
 
 
 def why(change: TestChange | EngineChange) -> str:
-    """Return why the status of a test changed; empty where it did not."""
-    return change.why if isinstance(change, TestChange) and change.was != change.status else ""
+    """Return why the status of a test changed, or why it has no verdict; else nothing."""
+    return change.why if isinstance(change, TestChange) and _status_counts(change) else ""
+
+
+def _status_counts(change: TestChange) -> bool:
+    return change.was != change.status or change.direction is Direction.NO_VERDICT
 
 
 def findings_of(change: TestChange | EngineChange, *, everything: bool) -> list[Finding]:
-    """Return the findings that changed; all of them where the status changed."""
-    other = isinstance(change, TestChange) and change.was != change.status
+    """Return the findings that changed; all where the status changed or is no verdict."""
+    other = isinstance(change, TestChange) and _status_counts(change)
     return [
         one for one in change.findings if everything or other or one.direction is not Direction.SAME
     ]
