@@ -389,6 +389,9 @@ def _propose(file: Path, tests: Sequence[TestTolerances], *, write: bool, quiet:
                 f"The marker of {test.test} was not edited: {unchanged[test.test]}. Its arguments:"
             )
             echo(f"    trt_consistency({test.arguments()})")
+        elif test.limits_left:
+            names = ", ".join(test.limits_left)
+            echo(f"Not edited, as it is also that of other precisions: the limit of {names}")
     lines = difflib.unified_diff(
         before.splitlines(keepends=True), text.splitlines(keepends=True), name, name
     )

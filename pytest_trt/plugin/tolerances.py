@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_trt.accuracy.result import MetricOutcome
+from pytest_trt.plugin.planning.plan import MODEL, PRECISION
 from pytest_trt.plugin.recording import Recorded, Recorder
+from pytest_trt.plugin.state import plan_of
 from pytest_trt.precision.samples import read_samples
 from pytest_trt.precision.tolerance import (
     OutputEvidence,
@@ -31,6 +33,9 @@ class _Test:
     file: Path
     names: tuple[str, ...]
     marker: Mapping[str, object]
+    precisions: tuple[str, ...]
+    models: int
+    ran: set[Path] = field(default_factory=set)
     outputs: dict[tuple[str, str], OutputEvidence] = field(default_factory=dict)
     metrics: dict[tuple[str, str, str], MetricOutcome] = field(default_factory=dict)
 
@@ -68,6 +73,7 @@ class ToleranceGatherer:
         test, engine = self._test(run.model.item), run.engine
         reference, tolerances = run.check.expected(engine, inputs)
         actual = items_of(outputs, engine.model.outputs).tensors
+        test.ran.add(engine.model.path)
         names = {spec.name for spec in engine.model.outputs}
         for name in names & actual.keys() & reference.keys():
             place = (name, engine.spec.precision)
@@ -90,7 +96,19 @@ class ToleranceGatherer:
         name = "::".join((item.nodeid.partition("::")[0], *names))
         marker = item.get_closest_marker("trt_consistency")
         kwargs = marker.kwargs if marker else {}
-        return self._tests.setdefault(name, _Test(item.path, names, kwargs))
+        known = self._tests.get(name)
+        if known is None:
+            plan = plan_of(item)
+            variants = plan.variants if plan else {}
+            named = plan.model.precision if plan and plan.model else ()
+            known = self._tests[name] = _Test(
+                item.path,
+                names,
+                kwargs,
+                tuple({*named, *variants.get(PRECISION, ()), *kwargs.get("by_precision", ())}),
+                len(variants.get(MODEL, ())),
+            )
+        return known
 
     def proposals(self, margin: float) -> list[TestTolerances]:
         """Return what is proposed for each test.
@@ -112,6 +130,8 @@ class ToleranceGatherer:
                     for (_, _, precision), found in sorted(test.metrics.items())
                 ),
                 test.marker,
+                test.precisions,
+                max(0, test.models - len(test.ran)),
             )
             for name, test in self._tests.items()
         ]

@@ -16,14 +16,13 @@ from pytest_trt.engine.spec import EngineSpec
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.precision.samples import Sample, profile_of
 from pytest_trt.precision.suggest import Workplace
-from pytest_trt.precision.tolerance import OutputEvidence, ToleranceProposal, propose
+from pytest_trt.precision.tolerance import OutputEvidence, propose
 from pytest_trt.tensors.containers import items_of
 from pytest_trt.tensors.elements import dtype_name
 from pytest_trt.tensors.profile_choice import distinct_points, shapes_at
 from pytest_trt.tensors.profiles import Profile, example_ranges, parse_profiles
 from pytest_trt.tensors.seeded import seeded_inputs
 from pytest_trt.tensors.spec import Tensors
-from pytest_trt.units import rounded_up
 
 #: The precisions of a first test; others need data to calibrate on.
 FIRST_PRECISIONS = ("fp32", "fp16")
@@ -38,13 +37,6 @@ _BATCHES = ((1, 4, 8), (1, 1, 1))
 
 #: By how much tolerances exceed what the runs needed.
 _MARGIN = 2.0
-
-#: No tolerance is stricter than this share of the default of its precision, atol by the largest
-#: reference: another machine or backend rounds differently.
-_LEAST_SHARE = 0.1
-
-#: No cosine is stricter, for the same reason.
-_MOST_COSINE = 0.9999
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +170,7 @@ def _tolerances(
         for spec in model.outputs
         if spec.name in evidence
     }
-    fields = {name: _loosened(one, default) for name, one in found.items() if one.fields}
+    fields = {name: dict(one.fields) for name, one in found.items() if one.fields}
     untestable = [one for name, one in found.items() if name not in fields and one.elements]
     if untestable:
         raise _no_tolerance(spec.precision, f"{untestable[0].output}: {untestable[0].reason}")
@@ -198,15 +190,6 @@ def _compared(
         for name, array in reference.items()
     }
     return compare_values(actual, reference, tolerances, precision=precision)
-
-
-def _loosened(found: ToleranceProposal, default: Tolerance) -> dict[str, float]:
-    fields = dict(found.fields)
-    fields["rtol"] = max(fields["rtol"], _LEAST_SHARE * default.rtol)
-    fields["atol"] = max(fields["atol"], rounded_up(_LEAST_SHARE * default.atol * found.scale))
-    if "cosine" in fields:
-        fields["cosine"] = min(fields["cosine"], _MOST_COSINE)
-    return fields
 
 
 def _no_tolerance(precision: str, why: str) -> PytestTrtError:

@@ -7,8 +7,12 @@ import io
 import re
 import tokenize
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 
 _LIMIT = re.compile(r"\s*(>=|<=|==|>|<)\s*\S+\s*")
+
+
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 class CannotEditError(Exception):
@@ -89,6 +93,30 @@ def place_of(
     ):
         raise CannotEditError(f"the {marker} of the test is not written at it as a decorator")
     return _start(node)
+
+
+def tests_with(source: str, test: Sequence[str], marker: str) -> set[tuple[str, ...]]:
+    """Return the names of all tests of the module that have the same marker as one of them.
+
+    Raises:
+        CannotEditError: The marker is not written there.
+    """
+    place = _start(_marker(source, test, marker))
+
+    def has_it(names: Sequence[str]) -> bool:
+        with suppress(CannotEditError):
+            return _start(_marker(source, names, marker)) == place
+        return False
+
+    return {names for names in _tests_in(ast.parse(source)) if has_it(names)}
+
+
+def _tests_in(scope: ast.Module | ast.ClassDef) -> Iterator[tuple[str, ...]]:
+    for one in scope.body:
+        if isinstance(one, ast.ClassDef):
+            yield from ((one.name, *names) for names in _tests_in(one))
+        elif isinstance(one, _FUNCTIONS) and one.name.startswith("test"):
+            yield (one.name,)
 
 
 def _differs(node: ast.expr, value: object) -> bool:

@@ -30,9 +30,11 @@ from pytest_trt.precision.marker_edit import (
     place_of,
     set_argument,
     set_limit,
+    tests_with,
 )
 from pytest_trt.tensors.elements import dtype_name
 from pytest_trt.units import rounded_up
+from pytest_trt.wording import count
 
 #: Bins of a factor of two of |reference|: four to the octave.
 _PER_OCTAVE = 4
@@ -43,8 +45,12 @@ _LARGE = 0.1
 #: The share of the largest error that atol covers at least: elements near 0 may have it next time.
 _NEAR_ZERO = 0.1
 
-#: No tolerance below this share of the values: FP32 sums in another order differ by as much.
-_ROUNDING = 1e-6
+#: No tolerance is stricter than this share of the default of its precision, atol by the largest
+#: reference: another machine or backend rounds differently.
+_LEAST_SHARE = 0.1
+
+#: No cosine is stricter, for the same reason.
+_MOST_COSINE = 0.9999
 
 #: No smaller cosine is proposed: rows of unrelated numbers of one sign reach 0.75.
 _LEAST_COSINE = 0.9
@@ -101,8 +107,8 @@ class OutputEvidence:
         self.max_abs = max(self.max_abs, float(errors.max(initial=0.0)))
         for exponent, worst in _worst_by_bin(sizes, errors):
             self._worst[exponent] = max(self._worst[exponent], worst)
-        for exponent, count in zip(*np.unique(_bins(errors), return_counts=True), strict=True):
-            self._counts[int(exponent)] += int(count)
+        for exponent, number in zip(*np.unique(_bins(errors), return_counts=True), strict=True):
+            self._counts[int(exponent)] += int(number)
         self.cosine = min(self.cosine, least_cosine(actual, reference))
         if actual.ndim > 1 and actual.shape[-1] > 1:
             found = topk_agreement(actual, reference, 1, self.tolerance.nan)
@@ -223,17 +229,29 @@ def _reason(found: OutputEvidence, fields: Mapping[str, float]) -> str:
         return f"{found.nonfinite} elements are not finite on one side, which no tolerance allows"
     if not found.elements:
         return "it has no finite elements"
-    return "" if fields else "it needs a tolerance as large as its values, which tests nothing"
+    if fields:
+        return ""
+    rtol, atol = found.needed
+    return (
+        f"it needs rtol={rtol:.2g} and atol={atol:.2g}, or atol={found.max_abs:.2g} at rtol=0, and "
+        f"its largest |reference| is {found.scale:.4g}: with the margin, that tests nothing"
+    )
 
 
 def _fields(found: OutputEvidence, precision: str, margin: float) -> dict[str, float]:
-    rtol, atol = (margin * one for one in found.needed)
-    rtol, atol = max(rtol, _ROUNDING), max(atol, _ROUNDING * found.scale)
     default = DEFAULT_TOLERANCES.get(precision, DEFAULT_TOLERANCES["fp16"])
-    if tests_nothing(rtol, default.rtol, 1.0) or tests_nothing(atol, default.atol, found.scale):
-        return {}
-    fields = {"rtol": rounded_up(rtol), "atol": rounded_up(atol)}
-    cosine = 1.0 - rounded_up(max(margin * (1.0 - found.cosine), _ROUNDING))
+    (rtol, atol), least_rtol = found.needed, _LEAST_SHARE * default.rtol
+    # Small elements of an output between 0 and 1, as of a sigmoid, need no share of themselves.
+    if not _fits(margin * rtol, margin * atol, found, default):
+        rtol, atol = 0.0, found.max_abs
+        if not _fits(margin * rtol, margin * atol, found, default):
+            return {}
+        least_rtol = 0.0
+    fields = {
+        "rtol": max(rounded_up(margin * rtol), least_rtol),
+        "atol": rounded_up(max(margin * atol, _LEAST_SHARE * default.atol * found.scale)),
+    }
+    cosine = min(1.0 - rounded_up(margin * (1.0 - found.cosine)), _MOST_COSINE)
     if cosine >= _LEAST_COSINE:
         fields["cosine"] = round(cosine, 9)
     if found.tolerance.top1 is not None and found.top1 is not None:
@@ -241,6 +259,12 @@ def _fields(found: OutputEvidence, precision: str, margin: float) -> dict[str, f
         if top1 > 0:
             fields["top1"] = top1
     return fields
+
+
+def _fits(rtol: float, atol: float, found: OutputEvidence, default: Tolerance) -> bool:
+    return not (
+        tests_nothing(rtol, default.rtol, 1.0) or tests_nothing(atol, default.atol, found.scale)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,6 +340,8 @@ class TestTolerances:
         outputs: What is proposed for each output and precision.
         limits: What is proposed for each metric of the marker.
         marker: The arguments of the closest marker.
+        precisions: All precisions of the test, also those that did not run.
+        models_left: How many of its models did not run.
     """
 
     __test__ = False  # not a test class, despite its name
@@ -326,6 +352,8 @@ class TestTolerances:
     outputs: tuple[ToleranceProposal, ...]
     limits: tuple[LimitProposal, ...] = ()
     marker: Mapping[str, object] = field(default_factory=dict)
+    precisions: tuple[str, ...] = ()
+    models_left: int = 0
 
     def place(self, source: str) -> tuple[int, int]:
         """Return where the source of the file has the marker: its line and column.
@@ -356,14 +384,34 @@ class TestTolerances:
                 source = set_argument(source, self.names, _MARKER, [*path, name], value)
         for metric in {one.metric: None for one in self.limits}:
             # A marker has one limit for all outputs and precisions, unless it says otherwise.
-            limit = loosest([one for one in self.limits if one.metric == metric])
-            if limit:
+            limits = [one for one in self.limits if one.metric == metric]
+            limit = loosest(limits)
+            if limit and metric not in self.limits_left:
                 source = set_limit(source, self.names, _MARKER, metric, limit)
         return source
 
+    @property
+    def limits_left(self) -> tuple[str, ...]:
+        """Metrics whose limits are not edited: they also apply where they were not measured."""
+        measured: dict[str, set[str]] = defaultdict(set)
+        for one in self.limits:
+            measured[one.metric].add(one.precision)
+        several = self._is_by_precision and "by_precision" in self.marker
+        return tuple(
+            metric
+            for metric, precisions in measured.items()
+            if several or not precisions >= {*self.precisions}
+        )
+
+    @property
+    def _is_by_precision(self) -> bool:
+        """Whether an argument for all precisions would apply to some that were not measured."""
+        measured = {one.precision for one in self.outputs}
+        return len(measured.union(self.precisions)) > 1 or "by_precision" in self.marker
+
     def _path(self, one: ToleranceProposal, *, plain: bool) -> tuple[str, ...]:
         """Return where the fields of an output stand in the marker."""
-        if len({other.precision for other in self.outputs}) > 1:
+        if self._is_by_precision:
             return ("by_precision", one.precision, "outputs", one.output)
         if plain and len({other.output for other in self.outputs}) == 1:
             return ()
@@ -395,6 +443,17 @@ def edit(source: str, tests: Sequence[TestTolerances]) -> tuple[str, dict[str, s
             if len(sharing) > 1:
                 # What one of them needs would fail another, or test nothing there.
                 raise CannotEditError(f"it is that of {len(sharing)} tests; give each its own")
+            names = tests_with(source, sharing[0].names, _MARKER)
+            others = names - {test.names for test in tests if test.file == sharing[0].file}
+            if others:
+                raise CannotEditError(
+                    f"it is also that of {'.'.join(min(others))}, which did not run; give each its "
+                    "own"
+                )
+            if sharing[0].models_left:
+                raise CannotEditError(
+                    f"it is also that of {count(sharing[0].models_left, 'model')} that did not run"
+                )
             source = sharing[0].edited(source)
         except CannotEditError as error:
             unchanged |= {test.test: str(error) for test in sharing}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from builders import images
+from builders import images, save_linear
 
 from pytest_trt.plugin.recording import Recorder, run_recorded
 from pytest_trt.plugin.tolerances import ToleranceGatherer
@@ -133,3 +133,77 @@ def test_nothing_is_concluded_from_an_interrupted_run(project) -> None:
     with pytest.raises(KeyboardInterrupt):
         run_recorded(recorder, [str(path)])
     assert len(recorder.tests) == 1
+
+
+PRECISIONS = """
+@pytest.mark.trt_model(
+    "models/tested.onnx",
+    precision=["fp32", "int8"],
+    reference="models/linear.onnx",
+    profiles={"image": (4, 8)},
+)
+@pytest.mark.trt_consistency(MARKER)
+def test_it(trt_session, images):
+    trt_session.run({"image": images})
+"""
+
+
+@pytest.mark.parametrize(
+    "marker", ["", 'by_precision={"int8": {"atol": 0.05, "rtol": 0.05}}', "rtol=1e-3, atol=1e-3"]
+)
+def test_proposals_of_one_precision_leave_the_others_as_strict_as_they_were(
+    project, save, marker
+) -> None:
+    save(save_linear, "tested.onnx")
+    gatherer = ToleranceGatherer(None)
+    project.test_file(PRECISIONS.replace("MARKER", marker))
+    args = (f"--trt-cache-dir={project.cache}", "--trt-arch=cpu", "-p", "no:cacheprovider")
+    project.pytester.runpytest_inprocess(*args, "-k", "int8", plugins=[gatherer.recorder])
+    (found,) = gatherer.proposals(1.5)
+    path = project.path / "test_it.py"
+    before = path.read_text()
+    after, unchanged = edit(before, [found])
+    assert unchanged == {}
+    everywhere, by_precision = after.split("trt_consistency")[1].split("by_precision=", 1)
+    assert "outputs" not in everywhere
+    assert '"int8": {' in by_precision
+
+    def outcomes(source: str) -> dict[str, int]:
+        path.write_text(source)
+        return project.run("-k", "fp32").parseoutcomes()
+
+    assert outcomes(after)["passed"] == 1
+    save(save_linear, "tested.onnx", nudge=0.02)
+    assert outcomes(before)["failed"] == 1
+    assert outcomes(after)["failed"] == 1
+
+
+def test_marker_of_tests_and_models_that_did_not_run_is_not_edited(project, save) -> None:
+    save(save_linear, "tested.onnx")
+    source = """
+    @pytest.mark.trt_consistency()
+    class TestAll:
+        @pytest.mark.trt_model("models/linear.onnx")
+        def test_one(self, trt_session, images):
+            trt_session.run({"image": images})
+
+        @pytest.mark.trt_model("models/linear.onnx")
+        def test_two(self, trt_session, images):
+            trt_session.run({"image": images})
+
+    @pytest.mark.trt_model(["models/linear.onnx", "models/tested.onnx"])
+    @pytest.mark.trt_consistency()
+    def test_models(trt_session, images):
+        trt_session.run({"image": images})
+    """
+    gatherer = ToleranceGatherer(None)
+    project.test_file(source)
+    args = (f"--trt-cache-dir={project.cache}", "--trt-arch=cpu", "-p", "no:cacheprovider")
+    chosen = ("-k", "test_one or (test_models and linear)")
+    project.pytester.runpytest_inprocess(*args, *chosen, plugins=[gatherer.recorder])
+    text = (project.path / "test_it.py").read_text()
+    after, unchanged = edit(text, gatherer.proposals(2.0))
+    assert after == text
+    one, models = unchanged.values()
+    assert one.startswith("it is also that of TestAll.test_two, which did not run")
+    assert models == "it is also that of 1 model that did not run"

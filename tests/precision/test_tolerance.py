@@ -36,7 +36,7 @@ def passes(fields, actual, reference) -> bool:
     return bool((np.abs(actual - reference) <= allowed).all())
 
 
-@pytest.mark.parametrize("error", [1e-4, 3e-3])
+@pytest.mark.parametrize("error", [3e-3, 6e-3])
 @pytest.mark.parametrize("scale", [1.0, 1e4])
 def test_all_runs_pass_with_what_is_proposed_and_half_of_it_is_too_little(error, scale) -> None:
     runs = [noisy(error, seed=seed, scale=scale) for seed in range(4)]
@@ -58,8 +58,9 @@ def test_margin_widens_it() -> None:
 def test_equal_outputs_still_get_room_for_another_order_of_sums() -> None:
     _, reference = noisy(0.0)
     fields = propose("y", "fp32", evidence((reference, reference)), 2.0).fields
-    assert 0 < fields["rtol"] < 1e-5
-    assert 0 < fields["atol"] < 1e-4
+    assert fields["rtol"] == pytest.approx(1e-4)  # a tenth of the default
+    assert fields["atol"] == pytest.approx(1e-5 * np.abs(reference).max(), rel=0.1)
+    assert fields["cosine"] == 0.9999
 
 
 def test_tolerance_that_tests_nothing_is_not_proposed() -> None:
@@ -67,6 +68,18 @@ def test_tolerance_that_tests_nothing_is_not_proposed() -> None:
     found = propose("y", "int8", evidence((np.zeros_like(reference), reference)), 2.0)
     assert found.fields == {}
     assert "tests nothing" in found.reason
+
+
+def test_output_between_0_and_1_gets_atol_alone_where_rtol_would_test_nothing() -> None:
+    logits = np.random.default_rng(0).normal(size=(64, 10)) * 3
+    reference = 1 / (1 + np.exp(-logits))
+    noise = np.random.default_rng(1).uniform(-0.06, 0.06, logits.shape)
+    fields = propose("probs", "int8", evidence((reference + noise, reference)), 2.0).fields
+    assert fields["rtol"] == 0.0
+    assert fields["atol"] == pytest.approx(0.12, rel=0.1)
+    # An engine that is wrong still fails.
+    assert not passes(fields, np.full_like(reference, 0.5), reference)
+    assert "at rtol=0" in propose("p", "int8", evidence((1 - reference, reference)), 2.0).reason
 
 
 def test_what_is_not_finite_or_exact_gets_none() -> None:
