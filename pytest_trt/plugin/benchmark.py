@@ -275,7 +275,7 @@ def checks_of(session: pytest.Session) -> int:
 
 def _count(item: pytest.Item) -> int:
     plan = plan_of(item)
-    if plan is None or plan.benchmark is None:
+    if plan is None or plan.benchmark is None or plan.wrong:
         return 0
     return plan.limits(plan.precision).measured
 

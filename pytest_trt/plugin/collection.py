@@ -1,28 +1,41 @@
 """Collection: tests are multiplied, get their plans, and are refused where a marker is wrong.
 
-Everything that is wrong in a module is reported at once, so that it is fixed in one go.
+Everything that is wrong in a module is reported at once, so that it is fixed in one go. Where
+markers name several models, one that cannot be tested fails in a test of its own, so that the
+others are tested.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import product
+from typing import TypeAlias
 
 import pytest
 
 from pytest_trt.diagnostics import Diagnostic, Remedy, failure_lines
 from pytest_trt.plugin.names import is_ours
 from pytest_trt.plugin.planning.markers import BenchmarkMarker, ConsistencyMarker
-from pytest_trt.plugin.planning.marks import MULTIPLIED_KEY, marks_of, same_marks
+from pytest_trt.plugin.planning.marks import MULTIPLIED_KEY, marks_of, params_of, same_marks
 from pytest_trt.plugin.planning.plan import MODEL
-from pytest_trt.plugin.planning.planner import PlanError, Planner
+from pytest_trt.plugin.planning.planner import PlanError
 from pytest_trt.plugin.state import PLAN_KEY, planner_of, uses_plugin
 from pytest_trt.records import to_data
 
 #: Of a module or class: what is wrong, by text, with the tests that it is wrong in.
 _Wrong = dict[str, tuple[Diagnostic, list[str]]]
 _WRONG_KEY = pytest.StashKey[_Wrong]()
+
+#: What is wrong, by test.
+_Failed: TypeAlias = dict[pytest.Function, tuple[Diagnostic, ...]]
+
+#: Codes of mistakes in markers, also where they concern one of several models.
+_OF_MARKERS = frozenset({"TRT150", "TRT154"})
+
+#: Codes of models that are missing or unreadable, also where every model is.
+_OF_FILES = frozenset({"TRT156", *(f"TRT20{digit}" for digit in range(10))})
 
 #: Of a module: the test with which a text was first reported. Its classes share its markers.
 _FIRST_KEY = pytest.StashKey[dict[str, str]]()
@@ -93,22 +106,25 @@ def plan_tests(collector: pytest.Collector, report: pytest.CollectReport) -> Non
     Tests that only another parameter set of their function names are dropped.
     """
     planned: list[pytest.Item | pytest.Collector] = []
-    wrong: _Wrong = {}
+    failed: _Failed = {}
     for node in report.result:
         if isinstance(node, pytest.Function) and uses_plugin(node, node.fixturenames):
-            planner = planner_of(node.config)
-            if planner.is_surplus(node):
+            if planner_of(node.config).is_surplus(node):
                 continue
-            _plan(node, planner, wrong)
+            _plan(node, failed)
         planned.append(node)
+    if _are_of_models(failed, planned):
+        dropped = _fail_when_run(failed)
+        planned, failed = [node for node in planned if node not in dropped], {}
     report.result = planned
-    if wrong:
-        collector.stash[_WRONG_KEY] = wrong
+    if failed:
+        collector.stash[_WRONG_KEY] = _by_text(failed)
         _fail(collector, report)
 
 
 def plan_changed_tests(items: list[pytest.Item]) -> None:
     """Plan the tests again that hooks have given other markers, and drop those that are wrong."""
+    failed: dict[pytest.Collector, _Failed] = {}
     wrong: dict[pytest.Collector, _Wrong] = {}
     for item in list(items):
         if not isinstance(item, pytest.Function):
@@ -117,17 +133,24 @@ def plan_changed_tests(items: list[pytest.Item]) -> None:
         if not uses_plugin(item, item.fixturenames):
             continue
         plan = item.stash.get(PLAN_KEY, None)
-        if plan is not None and same_marks(plan.marks, marks_of(item)):
+        # A test that fails anyway stands for others, which were dropped.
+        if plan is not None and (plan.wrong or same_marks(plan.marks, marks_of(item))):
             continue
         assert item.parent is not None
-        _plan(item, planner_of(item.config), wrong.setdefault(item.parent, {}))
-    refused = {nodeid for found in wrong.values() for _, ids in found.values() for nodeid in ids}
-    items[:] = [item for item in items if item.nodeid not in refused]
-    for collector, found in wrong.items():
-        if found:
-            report = pytest.CollectReport(collector.nodeid, "failed", None, [])
-            _report(report, [_placed(one, ids, ids[0]) for one, ids in found.values()])
-            collector.ihook.pytest_collectreport(report=report)
+        _plan(item, failed.setdefault(item.parent, {}))
+    refused: set[pytest.Function] = set()
+    for collector, found in failed.items():
+        if _are_of_models(found, items):
+            refused |= _fail_when_run(found)
+        elif found:
+            refused |= found.keys()
+            wrong.setdefault(collector, {}).update(_by_text(found))
+    refused_ids = {one for found in wrong.values() for _, ids in found.values() for one in ids}
+    items[:] = [one for one in items if one not in refused and one.nodeid not in refused_ids]
+    for collector, each in wrong.items():
+        report = pytest.CollectReport(collector.nodeid, "failed", None, [])
+        _report(report, [_placed(one, ids, ids[0]) for one, ids in each.values()])
+        collector.ihook.pytest_collectreport(report=report)
 
 
 def _refuse_checks_on(item: pytest.Item, wrong: dict[pytest.Collector, _Wrong]) -> None:
@@ -149,16 +172,71 @@ def _refuse_checks_on(item: pytest.Item, wrong: dict[pytest.Collector, _Wrong]) 
         wrong.setdefault(item.parent, {})[str(found)] = (found, [item.nodeid])
 
 
-def _plan(item: pytest.Function, planner: Planner, wrong: _Wrong) -> bool:
+def _plan(item: pytest.Function, failed: _Failed) -> None:
     try:
-        item.stash[PLAN_KEY] = planner.plan(item)
+        item.stash[PLAN_KEY] = planner_of(item.config).plan(item)
     except PlanError as error:
-        for diagnostic in error.diagnostics:
+        failed[item] = error.diagnostics
+
+
+def _by_text(failed: _Failed) -> _Wrong:
+    wrong: _Wrong = {}
+    for item, found in failed.items():
+        for diagnostic in found:
             _, nodeids = wrong.setdefault(str(diagnostic), (diagnostic, []))
             if item.nodeid not in nodeids:
                 nodeids.append(item.nodeid)
-        return False
-    return True
+    return wrong
+
+
+def _are_of_models(failed: _Failed, nodes: Iterable[pytest.Item | pytest.Collector]) -> bool:
+    """Whether some of several models are to blame for all that is wrong, and not the markers.
+
+    What is wrong with every model of a test alike is a mistake in its markers.
+
+    Args:
+        failed: What is wrong, by test.
+        nodes: All tests, those without a mistake included.
+    """
+    models, concerned = defaultdict(set), defaultdict(set)
+    for node in nodes:
+        if isinstance(node, pytest.Function):
+            models[_function(node)].add(_model(node))
+    for item, found in failed.items():
+        for one in found:
+            concerned[_function(item), str(one)].add(_model(item))
+    return bool(failed) and all(
+        planner_of(item.config).names_several(item)
+        and one.code not in _OF_MARKERS
+        and (one.code in _OF_FILES or concerned[function, str(one)] != models[function])
+        for item, found in failed.items()
+        for function in [_function(item)]
+        for one in found
+    )
+
+
+def _fail_when_run(failed: _Failed) -> set[pytest.Function]:
+    """Let one test of each function fail for each model that is to blame; return the others.
+
+    So the tests of all other models run.
+    """
+    first: dict[object, pytest.Function] = {}
+    wrong: dict[pytest.Function, dict[str, Diagnostic]] = {}
+    for item, found in failed.items():
+        one = first.setdefault((_function(item), _model(item)), item)
+        wrong.setdefault(one, {}).update({str(each): each for each in found})
+    for item, each in wrong.items():
+        plan = planner_of(item.config).failing_plan(item, tuple(each.values()))
+        item.stash[PLAN_KEY] = plan
+    return failed.keys() - wrong.keys()
+
+
+def _function(item: pytest.Function) -> tuple[object, str]:
+    return item.parent, item.originalname
+
+
+def _model(item: pytest.Function) -> str:
+    return str(params_of(item).get(MODEL, ""))
 
 
 def _fail(collector: pytest.Collector, report: pytest.CollectReport) -> None:

@@ -130,6 +130,8 @@ class _Collected:
         self.tests.append(item.nodeid)
         plan = plan_of(item)
         self.answers.append(answers_nodeid(item, plan) if plan else item.nodeid)
+        if plan is not None and plan.wrong:  # it stands for others, which have baselines too
+            self.errors.append(item.nodeid.partition("[")[0])
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Add a file that could not be collected, or was skipped as a whole."""

@@ -15,6 +15,7 @@ import pytest
 from pytest_trt.accuracy.resolve import resolve_tolerances
 from pytest_trt.diagnostics import ConfigurationError, Diagnostic, PytestTrtError
 from pytest_trt.plugin.planning.markers import BenchmarkMarker, ConsistencyMarker, ModelMarker
+from pytest_trt.plugin.planning.named_models import NamedModel
 from pytest_trt.plugin.planning.opponents import Opponent, same_engine
 from pytest_trt.tensors.profiles import Profile
 from pytest_trt.tensors.spec import TensorSpec
@@ -48,6 +49,8 @@ class TestPlan:
         variants: What the test is multiplied by: values by fixture.
         ini_tolerances: Tolerances of the ini file, by precision.
         ini_limits: Limits of the ini file, by precision.
+        wrong: Why the test fails before its setup: its model is one of several, and cannot be
+            tested.
     """
 
     __test__ = False  # not a test class, despite its name
@@ -65,6 +68,7 @@ class TestPlan:
     variants: Mapping[str, Sequence[str]]
     ini_tolerances: Mapping[str, Mapping[str, object]]
     ini_limits: Mapping[str, Mapping[str, float | None]]
+    wrong: tuple[Diagnostic, ...] = ()
 
     @property
     def checks(self) -> tuple[str, ...]:
@@ -186,6 +190,7 @@ class Parsed:
 
     Attributes:
         marks: The marks, the closest first.
+        named: The model as the markers name it; None where they name none.
         model: The model; None where no marker names one, or a marker is wrong.
         consistency: The accuracy check.
         benchmark: The speed check.
@@ -196,6 +201,7 @@ class Parsed:
     """
 
     marks: tuple[pytest.Mark, ...]
+    named: NamedModel | None = None
     model: ModelMarker | None = None
     consistency: ConsistencyMarker | None = None
     benchmark: BenchmarkMarker | None = None

@@ -6,7 +6,7 @@ count.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -140,13 +140,12 @@ class Planner:
         Raises:
             PlanError: Its markers are wrong, or ask for what this test does not do.
         """
-        marks, settings = marks_of(item), self._run.settings
         params = params_of(item)
-        models = self._parse(marks, item.path)
+        models = self._parse(marks_of(item), item.path)
         parsed = models.of(params)
         if parsed is None:
             raise PlanError([unknown_model(str(params[MODEL]), models)])
-        wrong, values = list(parsed.wrong), parsed.variants
+        wrong = list(parsed.wrong)
         for check in (
             partial(check_models, models=models),
             check_model_fixture,
@@ -163,14 +162,36 @@ class Planner:
                 check(item, parsed)
         if wrong:
             raise PlanError(wrong)
+        plan = self._plan(parsed, params)
+        if plan.consistency is not None and plan.consistency.drift and plan.against == "model":
+            raise PlanError([_DRIFT_OF_NOTHING])
+        return plan
+
+    def names_several(self, item: pytest.Function) -> bool:
+        """Whether a test is that of one of several models that its markers name."""
+        return MODEL in params_of(item) and self._parse(marks_of(item), item.path).several
+
+    def failing_plan(self, item: pytest.Function, wrong: Sequence[Diagnostic]) -> TestPlan:
+        """Return the plan of a test that fails when it runs, as its model cannot be tested.
+
+        Args:
+            item: The test of one of several models.
+            wrong: Why it has no other plan.
+        """
+        params = params_of(item)
+        parsed = self._parse(marks_of(item), item.path).of(params)
+        assert parsed is not None
+        assert parsed.named is not None
+        model = parsed.model or ModelMarker(parsed.named.path, id=parsed.named.id)
+        return replace(self._plan(parsed, params), model=model, wrong=tuple(wrong))
+
+    def _plan(self, parsed: Parsed, params: Mapping[str, object]) -> TestPlan:
+        settings, values = self._run.settings, parsed.variants
         precisions = values[PRECISION] or ("",)
         precision = str(params.get(PRECISION, precisions[0]))
         named = parsed.model.named if parsed.model is not None else ()
-        against = (parsed.consistency and parsed.consistency.against) or settings.against
-        if parsed.consistency is not None and parsed.consistency.drift and against == "model":
-            raise PlanError([_DRIFT_OF_NOTHING])
         return TestPlan(
-            marks=marks,
+            marks=parsed.marks,
             model=parsed.model,
             profiles=parsed.profiles,
             arch=str(params.get(ARCH, values[ARCH][0])),
@@ -179,7 +200,7 @@ class Planner:
             consistency=parsed.consistency,
             benchmark=parsed.benchmark,
             opponents=parsed.opponents,
-            against=against,
+            against=(parsed.consistency and parsed.consistency.against) or settings.against,
             variants=values,
             ini_tolerances=settings.tolerances,
             ini_limits=settings.limits,
@@ -226,7 +247,7 @@ class Planner:
             check_per_model(marks, named.models)
         by_id, ids = {}, tuple(one.id for one in named.models)
         for model in named.models or (None,):
-            parsed = Parsed(marks, wrong=list(wrong))
+            parsed = Parsed(marks, model, wrong=list(wrong))
             self._parse_for(parsed, model, path, named.models)
             parsed.variants = {
                 ARCH: tuple(selection.arch for selection in self._run.selections),

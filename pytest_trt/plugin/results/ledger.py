@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_trt.plugin.results.transfer import packed, unpacked
-from pytest_trt.plugin.state import plan_of
+from pytest_trt.plugin.state import plan_of, state_of
 from pytest_trt.records import from_data, to_data
 
 if TYPE_CHECKING:
@@ -58,6 +58,17 @@ class Ledger:
             if one is not None:
                 self.planned[one.nodeid] = one
         self._collected = []
+
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Fail the test of a model that cannot be tested, unless a marker skips it."""
+        plan = plan_of(item)
+        if plan is not None and plan.wrong:
+            from pytest_trt.plugin.results.failure import PluginFailure
+
+            if plan.model is not None:
+                model = _model(plan.model, item.config.rootpath)
+                state_of(item).unbuilt.append((model, plan.arch, plan.precision))
+            raise PluginFailure(*plan.wrong)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self) -> Generator[None, pytest.TestReport, pytest.TestReport]:
