@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
+
+from pytest_trt.baseline.answers import answer_files, read_answers, read_data
+from pytest_trt.onnx.file import load_model
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = (
@@ -84,3 +88,27 @@ def test_changelog_keeps_kinds_of_changes_apart() -> None:
     for release in re.split(r"^## ", text("CHANGELOG.md"), flags=re.MULTILINE)[1:]:
         found = re.findall(r"^### (.*)", release, re.MULTILINE)
         assert found == [name for name in names if name in found]
+
+
+def stale_answers(example: Path) -> list[str]:
+    """Return the tests whose stored answers are of other bytes than the model that is there."""
+    stale = []
+    for path in answer_files(example / "trt_baselines"):
+        found = read_answers(path)
+        assert found is not None
+        read_data(path, found.data)  # every array is there, and has its digest
+        for test, entry in found.tests.items():
+            if load_model(example / entry.model).digest != entry.model_digest:
+                stale.append(test)
+    return stale
+
+
+def test_stored_answers_of_the_example_are_those_of_its_models(tmp_path: Path) -> None:
+    example = ROOT / "example_project"
+    assert answer_files(example / "trt_baselines")
+    assert stale_answers(example) == []
+    for part in ("models", "trt_baselines/answers"):
+        shutil.copytree(example / part, tmp_path / part)
+    model = tmp_path / "models" / "digits.onnx"
+    model.write_bytes(model.read_bytes().replace(b"/head/Gemm", b"/head/gemm"))
+    assert stale_answers(tmp_path) == ["test_same_answers"]

@@ -54,11 +54,12 @@ def localize(
         out = 2 if as_json else None  # what pytest prints is no part of the JSON
         status = subprocess.run([*line, "-q", *pytest_args], check=False, stdout=out).returncode
         tests = json.loads(report.read_text("utf-8"))["tests"] if report.exists() else []
-    found = [(one["id"], each) for one in tests for each in _searches(one)]
+    found = [(one, each) for one in tests for each in _searches(one)]
     if as_json and found:
-        echo_json([{"test": name, **each} for name, each in found])
-    for name, each in found if not as_json else ():
-        _show(name, each, rows)
+        echo_json([{"test": one["id"], **each} for one, each in found])
+    for one, each in found if not as_json else ():
+        # pytest has printed the details of a failure, and of a note its headline.
+        _show(one["id"], each, rows, details=each not in one["diagnostics"])
     if not found:
         ran = status in (0, 1)
         why = "the test ran none under trt_consistency" if ran else f"pytest ended with {status}"
@@ -73,11 +74,11 @@ def _searches(test: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
             yield one
 
 
-def _show(test: str, found: Mapping[str, Any], rows: int) -> None:
+def _show(test: str, found: Mapping[str, Any], rows: int, *, details: bool) -> None:
     facts = found["facts"]
     echo()
     echo(f"{test}: {found['message']} [{found['code']}]")
-    for detail in found["details"]:
+    for detail in found["details"] if details else ():
         echo(f"  {detail}")
     layers: Sequence[Mapping[str, Any]] = facts.get("layers", ())[:rows]
     if layers:

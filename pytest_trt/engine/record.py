@@ -74,7 +74,7 @@ class EngineRecord:
     key: str
     cached: bool
     build_s: float | None
-    size_bytes: int
+    size_bytes: int | None
     reason: str
     runs_here: bool
     notes: tuple[str, ...] = ()

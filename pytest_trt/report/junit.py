@@ -27,7 +27,8 @@ def _properties(record: TestRecord) -> Iterator[tuple[str, str]]:
         yield "trt_target", engine.target
         yield "trt_toolchain", engine.toolchain
         yield "trt_engine_key", engine.key
-        yield "trt_engine_size_bytes", str(engine.size_bytes)
+        if engine.size_bytes is not None:
+            yield "trt_engine_size_bytes", str(engine.size_bytes)
         yield "trt_engine_cached", str(engine.cached).lower()
     for check in record.checks:
         yield from _of_check(check)

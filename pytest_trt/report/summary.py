@@ -253,7 +253,8 @@ def _content(engine: EngineRecord) -> Iterator[str]:
     if engine.left_in_fp32:
         kinds = (f"{kind} ({number})" for kind, number in engine.left_in_fp32.items())
         yield f"left in FP32: {', '.join(kinds)}"
-    yield units.size(engine.size_bytes)
+    if engine.size_bytes is not None:
+        yield units.size(engine.size_bytes)
     if engine.plan:
         yield f"plan {engine.plan}, digest {engine.plan_digest[:12]}"
     if engine.device_memory_bytes is not None:

@@ -179,7 +179,8 @@ def _engine(row: Row, *, wide: bool) -> str:
     how = f"built {units.seconds(engine.build_s or 0)}" if built else "cached"
     if engine.plan:
         how = "finished plan"
-    return f"{how}, {units.size(engine.size_bytes)}" if wide else how
+    sized = wide and engine.size_bytes is not None
+    return f"{how}, {units.size(engine.size_bytes or 0)}" if sized else how
 
 
 def _not_checked(row: Row) -> str:

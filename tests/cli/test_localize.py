@@ -30,7 +30,12 @@ ARGS = ("--trt-arch=cpu", "-p", "no:cacheprovider", "-p", "no:hypothesispytest",
     [("right", 0, "layer with most of the error"), ("overflow", 1, "first bad layer: ")],
 )
 def test_shows_the_layers_of_a_test_whether_it_passes_or_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, status: int, title: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    kind: str,
+    status: int,
+    title: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     network = planted.network()
@@ -44,6 +49,8 @@ def test_shows_the_layers_of_a_test_whether_it_passes_or_fails(
     assert title in done.output
     assert "own error  before" in done.output
     assert "conv3" in done.output
+    printed = done.output + capfd.readouterr().out  # of pytest, which runs in a child process
+    assert printed.count("next: conv1 (Conv)") == 1
     done = CliRunner().invoke(cli.commands, [*args, "--json"])
     assert done.exit_code == status
     (found,) = json.loads(done.stdout)

@@ -157,8 +157,12 @@ def test_import_is_compared_with_a_test_and_never_replaces_its_verdict() -> None
     write_report(Path("own.json"), document({"test_a": reported(speeds=(own,))}))
     options = ("--name=test_it.py::test_a", "--arch=sm86", "--model=digits.onnx")
     call("import", str(times(Path("t.json"))), "-o", "a.json", "--precision=fp16", *options)
-    compared = call("compare", "a.json", "own.json")
+    compared = call("compare", "a.json", "own.json", "--all")
     assert "worse" in next(line for line in compared.splitlines() if "P50" in line)
+    # What trtexec does not report is neither nothing nor zero.
+    (engine,) = read_document(Path("a.json"))["engines"].values()
+    assert engine["size_bytes"] is None
+    assert not any(word in compared for word in ("none ->", "0 B", "plan ", "commit", "not inst"))
     call("merge", "a.json", "own.json", "--mixed", "-o", "both.json")
     (test,) = read_document(Path("both.json"))["tests"]
     assert test["status"] == "passed"

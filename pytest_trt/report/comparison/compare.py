@@ -44,6 +44,9 @@ _LAYERS_LISTED = 8
 #: Tests that an error names.
 _NAMED = 3
 
+#: The version of a package that is not installed.
+_MISSING = "not installed"
+
 
 def compare(old: Document, new: Document, *, names: tuple[str, str] = ("old", "new")) -> Comparison:
     """Return what changed between two runs.
@@ -370,7 +373,8 @@ def _engine_findings(
 ) -> Iterator[Finding]:
     for kind, name in ((Kind.SIZE, "size_bytes"), (Kind.MEMORY, "device_memory_bytes")):
         before, now = old[name], new[name]
-        if before is None or now is None:
+        # No plan is empty: older reports have 0 bytes of an engine that another tool built.
+        if before is None or now is None or (kind is Kind.SIZE and not (before and now)):
             continue
         change = now / before - 1 if before else (math.inf if now else 0.0)
         direction = Direction.CHANGED if abs(change) > _SIZE_CHANGES else Direction.SAME
@@ -387,14 +391,28 @@ def _engine_findings(
 
 
 def differences(old: Document, new: Document, *, across: bool) -> Iterator[str]:
-    """Yield differences in versions, devices, models and commits, one line each."""
+    """Yield differences in versions, devices, models and commits, one line each.
+
+    What only one of them reports is not compared, but for packages that only one of them had.
+    """
     before, after = _environment(old), _environment(new)
     for label in dict.fromkeys([*before, *after]):
-        then, now = before.get(label, "none"), after.get(label, "none")
+        then, now = before.get(label), after.get(label)
+        if then is None or now is None:
+            if not _is_package(old, new, label):
+                continue
+            then, now = then or _MISSING, now or _MISSING
         if then != now:
             yield f"{label} {then} -> {now}"
     if across:
         yield "the devices differ: changes of speed are due to them as well as to the engines"
+
+
+def _is_package(old: Document, new: Document, label: str) -> bool:
+    """Whether a label is a package, and both runs report the packages that they had."""
+    runs = [*old["runs"], *new["runs"]]
+    imported = any(test["imported_from"] for one in (old, new) for test in one["tests"])
+    return not imported and any(label in run["versions"] for run in runs)
 
 
 def _environment(document: Document) -> dict[str, str]:

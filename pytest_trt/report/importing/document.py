@@ -256,7 +256,7 @@ def _engine(label: str, named: Named, layers: tuple[Layer, ...] | None) -> Engin
         key=hashlib.sha256("\0".join(parts).encode()).hexdigest(),
         cached=False,
         build_s=None,
-        size_bytes=0,
+        size_bytes=None,
         reason="",
         runs_here=True,
         layers=None if layers is None else len(layers),

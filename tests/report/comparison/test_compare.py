@@ -224,6 +224,14 @@ def test_what_runs_were_made_with_is_reported_where_it_differs() -> None:
     )
 
 
+def test_what_only_one_run_reports_is_no_difference_but_for_packages() -> None:
+    versions = {"pytest-trt": "1.0", "python": "3.11.7"}
+    old = document({"test_it": reported()}, commit=None)
+    new = document({"test_it": reported()}, id="2", versions={**versions, "tensorrt": "11.4.0"})
+    assert compare(old, new).differences == ("tensorrt not installed -> 11.4.0",)
+    assert compare(new, old).differences == ("tensorrt 11.4.0 -> not installed",)
+
+
 def test_tests_that_one_run_alone_has_are_named() -> None:
     old = document({"test_a": reported(), "test_b": reported()})
     new = document({"test_a": reported(), "test_c": reported()}, id="2")
