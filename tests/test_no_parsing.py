@@ -43,6 +43,7 @@ READERS = {
     "backends/tensorrt/inspection.py": "names of layers",
     "backends/tensorrt/options.py": "messages of TensorRT",
     "benchmark/host.py": "/proc/cpuinfo",
+    "cli/completion.py": "click's script for Bash",
     "engine/key.py": "labels of key fields",
     "git.py": "messages of git",
     "workers/question.py": "tracebacks of faulthandler",
