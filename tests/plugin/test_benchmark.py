@@ -545,7 +545,8 @@ def test_rerun_leaves_a_trace_of_the_regression_that_it_clears(recorded) -> None
     path.write_text(path.read_text() + FIRST_IS_SLOW)
     written = ("--trt-report=r.json", "--benchmark-json=b.json")
     result = recorded.run("--reruns=1", *written)
-    assert "1 passed, 1 rerun" in result.outlines[-1]
+    # The other attempt may be inconclusive, which warns, where other work disturbs it.
+    result.stdout.re_match_lines([r"=+ 1 passed, (1 warning, )?1 rerun in "])
     result.stdout.fnmatch_lines(
         ["note  attempt 1 of * failed before attempt 2: P* the baseline*TRT501*"]
     )
@@ -553,7 +554,7 @@ def test_rerun_leaves_a_trace_of_the_regression_that_it_clears(recorded) -> None
     (trace,) = [note for note in test["notes"] if note["code"] == "TRT172"]
     assert [one["code"] for one in trace["facts"]["failed"]] == ["TRT501"]
     (row,) = json.loads((recorded.project.path / "b.json").read_text())["benchmarks"]
-    assert row["extra_info"]["verdict"] == "passed"
+    assert row["extra_info"]["verdict"] in ("passed", "inconclusive")
 
 
 def test_of_a_test_that_is_run_again_for_its_teardown_the_last_attempt_counts(speed) -> None:
@@ -580,7 +581,8 @@ def test_rerun_that_passes_records_once(speed) -> None:
     path = speed.project.path / "test_it.py"
     path.write_text(path.read_text().replace("trt_session, images", "trt_session, images, request"))
     result = speed.run("--reruns=1")
-    assert "1 passed, 1 rerun" in result.outlines[-1]
+    # The other attempt may be inconclusive, which warns, where other work disturbs it.
+    result.stdout.re_match_lines([r"=+ 1 passed, (1 warning, )?1 rerun in "])
     written = [line for line in result.outlines if "first run" in line]
     assert len(written) == 1
     result.stdout.no_fnmatch_line("*not recorded*")
