@@ -22,6 +22,7 @@ from pytest_trt.statistics.faster import SpeedupResult
 from pytest_trt.statistics.structure import GROWTHS, StructuralLimitResult
 from pytest_trt.terms import CPU, Metric
 from pytest_trt.units import METRIC_NAMES
+from pytest_trt.wording import count
 
 #: Columns of the plot, and the marks for more and more rounds in one of them.
 _PLOT_COLUMNS = 48
@@ -488,7 +489,8 @@ def too_few_rounds(
     why = f", and a round of the baseline has {needed} calls" if needed else ", too few to judge"
     return Diagnostic(
         "TRT512",
-        f"speed is inconclusive: pytest-benchmark made {rounds} rounds{why} ({result.subject})",
+        f"speed is inconclusive: pytest-benchmark made {count(rounds, 'round')}{why} "
+        f"({result.subject})",
         _facts(result, {"rounds": rounds, "needed": needed}),
         remedy=remedy,
         severity=severity,

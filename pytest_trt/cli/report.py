@@ -26,6 +26,7 @@ from pytest_trt.report.merging import check_distinct_files, merge_documents
 from pytest_trt.report.schema import schema_text
 from pytest_trt.report.status import VERDICTS, counted
 from pytest_trt.terms import parse_archs
+from pytest_trt.wording import count
 
 #: Above this many tests, those that passed everywhere are counted and not listed.
 _LISTED = 40
@@ -168,7 +169,8 @@ def _print_tests(document: Document, *, list_all: bool) -> None:
         print_table(titles, rows, giving_way=range(len(titles)))
         echo("Columns: status, tolerance used, latency (change).")
     if left_out:
-        echo(f"{left_out} tests passed on every architecture; --all lists them.")
+        what = "it" if left_out == 1 else "them"
+        echo(f"{count(left_out, 'test')} passed on every architecture; --all lists {what}.")
 
 
 def _passed(test: Mapping[str, Any] | None) -> bool:

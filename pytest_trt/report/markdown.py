@@ -10,6 +10,7 @@ from pytest_trt.records import from_data
 from pytest_trt.report.coverage import is_covered, missing_verdicts
 from pytest_trt.report.groups import Group, group_lines
 from pytest_trt.report.status import counted
+from pytest_trt.wording import count
 
 #: A step summary may have 1 MiB; a larger one is not shown at all.
 #: Source: GitHub Docs, "Workflow commands for GitHub Actions", "Step isolation and limits".
@@ -64,7 +65,8 @@ def _blocks(document: Mapping[str, Any]) -> Iterator[str]:
     for test in tests[:_ROWS]:
         yield _row(test)
     if len(tests) > _ROWS:
-        yield f"\n{len(tests) - _ROWS:,} more tests are not listed.\n"
+        more = count(len(tests) - _ROWS, "more test")
+        yield f"\nNot listed: {more}.\n"
     yield "\n"
     for test in tests:
         if test["failure"]:

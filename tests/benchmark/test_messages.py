@@ -21,11 +21,12 @@ from pytest_trt.benchmark.messages import (
     not_comparable,
     passed_in_spite,
     plot_lines,
+    too_few_rounds,
     update_command,
     verdict_diagnostics,
 )
 from pytest_trt.benchmark.result import BenchmarkResult, MetricChange
-from pytest_trt.diagnostics import Diagnostic
+from pytest_trt.diagnostics import Diagnostic, Remedy
 from pytest_trt.statistics.absolute import AbsoluteLimitResult
 from pytest_trt.statistics.structure import StructuralLimitResult
 
@@ -143,6 +144,11 @@ def test_no_other_limit_is_advised_where_nothing_could_have_been_detected() -> N
     found = diagnostic(blind)
     assert "no change of any size could have been detected" in found.details
     assert not any("limit" in one for one in found.remedy.alternatives)
+
+
+def test_one_round_is_singular() -> None:
+    found = too_few_rounds(benchmark_result(), 1, 0, "warning", Remedy())
+    assert "pytest-benchmark made 1 round, too few to judge" in found.message
 
 
 def test_metric_that_rounds_are_too_short_for_says_so() -> None:

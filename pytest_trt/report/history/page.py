@@ -29,6 +29,7 @@ from pytest_trt.report.history.words import (
     where,
 )
 from pytest_trt.report.html.static import chip, static_page
+from pytest_trt.wording import count
 
 #: Statuses of `page.css`, marks and words.
 _STATUSES = {
@@ -112,7 +113,7 @@ def _news(history: History) -> str:
         for run, trend, changes in found[:_LISTED]
     )
     more = len(found) - _LISTED
-    rest = f"<p>{more} earlier changes are shown with their tests.</p>" if more > 0 else ""
+    rest = f"<p>Shown with their tests: {count(more, 'earlier change')}.</p>" if more > 0 else ""
     heads = ("run", "test", "change (bounds)", "what else differs from the run before")
     return f"<h2>Changes</h2>{_table('Changes, the newest first', heads, rows, 'news')}{rest}"
 
