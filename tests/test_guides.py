@@ -195,7 +195,8 @@ def test_guide_to_speed_is_followed_as_shown(folder, name: str) -> None:
     save_flat(folder.path / "models" / "digits.onnx")
     text = page(name).replace("sm86", "cpu").replace("--require=speed", "--require=cpu")
     if name == "upgrade.md":
-        (folder.path / "test_speed.py").write_text(blocks("python", page("speed-tests.md"))[0])
+        for test, shown in (("speed", "speed-tests.md"), ("answers", "stored-answers.md")):
+            (folder.path / f"test_{test}.py").write_text(blocks("python", page(shown))[0])
     follow(text, folder.path, in_process(folder))
 
 
