@@ -101,7 +101,8 @@ class Written:
     @property
     def text(self) -> str:
         """What happened to it: "replaced, P99 1.02 -> 1.31 ms (+28%): more classes"."""
-        return update_text(**self.facts())
+        dropped = self.old is not None and self.old.noise is not None and self.new.noise is None
+        return update_text(**self.facts()) + "; its calibration was dropped" * dropped
 
 
 def entry_digest(entry: Entry | AnswerEntry | MetricsEntry | None) -> str:

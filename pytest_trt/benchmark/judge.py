@@ -113,14 +113,15 @@ def _with_update(
 ) -> BenchmarkResult:
     """Return a result with the baseline that it makes, or could make if somebody accepts it."""
     subject, engine = source.subject, source.subject.engine
-    keeps_noise = evidence.entry is not None and evidence.entry.engine.get("key") == subject.key
+    entry = evidence.entry
+    keeps_noise = entry is not None and entry.engine.get("key") == subject.key
     recorded = settings.records(limits, stored)
     new = Entry(
         subject.mode,
         subject.spec,
         engine_facts(engine),
         evidence.runs,
-        evidence.entry.noise if recorded and keeps_noise and evidence.entry else None,
+        entry.noise if keeps_noise and entry else None,
         layer_rows(engine.facts.layers if engine else None),
     )
     update = BaselineUpdate(add=False)

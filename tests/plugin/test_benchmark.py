@@ -14,11 +14,13 @@ from typing import Any
 
 import pytest
 from builders import save_linear
+from click.testing import CliRunner
 from plugin.conftest import CONFTEST
 from quiet_host import BUSY, OVERLOADED
 
 from pytest_trt.baseline.last_run import read_last_run
 from pytest_trt.benchmark.host import HostLoad
+from pytest_trt.cli import commands
 from pytest_trt.engine.cache import EngineCache
 
 MODEL = '"models/linear.onnx", profiles={"image": ((1, 8), (4, 8), (16, 8))}'
@@ -230,6 +232,34 @@ def test_update_on_an_overloaded_host_is_stored_where_the_user_insists(recorded,
     recorded.run(*args).assert_outcomes(passed=1)
     (entry,) = recorded.stored()["tests"].values()
     assert entry["runs"][-1]["environment"] == {"host_busy": BUSY}
+
+
+@pytest.mark.parametrize("same_engine", [True, False])
+def test_accepted_speed_keeps_the_calibration_of_the_same_engine(recorded, same_engine) -> None:
+    noise = {
+        "recorded": "2026-11-01T10:00:00+00:00",
+        "processes": 6,
+        "placement": 0.001,
+        "between_runs": {"p50": 0.001},
+    }
+
+    def faster(entry: dict[str, Any]) -> None:
+        entry["noise"] = noise
+        if not same_engine:
+            entry["engine"]["key"] = "0" * 64
+        for metric in ("p50", "p95", "p99"):
+            rounds = entry["runs"][0]["rounds"]
+            rounds[metric] = [value / 4 for value in rounds[metric]]
+
+    recorded.rewrite(faster)
+    recorded.run("--trt-inconclusive=warn")
+    args = ("baseline", f"--cache-dir={recorded.project.cache}", "accept", "--all", "--reason=x")
+    done = CliRunner().invoke(commands, args)
+    assert done.exit_code == 0, done.output
+    (entry,) = recorded.stored()["tests"].values()
+    assert entry["runs"][-1]["reason"] == "x"
+    assert entry.get("noise") == (noise if same_engine else None)
+    assert ("its calibration was dropped" in done.output) != same_engine
 
 
 def test_update_on_an_overloaded_host_records_a_first_baseline(speed, busy_host) -> None:
