@@ -31,6 +31,9 @@ from pytest_trt.wording import count
 #: Above this many tests, those that passed everywhere are counted and not listed.
 _LISTED = 40
 
+#: Lines of the error of a file that could not be collected; a traceback ends with its reason.
+_ERROR_LINES = 40
+
 _STYLES = {"passed": "green", "xfailed": "green", "failed": "red", "error": "red"}
 
 _all = click.option("--all", "list_all", is_flag=True, help="List passed tests as well.")
@@ -127,12 +130,7 @@ def _show(document: Document, *, list_all: bool, as_json: bool) -> None:
 
 
 def _print(document: Document, *, list_all: bool) -> None:
-    for number, run in enumerate(document["runs"], 1):
-        targets = ", ".join(f"{t['toolchain']} for {t['target']}" for t in run["targets"])
-        commit = f", commit {run['commit'][:12]}" if run["commit"] else ""
-        echo(f"run {number}, {run['started']}{commit}: {targets or 'nothing tested'}")
-        how = "interrupted, " if run["interrupted"] else ""
-        echo(f"  {how}exit status {run['exit_status']}; {counted(run['counts']) or 'no tests'}")
+    _print_runs(document)
     _print_tests(document, list_all=list_all)
     for test in document["tests"]:
         if test["imported_from"]:
@@ -147,6 +145,21 @@ def _print(document: Document, *, list_all: bool) -> None:
     if not is_covered(document["coverage"]):
         for line in missing_verdicts(document["coverage"], most=len(document["tests"])).lines():
             echo(line)
+
+
+def _print_runs(document: Document) -> None:
+    for number, run in enumerate(document["runs"], 1):
+        targets = ", ".join(f"{t['toolchain']} for {t['target']}" for t in run["targets"])
+        commit = f", commit {run['commit'][:12]}" if run["commit"] else ""
+        echo(f"run {number}, {run['started']}{commit}: {targets or 'nothing tested'}")
+        errors = run["collection_errors"]
+        how = "interrupted, " if run["interrupted"] and not errors else ""
+        how += f"{count(len(errors), 'file')} could not be collected, " if errors else ""
+        echo(f"  {how}exit status {run['exit_status']}; {counted(run['counts']) or 'no tests'}")
+        for file, why in errors.items():
+            echo(f"  {file} could not be collected:")
+            for line in why.splitlines()[-_ERROR_LINES:]:
+                echo(f"    {line}")
 
 
 def _print_tests(document: Document, *, list_all: bool) -> None:

@@ -11,6 +11,9 @@ from pytest_trt.report.entries import Status
 from pytest_trt.report.status import VERDICTS
 from pytest_trt.terms import CPU, EXAMPLES
 
+#: Files that a remedy names.
+_FILES = 5
+
 _VERDICTS = {status.value for status in VERDICTS}
 
 
@@ -39,9 +42,19 @@ def coverage_of(document: Mapping[str, Any], required: Sequence[str]) -> dict[st
         for arch in required
         if arch not in by_arch or by_arch[arch]["status"] not in _VERDICTS
     ]
-    coverage = {"required": list(required), "tests": len(by_test), "missing": missing}
+    coverage = {
+        "required": list(required),
+        "tests": len(by_test),
+        "missing": missing,
+        "uncollected": list(uncollected(document)),
+    }
     diagnostic = None if is_covered(coverage) else to_data(missing_verdicts(coverage))
     return {**coverage, "diagnostic": diagnostic}
+
+
+def uncollected(document: Mapping[str, Any]) -> dict[str, str]:
+    """Return the files that runs of a document could not collect, and why."""
+    return {file: why for run in document["runs"] for file, why in run["collection_errors"].items()}
 
 
 def _archs(test: Mapping[str, Any]) -> Sequence[str]:
@@ -86,7 +99,8 @@ def missing_verdicts(coverage: Mapping[str, Any], most: int = 20) -> Diagnostic:
             "TRT930",
             f"no test of a model was collected, and verdicts on {', '.join(required)} are required",
             facts,
-            remedy=Remedy("Collect the tests of a model: the run must name their files."),
+            remedy=_collect(coverage)
+            or Remedy("Collect the tests of a model: the run must name their files."),
         )
     expected = coverage["tests"] * len(required)
     return Diagnostic(
@@ -114,8 +128,24 @@ def _of_arch(coverage: Mapping[str, Any], arch: str, most: int) -> Iterator[str]
         yield f"  and {len(missing) - most} more"
 
 
+def _collect(coverage: Mapping[str, Any]) -> Remedy:
+    """Return what to do first where files could not be collected: nothing else helps then."""
+    files = coverage.get("uncollected", ())
+    if not files:
+        return Remedy()
+    more = f" and {len(files) - _FILES} more" if len(files) > _FILES else ""
+    return Remedy(
+        f"Correct what could not be collected: {', '.join(files[:_FILES])}{more}. The error names "
+        "what to change."
+    )
+
+
 def _remedy(coverage: Mapping[str, Any], required: Sequence[str]) -> Remedy:
     missing = coverage["missing"]
+    if first := _collect(coverage):
+        return first
+    if all(one["status"] == Status.ERROR.value for one in missing):
+        return Remedy("Correct what the errors of these tests name.")
     alternatives = []
     if any(one["status"] == Status.DESELECTED.value for one in missing):
         alternatives.append("Tests were deselected: run without -k, -m and --deselect.")

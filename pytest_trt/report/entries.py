@@ -416,12 +416,14 @@ class Coverage:
         tests: Number of tests that this concerns.
         missing: Verdicts that are missing.
         diagnostic: What to do about them; null where none is missing.
+        uncollected: Files that could not be collected, whose tests are not counted.
     """
 
     required: tuple[str, ...]
     tests: int
     missing: tuple[Missing, ...]
     diagnostic: Diagnostic | None
+    uncollected: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

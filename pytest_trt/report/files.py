@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from glob import has_magic
 from pathlib import Path
 from typing import Any
 
@@ -91,10 +92,18 @@ def read_document(path: Path) -> Document:
     facts = {"file": str(path)}
     try:
         text = path.read_bytes()
-    except OSError as error:
+    except FileNotFoundError as error:
+        if not has_magic(str(path)):
+            raise _unreadable(path, error) from error
+        # A shell passes on a pattern that matches nothing.
         raise ReportError(
-            f"the report {path} cannot be read: {error.strerror}", fix=_WRITE, facts=facts
+            f"no report was found: no file matches {path}",
+            fix="Check that a job wrote a report, also one whose tests failed, and that its files "
+            "are in this folder.",
+            facts=facts,
         ) from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
     try:
         content = parse_json(text)
         written_by = str(content.get("written_by"))[:80] if isinstance(content, dict) else ""
@@ -121,3 +130,9 @@ def read_document(path: Path) -> Document:
             facts={**facts, "problem": str(error)},
         ) from error
     return document
+
+
+def _unreadable(path: Path, error: OSError) -> ReportError:
+    return ReportError(
+        f"the report {path} cannot be read: {error.strerror}", fix=_WRITE, facts={"file": str(path)}
+    )

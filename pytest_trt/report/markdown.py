@@ -49,8 +49,14 @@ def _blocks(document: Mapping[str, Any]) -> Iterator[str]:
     """Yield complete pieces of Markdown, so that the text can end after each."""
     for run in document["runs"]:
         targets = ", ".join(f"{t['toolchain']} for {t['target']}" for t in run["targets"])
-        yield f"### pytest-trt: {counted(run['counts']) or 'no tests'}\n\n"
-        yield f"{escaping.markdown(targets)}\n\n"
+        errors = run["collection_errors"]
+        failed = f"{count(len(errors), 'file')} could not be collected" if errors else ""
+        counts = ", ".join(filter(None, (failed, counted(run["counts"])))) or "no tests"
+        yield f"### pytest-trt: {counts}\n\n"
+        yield f"{escaping.markdown(targets)}\n\n" if targets else ""
+        for file, why in errors.items():
+            shown = escaping.markdown(file)
+            yield f"❌ {shown} could not be collected\n\n{escaping.markdown_block(why)}\n\n"
     if not is_covered(document["coverage"]):
         lines = str(missing_verdicts(document["coverage"], most=50))
         yield f"**Verdicts are missing**\n\n{escaping.markdown_block(lines)}\n\n"

@@ -11,6 +11,7 @@ from pytest_trt.cli import commands
 from pytest_trt.diagnostics import Diagnostic, Remedy, ReportError
 from pytest_trt.report.files import write_report
 from pytest_trt.report.schema import schema_text
+from pytest_trt.report.status import Phase, PhaseOutcomes
 
 
 @pytest.fixture(autouse=True)
@@ -135,3 +136,33 @@ def test_report_shows_what_to_do(saved) -> None:
     output = call("show", saved("a.json", tests)).output
     assert "logits: 9x over tolerance [TRT401]\n  test_it.py::test_a\n  Fix: Look.\n" in output
     assert "\n      look\n" in output
+
+
+def test_verdict_names_what_could_not_be_collected_and_only_then(saved) -> None:
+    why = "digits.onnx is a Git LFS pointer [TRT201]\nFix: Download it:\n    git lfs pull"
+    of = {"collection_errors": {"test_zoo.py": why}, "exit_status": 2, "interrupted": True}
+    broken = saved("broken.json", {"test_a": None}, required=("sm86",), **of)
+    for command in (["show", broken], ["merge", broken, "--require-arch=sm86"]):
+        output = call(*command).output
+        assert "  1 file could not be collected, exit status 2; 1 not run" in output
+        assert "  test_zoo.py could not be collected:\n    digits.onnx is a Git LFS" in output
+        assert "Fix: Correct what could not be collected: test_zoo.py." in output
+        assert "interrupted" not in output
+        assert "remove sm86" not in output
+    ran = saved("ran.json", {"test_a": None}, interrupted=True, exit_status=2)
+    output = call("merge", ran, "--require-arch=sm86").output
+    assert "interrupted, exit status 2" in output
+    assert "or remove sm86 from --trt-require-arch" in output
+
+
+def test_verdicts_that_errors_prevent_need_no_other_machine(saved) -> None:
+    failed = PhaseOutcomes({"setup": Phase("failed", 0.1, "why", "why")}, None)
+    output = call("merge", saved("a.json", {"test_a": failed}), "--require-arch=sm86").output
+    assert "Fix: Correct what the errors of these tests name." in output
+    assert "remove sm86" not in output
+
+
+def test_pattern_without_a_report_is_no_unreadable_report(saved) -> None:
+    saved("reports.json")
+    assert "no report was found: no file matches reports/*.json" in error("merge", "reports/*.json")
+    assert "the report lost.json cannot be read" in error("merge", "lost.json")

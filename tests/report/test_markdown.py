@@ -62,3 +62,12 @@ def test_no_room_at_all_adds_nothing() -> None:
 def test_ratio_to_another_model_stands_beside_the_latency_and_names_it_as_it_is() -> None:
     made = document({"test_a": reported(speeds=(speed(speedups=(speedup(opponent="a|b.onnx"),)),))})
     assert "| p99 1.23 ms (+4.5%), 1.9x `a\\x7cb.onnx` |" in markdown(made)
+
+
+def test_files_that_could_not_be_collected_come_first_with_their_errors() -> None:
+    why = "digits.onnx is a Git LFS pointer [TRT201]\nFix: Download it:\n    git lfs pull"
+    shown = markdown(document({}, collection_errors={"test_zoo.py": why}))
+    assert shown.startswith("### pytest-trt: 1 file could not be collected\n")
+    assert "`test_zoo.py` could not be collected" in shown
+    assert why in shown
+    assert "collected" not in markdown(document({"test_a": reported()}))

@@ -70,6 +70,7 @@ class ReportLog:
         self._outcomes: dict[str, PhaseOutcomes] = {}
         self._targets: dict[str, dict[str, Any]] = {}
         self._collection_errors: dict[str, str] = {}
+        self._refused = False
         self._workers: dict[str, str] = {}
         self._sent = False
         self._failures: list[tuple[str, Diagnostic]] = []
@@ -81,6 +82,7 @@ class ReportLog:
         """Record why files could not be collected."""
         if report.failed:
             self._collection_errors[report.nodeid] = report.longreprtext
+            self._refused |= hasattr(report, "trt_diagnostics")
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self) -> None:
@@ -157,10 +159,11 @@ class ReportLog:
         if self._config.option.collectonly:
             return
         # Every run comes here where a step summary is possible, unrelated projects included.
-        if not (self._planned or self._outcomes or anything_given(self._config)):
+        has_own = bool(self._planned or self._outcomes or self._refused)
+        if not (has_own or anything_given(self._config)):
             return
         settings = settings_of(self._config)
-        if not (settings.report or settings.require_arch or self._planned or self._outcomes):
+        if not (settings.report or settings.require_arch or has_own):
             return
         from pytest_trt.report.coverage import is_covered, missing_verdicts
 
@@ -222,7 +225,7 @@ class ReportLog:
                 write_report(path, document)
                 shown = path.relative_to(start) if path.is_relative_to(start) else path
                 self._written.append(terminal(f"wrote {shown}"))
-        if document["tests"] and os.environ.get(STEP_SUMMARY):
+        if (document["tests"] or self._refused) and os.environ.get(STEP_SUMMARY):
             with self._reporting_errors(session):
                 _append_step_summary(Path(os.environ[STEP_SUMMARY]), document)
 

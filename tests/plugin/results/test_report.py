@@ -301,6 +301,28 @@ def test_step_summary_is_added_to_what_is_there(report, monkeypatch) -> None:
     assert "<summary><code>test_it.py::test_failed on cpu</code></summary>" in text
 
 
+@pytest.mark.parametrize("args", [(), pytest.param(("-n1",), marks=needs_xdist)])
+def test_step_summary_names_markers_that_stopped_the_collection(report, monkeypatch, args) -> None:
+    path = report.project.path / "summary.md"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(path))
+    report.project.test_file(
+        "@pytest.mark.trt_model('models/lost.onnx')\ndef test_it(trt_engine):\n    pass\n"
+    )
+    report.project.run(*args)
+    shown = path.read_text()
+    assert shown.startswith("### pytest-trt: 1 file could not be collected\n")
+    assert "models/lost.onnx is missing" in shown
+    assert "[TRT156]" in shown
+
+
+def test_step_summary_has_no_errors_of_files_without_models(report, monkeypatch) -> None:
+    path = report.project.path / "summary.md"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(path))
+    report.project.test_file("import no_such_module")
+    report.project.run()
+    assert not path.exists()
+
+
 def test_step_summary_of_a_project_without_models_is_left_alone(report, monkeypatch) -> None:
     path = report.project.path / "summary.md"
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(path))
