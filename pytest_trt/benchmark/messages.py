@@ -314,9 +314,18 @@ def _more_certainty(result: BenchmarkResult, change: MetricChange, severity: Sev
     if change.detectable is not None and math.isfinite(change.worst):
         others.insert(0, f"Raise the limit above {units.percent(change.worst)}")
     if any(one.kind == "host load" and one.then for one in result.differences):
-        of = "" if result.same_engine else ", with the engine of the baseline"
+        older = [one.then for one in result.differences if one.kind == "toolchain"]
+        engine = older[0] if older else "the engine of the baseline"
+        of = "" if result.same_engine else f", with {engine}"
         again = f"Record the baseline again on an idle host{of}:"
         return Remedy(again, (update_command([result.test_argument]),), tuple(others))
+    changed = [str(one) for one in result.differences if one.kind == "environment"]
+    if change.detectable is None and changed:
+        return Remedy(
+            f"Restore what the baseline was measured with ({changed[0]}), or record it again:",
+            (update_command([result.test_argument]),),
+            tuple(others),
+        )
     if result.same_engine:  # another engine would replace what it is compared with
         others.insert(0, "Record more runs of this engine: --trt-update")
     return Remedy("Measure on an idle host.", alternatives=tuple(others))

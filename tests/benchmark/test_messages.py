@@ -195,6 +195,24 @@ def test_baseline_of_an_overloaded_host_is_recorded_again() -> None:
     assert found.remedy.commands == (update_command([TEST]),)
 
 
+def test_baseline_of_another_version_is_recorded_again_with_that_version() -> None:
+    upgrade = Difference("toolchain", "ONNX Runtime 1.24.4", "ONNX Runtime 1.32.0")
+    then = Difference("host load", then="threads waited")
+    found = diagnostic(INCONCLUSIVE, differences=(upgrade, then), same_engine=False)
+    assert found.remedy.text == (
+        "Record the baseline again on an idle host, with ONNX Runtime 1.24.4:"
+    )
+
+
+@pytest.mark.parametrize("detectable", [None, 0.3])
+def test_what_another_environment_hides_is_not_shown_by_an_idle_host(detectable: Any) -> None:
+    clocks = Difference("environment", "1980 MHz", "1095 MHz", "SM clock")
+    unsure = change("p99", "inconclusive", change=0.04, least=-0.1, most=0.2, detectable=detectable)
+    text = diagnostic(unsure, differences=(clocks,)).remedy.text
+    assert (text == "Measure on an idle host.") == (detectable is not None)
+    assert ("Restore what the baseline was measured with (SM clock" in text) == (detectable is None)
+
+
 def test_absolute_limit_counts_the_calls_beyond_it() -> None:
     found = diagnostic(limits=(AbsoluteLimitResult("p99_ms", 0.4, 0.42, "failed", 90, 1400),))
     assert found.message.startswith(
