@@ -1312,7 +1312,7 @@ CODES: dict[str, Code] = {
         "trt_consistency compares with stored answers, none are stored for the test, and CI or "
         "--trt-missing-baseline=fail makes that an error.",
         "Record them with --trt-update-new, and commit both files.",
-        ("file",),
+        ("file", "command"),
     ),
     "TRT671": Code(
         "no stored answers for these inputs",
@@ -1356,12 +1356,13 @@ CODES: dict[str, Code] = {
         ("file", "engine"),
     ),
     "TRT677": Code(
-        "test may have been renamed",
-        "A test has no baseline, and a baseline whose test no longer exists matches it: it has "
-        "the same inputs (stored answers), or the same model, options and shapes (speed). Nothing "
-        "was recorded, so that the test is compared with the old baseline once it is moved.",
-        "If the test was renamed or moved, run the `pytest-trt baseline rename` command; if it is "
-        "new, record its baseline with --trt-update-new.",
+        "test or model may have been renamed",
+        "A test has no baseline, and a baseline whose test or model no longer exists matches it: "
+        "it has the same inputs (stored answers), or the same model, options and shapes (speed). "
+        "A model is recognized by its bytes. Nothing was recorded, so that the test is compared "
+        "with the old baseline once it is moved.",
+        "If the test or model was renamed or moved, run the `pytest-trt baseline rename` command; "
+        "if it is new, record its baseline with --trt-update-new.",
         ("file", "what"),
     ),
     "TRT678": Code(
@@ -1411,7 +1412,7 @@ CODES: dict[str, Code] = {
         "No baseline is stored for the test on this device, and CI, --trt-missing-baseline=fail or "
         "--trt-selftest makes that an error.",
         "Record it with --trt-update-new on this kind of machine, and commit the file.",
-        ("file",),
+        ("file", "command"),
     ),
     "TRT661": Code(
         "not comparable with the baseline",

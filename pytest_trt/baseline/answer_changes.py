@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from pytest_trt.baseline.answers import AnswerEntry, AnswerFile, StoredAnswer
+from pytest_trt.baseline.models import with_model
 
 #: What happened to a test's answers. "edited": the arrays are the same.
-Kind: TypeAlias = Literal["added", "removed", "replaced", "not comparable", "edited"]
+Kind: TypeAlias = Literal["added", "removed", "renamed", "replaced", "not comparable", "edited"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +21,22 @@ class AnswersChange:
         kind: What happened.
         old: What was stored; None if it was added.
         new: What is stored now; None if it was removed.
+        was: Its old name, where the test or its model was renamed, and the answers are the same.
     """
 
     test: str
     kind: Kind
     old: AnswerEntry | None
     new: AnswerEntry | None
+    was: str = ""
+
+    def renamed(self, added: AnswersChange) -> AnswersChange | None:
+        """Return the renaming by which these answers became added ones; None for other ones."""
+        if self.old is None or added.new is None:
+            return None
+        if not with_model(self.old, added.new.model).is_same(added.new):
+            return None
+        return AnswersChange(added.test, "renamed", self.old, added.new, was=self.test)
 
     @property
     def pairs(self) -> list[tuple[StoredAnswer, StoredAnswer]]:

@@ -7,10 +7,16 @@ from typing import Literal, TypeAlias
 
 from pytest_trt.baseline.entry import Entry, StoredRun
 from pytest_trt.baseline.file import BaselineFile
+from pytest_trt.baseline.models import model_of, with_model
 from pytest_trt.diagnostics import BaselineError
 
 #: What happened to a test's baseline. "edited": all its runs were stored before.
-Kind: TypeAlias = Literal["added", "removed", "runs added", "replaced", "not comparable", "edited"]
+Kind: TypeAlias = Literal[
+    "added", "removed", "renamed", "runs added", "replaced", "not comparable", "edited"
+]
+
+#: Those that leave nothing to compare.
+_UNCOMPARED = ("not comparable", "edited", "renamed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +29,7 @@ class EntryChange:
         old: What was stored; None if it was added.
         new: What is stored now; None if it was removed.
         why: Why old and new figures cannot be compared; empty if they can.
+        was: Its old name, where the test or its model was renamed, and nothing else changed.
     """
 
     test: str
@@ -30,11 +37,20 @@ class EntryChange:
     old: Entry | None
     new: Entry | None
     why: str = ""
+    was: str = ""
+
+    def renamed(self, added: EntryChange) -> EntryChange | None:
+        """Return the renaming by which this baseline became an added one; None for another one."""
+        if self.old is None or added.new is None:
+            return None
+        if with_model(self.old, model_of(added.new)) != added.new:
+            return None
+        return EntryChange(added.test, "renamed", self.old, added.new, was=self.test)
 
     @property
     def compared(self) -> tuple[tuple[StoredRun, ...], tuple[StoredRun, ...]] | None:
         """The old runs and the new ones with equally many calls per round; None without either."""
-        if self.old is None or self.new is None or self.kind in ("not comparable", "edited"):
+        if self.old is None or self.new is None or self.kind in _UNCOMPARED:
             return None
         calls = self.new.runs[-1].calls
         before = tuple(run for run in self.old.runs if run.calls == calls)

@@ -1,4 +1,4 @@
-"""Baselines under another name: of a test that was renamed, or of a module that was moved.
+"""Baselines under another name: of a test or model that was renamed, or of a module that moved.
 
 The new place is written before the old one is cleared, each file atomically. Whoever is interrupted
 in between has both, and completes it by doing the same again.
@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pytest_trt.baseline.answers import (
+    AnswerEntry,
     AnswerFile,
     answer_files,
     read_answers,
     read_data,
     write_answers,
 )
+from pytest_trt.baseline.entry import Entry
 from pytest_trt.baseline.file import (
     ANSWERS,
     BaselineFile,
@@ -33,15 +35,17 @@ from pytest_trt.baseline.file import (
     write_or_remove,
 )
 from pytest_trt.baseline.metrics import (
+    MetricsEntry,
     MetricsFile,
     metrics_files,
     read_metrics,
     write_metrics,
 )
+from pytest_trt.baseline.models import NamedBaseline, model_of, moved_folder, with_model
 from pytest_trt.baseline.staged import only_writer
 from pytest_trt.diagnostics import BaselineError, Remedy, as_typed
 
-_T = TypeVar("_T")
+_AnyEntry = TypeVar("_AnyEntry", Entry, AnswerEntry, MetricsEntry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,47 +56,79 @@ class Move:
         source: The file.
         target: The file that they move to, perhaps the same.
         tests: The new name of each test.
+        models: The new name of each test's model, where it was renamed.
     """
 
     source: Path
     target: Path
     tests: Mapping[str, str]
+    models: Mapping[str, str] = field(default_factory=dict)
+
+    def entry(self, test: str, entry: _AnyEntry) -> _AnyEntry:
+        """Return the entry of a test as it is after the renaming."""
+        return with_model(entry, self.models[test]) if self.models.get(test) else entry
 
 
-def planned_moves(root: Path, old: str, new: str) -> list[Move]:
+def is_of_models(name: str) -> bool:
+    """Whether a name is that of a model or a folder of models: no node id, no test module."""
+    return "::" not in name and PurePosixPath(name).suffix != ".py"
+
+
+def planned_moves(root: Path, old: str, new: str, base: Path | None = None) -> list[Move]:
     """Return what a renaming moves: speeds of every target, answers and task metrics.
 
     Args:
         root: The folder of all baselines.
-        old: A node id, whose parameters and methods are meant too, or a module.
+        old: A node id, whose parameters and methods are meant too, a module, a model, or a folder
+            of models.
         new: Another one of the same kind.
+        base: The folder that modules and models are named relative to; by default the one that the
+            folder of all baselines is in.
 
     Raises:
         BaselineError: A file cannot be read, nothing has the old name, or a baseline would be
             overwritten.
     """
-    (old_module, _, old_test), (new_module, _, new_test) = old.partition("::"), new.partition("::")
-    moves = []
-    for path in (*baseline_files(root), *answer_files(root), *metrics_files(root)):
-        if module_of(root, path) != PurePosixPath(old_module).as_posix():
-            continue
-        content = _read(root, path)
-        names = content.tests if content else {}
-        found = {test: _renamed(test, old_test, new_test) for test in names}
-        tests = {test: name for test, name in found.items() if name}
-        if tests:
-            target = root / _slug_of(root, path) / module_file(PurePosixPath(new_module))
-            moves.append(Move(path, target, tests))
+    paths = (*baseline_files(root), *answer_files(root), *metrics_files(root))
+    if is_of_models(old):
+        found = [_of_models(root, path, old, new, base or root.parent) for path in paths]
+    else:
+        found = [_of_tests(root, path, old, new) for path in paths]
+    moves = [one for one in found if one.tests]
     if not moves:
         raise BaselineError(
             f"there is no baseline of {old}",
-            fix=Remedy("Name a test or a module that has one:", ("pytest-trt baseline list",)),
+            fix=Remedy(
+                "Name a test, a module or a model that has one:", ("pytest-trt baseline list",)
+            ),
             code="TRT630",
             facts={"name": old},
         )
     for move in moves:
         _refuse_overwriting(root, move)
     return moves
+
+
+def _of_tests(root: Path, path: Path, old: str, new: str) -> Move:
+    (old_module, _, old_test), (new_module, _, new_test) = old.partition("::"), new.partition("::")
+    target = root / _slug_of(root, path) / module_file(PurePosixPath(new_module))
+    if module_of(root, path) != PurePosixPath(old_module).as_posix():
+        return Move(path, target, {})
+    content = _read(root, path)
+    names = content.tests if content else {}
+    found = {test: _renamed(test, old_test, new_test) for test in names}
+    return Move(path, target, {test: name for test, name in found.items() if name})
+
+
+def _of_models(root: Path, path: Path, old: str, new: str, base: Path) -> Move:
+    tests: dict[str, str] = {}
+    models: dict[str, str] = {}
+    content, module = _read(root, path), module_of(root, path)
+    for test, entry in (content.tests if content else {}).items():
+        found = NamedBaseline(base, module, test, model_of(entry)).renamed(old, new)
+        if found is not None:
+            tests[test], models[test] = found
+    return Move(path, path, tests, models)
 
 
 def _renamed(test: str, old: str, new: str) -> str:
@@ -122,9 +158,10 @@ def _refuse_overwriting(root: Path, move: Move) -> None:
     if source is None or target is None:
         return
     for test, name in move.tests.items():
-        there = target.tests.get(name)
+        there = target.tests.get(name) if name != test or move.source != move.target else None
+        entry: Any = source.tests[test]
         # An interrupted renaming has left the same there.
-        if there is not None and there != source.tests[test]:
+        if there is not None and there != move.entry(test, entry):
             raise BaselineError(
                 f"{as_typed(move.target)} has another baseline of {name}; nothing was renamed",
                 fix=Remedy(
@@ -136,17 +173,17 @@ def _refuse_overwriting(root: Path, move: Move) -> None:
             )
 
 
-def rename_baselines(root: Path, old: str, new: str) -> list[Move]:
+def rename_baselines(root: Path, old: str, new: str, base: Path | None = None) -> list[Move]:
     """Rename baselines, and return what was moved; see `planned_moves`.
 
     Raises:
         BaselineError: As there; or a file cannot be written, and no baseline is lost.
     """
-    folders = {one.parent for move in planned_moves(root, old, new) for one in _files(move)}
+    folders = {one.parent for move in planned_moves(root, old, new, base) for one in _files(move)}
     with ExitStack() as held:
         for folder in sorted(folders):  # sorted, so that two renamings cannot block each other
             held.enter_context(only_writer(folder))
-        moves = planned_moves(root, old, new)  # as it is now that nobody else writes
+        moves = planned_moves(root, old, new, base)  # as it is now that nobody else writes
         for move in moves:
             if is_of_metrics(root, move.source):
                 _move_metrics(move)
@@ -164,7 +201,7 @@ def _files(move: Move) -> tuple[Path, Path]:
 def _move_speeds(move: Move) -> None:
     source = read_baselines(move.source)
     assert source is not None  # planned while nobody else writes
-    moved, left = _split(source.tests, move.tests)
+    moved, left = _split(source.tests, move)
     if move.source == move.target:
         write_or_remove(move.source, BaselineFile(source.target, {**left, **moved}))
         return
@@ -176,7 +213,7 @@ def _move_speeds(move: Move) -> None:
 def _move_metrics(move: Move) -> None:
     source = read_metrics(move.source)
     assert source is not None  # planned while nobody else writes
-    moved, left = _split(source.tests, move.tests)
+    moved, left = _split(source.tests, move)
     if move.source == move.target:
         write_metrics(move.source, MetricsFile(source.target, {**left, **moved}))
         return
@@ -188,7 +225,7 @@ def _move_metrics(move: Move) -> None:
 def _move_answers(move: Move) -> None:
     source = read_answers(move.source)
     assert source is not None  # planned while nobody else writes
-    moved, left = (AnswerFile(one) for one in _split(source.tests, move.tests))
+    moved, left = (AnswerFile(one) for one in _split(source.tests, move))
     data = read_data(move.source, source.data)
     if move.source == move.target:
         write_answers(move.source, AnswerFile({**left.tests, **moved.tests}), data)
@@ -201,14 +238,60 @@ def _move_answers(move: Move) -> None:
 
 
 def _split(
-    tests: Mapping[str, _T], names: Mapping[str, str]
-) -> tuple[dict[str, _T], dict[str, _T]]:
+    tests: Mapping[str, _AnyEntry], move: Move
+) -> tuple[dict[str, _AnyEntry], dict[str, _AnyEntry]]:
     """Return entries by their new names, and those that keep theirs."""
-    moved = {names[test]: entry for test, entry in tests.items() if test in names}
+    names = move.tests
+    moved = {names[one]: move.entry(one, entry) for one, entry in tests.items() if one in names}
     return moved, {test: entry for test, entry in tests.items() if test not in names}
 
 
 # --- proposals
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A baseline without a test, that may be the one of a test without a baseline.
+
+    Attributes:
+        command: What moves it.
+        old_model: The old name of the model, where that was renamed or moved; else empty.
+        new_model: Its new name.
+    """
+
+    command: str
+    old_model: str = ""
+    new_model: str = ""
+
+    @property
+    def text(self) -> str:
+        """What was renamed, and what to do."""
+        if self.old_model:
+            return (
+                f"{self.old_model} is called {self.new_model} now (the same bytes). Move its "
+                "baselines, and commit the files:"
+            )
+        return "If the test was renamed, move its baseline, and commit the files:"
+
+
+def model_proposal(base: Path, missing: Collection[str], old: str, new: str) -> Proposal:
+    """Return the renaming of a model, or of the folder where several were moved together.
+
+    Args:
+        base: The folder that models are named relative to.
+        missing: All models that have baselines, and do not exist any more.
+        old: One of them.
+        new: What it is called now.
+    """
+    folder, now = moved_folder(old, new)
+    moved = [
+        one
+        for one in missing
+        if one.startswith(f"{folder}/") and (base / now / one.removeprefix(f"{folder}/")).exists()
+    ]
+    both = (folder, now) if len(moved) > 1 else (old, new)
+    command = shlex.join(["pytest-trt", "baseline", "rename", *both])
+    return Proposal(command, old, new)
 
 
 def rename_command(nodeid: str, fitting: Iterable[str], exists: Callable[[str], bool]) -> str:

@@ -7,8 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders_baseline import SLUG, save_answers, save_baselines, stored
-from builders_cli import run_command
+from builders_baseline import SLUG, save_answers, save_baselines, stored, stored_run
+from builders_cli import commit, run_command
+
+from pytest_trt.baseline.metrics import (
+    MetricsEntry,
+    MetricsFile,
+    StoredMetric,
+    metrics_target,
+    write_metrics,
+)
 
 OLD, NEW = "tests/test_speed.py::test_old", "tests/test_speed.py::test_new"
 
@@ -52,6 +60,7 @@ def test_a_dry_run_moves_nothing(root) -> None:
         ("test_old", "test_new"),
         (OLD, "tests/test_speed.py::"),
         ("tests", "other"),
+        ("models/a.onnx", "models"),
     ],
 )
 def test_names_of_other_forms_are_refused(root, old: str, new: str) -> None:
@@ -74,3 +83,100 @@ def test_it_neither_overwrites_nor_renames_nothing(root) -> None:
         assert message in done.stderr
         assert "Fix: " in done.stderr
     assert names() == before
+
+
+class TestModels:
+    @pytest.fixture(autouse=True)
+    def zoo(self, root) -> None:
+        """Baselines of three models, each of two shapes, as one test over a pattern has them."""
+        for name in ("a", "b", "my-a"):
+            Path("models").mkdir(exist_ok=True)
+            Path(f"models/{name}.onnx").write_text(name)
+        ids = {
+            f"[../models/{name}.onnx-{at}]": name for name in ("a", "my-a") for at in ("min", "max")
+        }
+        save_baselines(
+            root,
+            {
+                f"test_speed{one}": stored(
+                    stored_run(len(name)), spec={"model": f"models/{name}.onnx"}
+                )
+                for one, name in ids.items()
+            },
+        )
+        save_answers(
+            root,
+            {
+                f"test_x[fp16-../models/a.onnx{at}]": {"1" * 20: {"y": np.ones(3)}}
+                for at in ("", "-max")
+            },
+            model="models/a.onnx",
+        )
+        entry = MetricsEntry("2026-11-02T10:00:00+00:00", "x", {"top1": StoredMetric(0.5)})
+        path = root / "metrics-sm90" / "tests" / "test_speed.json"
+        tests = {"test_top1[fp16-../models/a.onnx]": entry}
+        write_metrics(path, MetricsFile(metrics_target("sm90"), tests))
+
+    def test_all_node_ids_of_a_model_are_renamed_at_once(self) -> None:
+        commit()
+        Path("models/a.onnx").rename("models/clicks.onnx")
+        done = run_command("baseline", "rename", "models/a.onnx", "./models/clicks.onnx")
+        assert done.returncode == 0, done.stderr
+        assert "5 baselines moved" in done.stdout
+        assert not any("models/a.onnx" in name for name in names())
+        assert len([name for name in names() if "../models/clicks.onnx" in name]) == 5
+        assert len([name for name in names() if "../models/my-a.onnx" in name]) == 2
+        (models,) = {
+            one["model"]
+            for one in json.loads(run_command("baseline", "list", "--json").stdout)
+            if one["kind"] == "answers"
+        }
+        assert models == "models/clicks.onnx"
+        shown = run_command("baseline", "diff").stdout
+        line = "test_speed[../models/clicks.onnx-max]: renamed, equal; was test_speed[../models/a."
+        assert line in shown
+        assert "test_x[fp16-../models/clicks.onnx]: answers renamed, equal" in shown
+        assert "added" not in shown
+        kinds = {
+            one.get("kind") for one in json.loads(run_command("baseline", "diff", "--json").stdout)
+        }
+        assert kinds == {"renamed", None}  # metrics have none
+
+    def test_a_renamed_one_that_differs_is_removed_and_added(self, root) -> None:
+        commit()
+        save_baselines(
+            root,
+            {
+                "test_speed[../models/clicks.onnx-max]": stored(
+                    spec={"model": "models/clicks.onnx"}, engine={"key": "cd"}
+                )
+            },
+        )
+        shown = run_command("baseline", "diff").stdout
+        assert "clicks.onnx-max]: added" in shown
+        assert "a.onnx-max]: removed" in shown
+        assert "renamed" not in shown
+
+    @pytest.mark.parametrize("stays", [True, False])
+    def test_of_a_folder_the_models_that_were_moved(self, stays) -> None:
+        Path("models/ranking").mkdir()
+        for path in sorted(Path("models").glob("*.onnx")):
+            if not (stays and path.name == "my-a.onnx"):
+                path.rename(path.parent / "ranking" / path.name)
+        done = run_command("baseline", "rename", "models", "models/ranking")
+        assert done.returncode == 0, done.stderr
+        assert f"{5 if stays else 7} baselines moved" in done.stdout
+        assert any("[../models/my-a.onnx-min]" in name for name in names()) == stays
+        assert any("[../models/ranking/a.onnx-min]" in name for name in names())
+
+    def test_a_model_without_baselines_is_an_error(self) -> None:
+        done = run_command("baseline", "rename", "models/b.onnx", "models/c.onnx")
+        assert done.returncode == 2
+        assert "there is no baseline of models/b.onnx" in done.stderr
+
+    def test_another_baseline_of_the_new_model_is_not_overwritten(self) -> None:
+        before = names()
+        done = run_command("baseline", "rename", "models/a.onnx", "models/my-a.onnx")
+        assert done.returncode == 2
+        assert "[TRT652]" in done.stderr
+        assert names() == before

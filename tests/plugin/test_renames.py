@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 import pytest
+from builders import save_linear
 from builders_cli import run_command
 from plugin.conftest import PROFILES
 
@@ -129,3 +131,54 @@ def test_speeds_without_an_engine_are_not_proposed(project) -> None:
         assert result.ret == 0
         assert "TRT677" not in text(result)
     assert names(project) == {"test_old", "test_new"}
+
+
+class TestModels:
+    """A test over a pattern of models, one of which is renamed, moved or trained again."""
+
+    @pytest.fixture(params=["answers", "speed"], autouse=True)
+    def zoo(self, request, project) -> None:
+        for name in ("a", "b"):
+            save_linear(project.path / "models" / "zoo" / f"{name}.onnx", nudge=name == "b")
+        write(project, request.param)
+        path = project.path / "test_it.py"
+        path.write_text(path.read_text().replace("models/linear", "models/**/*"))
+        (project.path / "models" / "linear.onnx").unlink()
+        assert project.run().ret == 0
+        assert names(project) == {"test_old[models/zoo/a.onnx]", "test_old[models/zoo/b.onnx]"}
+
+    def moved(self, project, old: str, new: str) -> str:
+        """Rename, and check that one command is shown, which lets all tests pass; return it."""
+        before = names(project)
+        (project.path / "models" / old).rename(project.path / "models" / new)
+        result = project.run()
+        assert result.ret == 0
+        assert "TRT677" in text(result)
+        assert names(project) == before
+        failed = project.run("--trt-missing-baseline=fail")
+        assert failed.ret == 1
+        lines = {line.strip() for line in failed.outlines if "baseline rename" in line}
+        (command,) = lines
+        assert run_command(*shlex.split(command)[1:]).returncode == 0
+        assert project.run("--trt-missing-baseline=fail").ret == 0
+        return command.removeprefix("pytest-trt baseline rename ")
+
+    def test_a_renamed_model_keeps_its_baselines_by_one_command(self, project) -> None:
+        command = self.moved(project, "zoo/a.onnx", "zoo/clicks.onnx")
+        assert command == "models/zoo/a.onnx models/zoo/clicks.onnx"
+        assert names(project) == {"test_old[models/zoo/clicks.onnx]", "test_old[models/zoo/b.onnx]"}
+
+    def test_so_do_the_models_of_a_folder(self, project) -> None:
+        assert self.moved(project, "zoo", "ranking") == "models/zoo models/ranking"
+
+    def test_one_that_was_trained_again_is_new(self, project) -> None:
+        (project.path / "models" / "zoo" / "a.onnx").unlink()
+        save_linear(project.path / "models" / "zoo" / "c.onnx", nudge=2)
+        assert "baseline rename" not in text(project.run("--trt-missing-baseline=fail"))
+
+    def test_so_is_a_copy(self, project) -> None:
+        folder = project.path / "models" / "zoo"
+        (folder / "c.onnx").write_bytes((folder / "a.onnx").read_bytes())
+        result = project.run()
+        assert "baseline rename" not in text(result)
+        assert "test_old[models/zoo/c.onnx]" in names(project)

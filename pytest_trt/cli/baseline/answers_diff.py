@@ -16,6 +16,7 @@ from pytest_trt.baseline.answers import (
     StoredOutput,
     data_error,
 )
+from pytest_trt.cli.baseline.renames_diff import was_text
 from pytest_trt.cli.table import Row, print_table
 from pytest_trt.units import percent
 from pytest_trt.wording import count
@@ -84,6 +85,16 @@ class Compared:
     change: AnswersChange
     outputs: list[OutputChange]
 
+    @property
+    def kind(self) -> str:
+        """What happened to them."""
+        return self.change.kind
+
+    def renamed(self, added: Compared) -> Compared | None:
+        """Return the renaming by which these answers became added ones; None for other ones."""
+        change = self.change.renamed(added.change)
+        return None if change is None else Compared(change, [])
+
     def to_dict(self, title: str) -> dict[str, Any]:
         """Return it as JSON-simple data.
 
@@ -95,6 +106,7 @@ class Compared:
             "file": title,
             "test": self.change.test,
             "kind": self.change.kind,
+            "was": self.change.was,
             "differences": list(_about(self.change)),
             "outputs": [_as_dict(one) for one in self.outputs],
         }
@@ -176,10 +188,11 @@ def print_answers(found: list[tuple[str, list[Compared]]]) -> None:
 
 def _what(change: AnswersChange) -> str:
     texts = {
+        "renamed": f"renamed, equal; {was_text(change)}",
         "edited": "unchanged",
         "not comparable": "replaced, not comparable: other inputs",
     }
-    reason = change.new.reason if change.new and change.kind != "edited" else ""
+    reason = change.new.reason if change.new and change.kind not in ("edited", "renamed") else ""
     what = texts.get(change.kind, change.kind)
     return f"answers {what}{': ' if reason else ''}{reason}"
 
@@ -188,6 +201,8 @@ def _about(change: AnswersChange) -> Iterator[str]:
     """Yield what else differs, and what cannot be compared."""
     old, new = change.old, change.new
     if old is None or new is None:
+        return
+    if change.kind == "renamed":
         return
     if old.model != new.model:
         yield f"another model: {old.model} -> {new.model}"

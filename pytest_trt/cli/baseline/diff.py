@@ -40,6 +40,7 @@ from pytest_trt.baseline.metrics import (
 from pytest_trt.benchmark.differences import Circumstances, differences
 from pytest_trt.cli.baseline.answers_diff import Compared, Side, compared, print_answers
 from pytest_trt.cli.baseline.metrics_diff import MetricChange, metric_changes, print_metrics
+from pytest_trt.cli.baseline.renames_diff import was_text, with_renames
 from pytest_trt.cli.baseline.stored import Folders
 from pytest_trt.cli.command import command, json_option
 from pytest_trt.cli.output import echo, echo_json
@@ -104,6 +105,7 @@ def diff(
             answers += [(title, found) for found in [compared(_side(old), _side(new))] if found]
         else:
             speeds += [(title, changes) for changes in [_speed_changes(old, new)] if changes]
+    speeds, answers = with_renames(speeds), with_renames(answers)
     if as_json:
         listed = [_as_dict(title, change) for title, changes in speeds for change in changes]
         listed += [one.to_dict(title) for title, changes in answers for one in changes]
@@ -253,6 +255,8 @@ def _what(change: EntryChange) -> str:
     if change.old is None or change.new is None:
         return change.kind
     before, now = len(change.old.runs), len(change.new.runs)
+    if change.kind == "renamed":
+        return f"renamed, equal; {was_text(change)}"
     if change.kind == "edited":
         if before != now:
             return f"runs removed, {before} -> {now}"
@@ -267,7 +271,7 @@ def _what(change: EntryChange) -> str:
 
 
 def _why(change: EntryChange) -> list[str]:
-    if change.old is None or change.new is None:
+    if change.old is None or change.new is None or change.kind == "renamed":
         return []
     then, now = (
         Circumstances(one.runs[-1].toolchain, one.runs[-1].environment, one.engine)
@@ -292,7 +296,7 @@ def _rows(change: EntryChange) -> Iterator[tuple[Cell, ...]]:
     bounds = _bounds(change)
     for metric in METRICS:
         figures = [one.figure(metric) if one else None for one in (change.old, change.new)]
-        if figures == [None, None] or change.kind == "edited":
+        if figures == [None, None] or change.kind in ("edited", "renamed"):
             continue
         then, now = ("-" if v is None else units.figure(metric, v) for v in figures)
         cells: tuple[Cell, ...] = ("", "")
@@ -342,6 +346,7 @@ def _as_dict(title: str, change: EntryChange) -> dict[str, Any]:
         "file": title,
         "test": change.test,
         "kind": change.kind,
+        "was": change.was,
         "why": change.why,
         "differences": _why(change),
         "metrics": metrics,

@@ -1,13 +1,14 @@
-"""`pytest-trt baseline rename`: move the baselines of a test that was renamed, or of a module."""
+"""`pytest-trt baseline rename`: move the baselines of a renamed test, module or model."""
 
 from __future__ import annotations
 
+import os
 from pathlib import PurePosixPath
 
 import click
 
 from pytest_trt.baseline.file import ANSWERS, is_of_metrics, module_of
-from pytest_trt.baseline.renaming import Move, planned_moves, rename_baselines
+from pytest_trt.baseline.renaming import Move, is_of_models, planned_moves, rename_baselines
 from pytest_trt.cli.baseline.stored import Folders
 from pytest_trt.cli.command import command
 from pytest_trt.cli.output import echo
@@ -16,10 +17,11 @@ from pytest_trt.wording import count
 
 
 @command(
-    short_help="Move the baselines of a renamed test or module.",
+    short_help="Move the baselines of a renamed test, module or model.",
     examples=[
         "pytest-trt baseline rename tests/test_a.py::test_x tests/test_a.py::test_y",
         "pytest-trt baseline rename tests/test_a.py tests/test_b.py --dry-run",
+        "pytest-trt baseline rename models/ctr_1.onnx models/clicks.onnx",
     ],
 )
 @click.argument("old")
@@ -29,15 +31,18 @@ from pytest_trt.wording import count
 def rename(folders: Folders, old: str, new: str, dry_run: bool) -> None:
     """Move the baselines of OLD to NEW: speeds of every target, stored answers and task metrics.
 
-    Both are node ids ("tests/test_a.py::test_x"), or both are test modules ("tests/test_a.py"). A
-    node id without parameters stands for all of its parameters, one of a class for its methods. It
-    is an error if OLD has no baseline, or NEW has another one.
+    Both are node ids ("tests/test_a.py::test_x"), test modules ("tests/test_a.py"), models
+    ("models/a.onnx"), or folders of models. A node id without parameters stands for all of its
+    parameters, one of a class for its methods; a model for all tests of it. Of a folder, models are
+    moved that lie in the new one now. It is an error if OLD has no baseline, or NEW has another
+    one.
     """
     old, new = (_checked(one) for one in (old, new))
-    if old == new or ("::" in old) != ("::" in new):
-        raise click.UsageError("name two different node ids, or two different test modules.")
-    root = folders.baselines.path
-    moves = planned_moves(root, old, new) if dry_run else rename_baselines(root, old, new)
+    if old == new or _kind(old) != _kind(new):
+        raise click.UsageError("name two different node ids, test modules, models or folders.")
+    root, base = folders.baselines.path, folders.baselines.base
+    plan = planned_moves if dry_run else rename_baselines
+    moves = plan(root, old, new, base)
     for move in moves:
         _print(folders, move)
     total = count(sum(len(move.tests) for move in moves), "baseline")
@@ -47,13 +52,20 @@ def rename(folders: Folders, old: str, new: str, dry_run: bool) -> None:
 
 def _checked(name: str) -> str:
     module, separator, test = name.partition("::")
-    path = PurePosixPath(module)
-    if path.is_absolute() or path.suffix != ".py" or (separator and not test):
+    path = PurePosixPath(os.path.normpath(module))
+    if path.is_absolute() or (separator and (path.suffix != ".py" or not test)):
         raise click.UsageError(
-            f"{name}: expected a node id or a test module, relative to pytest's root folder, such "
-            "as tests/test_a.py::test_x or tests/test_a.py."
+            f"{name}: expected a node id, a test module, a model or a folder of models, relative "
+            "to pytest's root folder, such as tests/test_a.py::test_x, tests/test_a.py, "
+            "models/a.onnx or models."
         )
     return f"{path.as_posix()}{separator}{test}"
+
+
+def _kind(name: str) -> tuple[bool, bool, bool]:
+    """Return what a name is of: a test, a module, a model file, or a folder."""
+    models = is_of_models(name)
+    return "::" in name, models, models and bool(PurePosixPath(name).suffix)
 
 
 def _print(folders: Folders, move: Move) -> None:

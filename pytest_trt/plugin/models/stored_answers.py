@@ -30,6 +30,7 @@ from pytest_trt.baseline.answers import (
 )
 from pytest_trt.baseline.entry import rounded
 from pytest_trt.baseline.location import BaselineLocation
+from pytest_trt.baseline.renaming import Proposal
 from pytest_trt.baseline.staged import entry_digest
 from pytest_trt.baseline.staged_answers import StagedAnswers, write_draft
 from pytest_trt.benchmark.messages import update_command
@@ -39,7 +40,12 @@ from pytest_trt.git import commit_that_added
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.plugin.planning.plan import TestPlan
 from pytest_trt.plugin.results.pinning import answers_nodeid, baseline_location
-from pytest_trt.plugin.results.renames import move_remedy, perhaps_renamed, renames_of
+from pytest_trt.plugin.results.renames import (
+    move_remedy,
+    perhaps_renamed,
+    rename_facts,
+    renames_of,
+)
 from pytest_trt.plugin.run import TrtRun
 from pytest_trt.plugin.state import test_argument
 from pytest_trt.tensors.containers import description, items_of
@@ -112,16 +118,16 @@ class StoredAnswers:
         return settings.update or (self.entry is None and settings.missing_baseline == "record")
 
     @cached_property
-    def _renamed(self) -> str:
-        """The command that moves answers without a test to this one, once it ran; empty if none."""
+    def _renamed(self) -> Proposal | None:
+        """What moves answers without a test to this one, once it ran; None if none fit."""
         settings = self._run.settings
         if self.entry is not None or settings.update or settings.update_new or not self._ran:
-            return ""
+            return None
 
         def fits(entry: AnswerEntry) -> bool:
             return {one.inputs for one in entry.answers} == self._ran.keys()
 
-        return renames_of(self._item).command(self.location, fits)
+        return renames_of(self._item).proposal(self.location, self.model, fits)
 
     # --- during a run
 
@@ -228,7 +234,7 @@ class StoredAnswers:
             yield Diagnostic(
                 "TRT670",
                 f"no stored answers of {test} in {shown}",
-                facts,
+                {**facts, **(rename_facts(self._renamed) if self._renamed else {})},
                 remedy=move_remedy(self._renamed, "pytest --trt-update-new")
                 if self._renamed
                 else Remedy("Record them, and commit the files:", ("pytest --trt-update-new",)),

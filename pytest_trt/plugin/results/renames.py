@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,14 +15,16 @@ import pytest
 from pytest_trt.baseline.answers import read_answers
 from pytest_trt.baseline.file import ANSWERS, module_of, read_baselines
 from pytest_trt.baseline.location import BaselineFolder, BaselineLocation
-from pytest_trt.baseline.renaming import is_mentioned, rename_command
-from pytest_trt.diagnostics import BaselineError, Diagnostic, Remedy
+from pytest_trt.baseline.models import NamedBaseline, is_of_bytes, model_of
+from pytest_trt.baseline.renaming import Proposal, is_mentioned, model_proposal, rename_command
+from pytest_trt.diagnostics import BaselineError, Diagnostic, Fact, Remedy
 from pytest_trt.plugin.results.pinning import answers_nodeid
 from pytest_trt.plugin.state import plan_of, settings_of
 
 if TYPE_CHECKING:
     from pytest_trt.benchmark.evidence import Subject
     from pytest_trt.benchmark.result import BenchmarkResult
+    from pytest_trt.onnx.file import OnnxModel
 
 _RENAMES_KEY = pytest.StashKey["Renames"]()
 
@@ -35,7 +38,8 @@ class Renames:
     """What tests of a run may have been called before.
 
     A baseline counts as one without a test if the run has not collected it and its test module is
-    missing, or does not mention its name. So tests that were deselected have theirs.
+    missing, or does not mention its name; or if the model in its id does not exist any more. So
+    tests that were deselected have theirs.
 
     Args:
         items: The tests of the run.
@@ -43,22 +47,35 @@ class Renames:
 
     def __init__(self, items: Sequence[pytest.Item]) -> None:
         self._items = items
-        self._orphans: dict[Path, list[tuple[str, Any]]] = {}
+        self._orphans: dict[Path, list[_Orphan]] = {}
 
-    def command(self, location: BaselineLocation, fits: Callable[[Any], bool]) -> str:
-        """Return the command that moves a baseline to a test; empty if none fits.
+    def proposal(
+        self, location: BaselineLocation, model: OnnxModel, fits: Callable[[Any], bool]
+    ) -> Proposal | None:
+        """Return what moves a baseline to a test; None if none fits.
 
         Args:
             location: Where the baseline of the test would be.
-            fits: Whether an entry is of what the test runs.
+            model: The model that the test runs.
+            fits: Whether an entry is of what the test runs, whatever its model is called.
         """
-        folder = location.folder
-        fitting = [name for name, one in self._of(folder, location.device) if fits(one)]
+        folder, now = location.folder, location.model_name(model.path)
         nodeid = f"{module_of(folder.path, location.path)}::{location.test}"
-        return rename_command(nodeid, fitting, lambda module: (folder.base / module).exists())
+        orphans = self._of(folder, location.device)
+        fitting = [one for one in orphans if fits(one.entry)]
+        for one in fitting:
+            if one.missing and is_of_bytes(one.entry, model.digest) and model_of(one.entry) != now:
+                path = Path(os.path.relpath(model.path, folder.base)).as_posix()
+                new = one.named(folder.base).renamed(one.missing, path)
+                if new is not None and f"{one.module}::{new[0]}" == nodeid:
+                    missing = dict.fromkeys(each.missing for each in orphans)
+                    return model_proposal(folder.base, missing, one.missing, path)
+        tests = [one.nodeid for one in fitting if one.is_unmentioned]
+        command = rename_command(nodeid, tests, lambda module: (folder.base / module).exists())
+        return Proposal(command) if command else None
 
-    def _of(self, folder: BaselineFolder, target: str) -> list[tuple[str, Any]]:
-        """Return the node id and the entry of each baseline without a test; read once a run."""
+    def _of(self, folder: BaselineFolder, target: str) -> list[_Orphan]:
+        """Return the baselines without a test; read once a run."""
         key = folder.path / target
         if key not in self._orphans:
             read: Callable[[Path], Any] = read_answers if target == ANSWERS else read_baselines
@@ -71,15 +88,18 @@ class Renames:
 
     def _without_test(
         self, folder: BaselineFolder, path: Path, tests: dict[str, Any]
-    ) -> list[tuple[str, Any]]:
+    ) -> list[_Orphan]:
         module = module_of(folder.path, path)
         file = folder.base / module
         source = file.read_text("utf-8", errors="replace") if file.is_file() else ""
-        return [
-            (f"{module}::{test}", entry)
-            for test, entry in tests.items()
-            if (file, test) not in self._collected and not is_mentioned(test, source)
-        ]
+        found = []
+        for test, entry in tests.items():
+            if (file, test) not in self._collected:
+                named = NamedBaseline(folder.base, module, test, model_of(entry))
+                unmentioned = not is_mentioned(test, source)
+                one = _Orphan(module, test, entry, named.missing_model(), unmentioned)
+                found += [one] if one.missing or unmentioned else []
+        return found
 
     @cached_property
     def _collected(self) -> set[tuple[Path, str]]:
@@ -92,34 +112,70 @@ class Renames:
         return found
 
 
-def move_remedy(command: str, record: str) -> Remedy:
-    """Return what to do about a test that may have been renamed.
+@dataclass(frozen=True, slots=True)
+class _Orphan:
+    """A baseline without a test.
+
+    Attributes:
+        module: Its test module.
+        test: Its test in it.
+        entry: What is stored.
+        missing: The model that it names, if that does not exist any more.
+        is_unmentioned: Whether its test does not exist, whatever the models are.
+    """
+
+    module: str
+    test: str
+    entry: Any
+    missing: str
+    is_unmentioned: bool
+
+    @property
+    def nodeid(self) -> str:
+        """The node id of its test."""
+        return f"{self.module}::{self.test}"
+
+    def named(self, base: Path) -> NamedBaseline:
+        """Return what it names."""
+        return NamedBaseline(base, self.module, self.test, model_of(self.entry))
+
+
+def move_remedy(found: Proposal, record: str) -> Remedy:
+    """Return what to do about a test or model that may have been renamed.
 
     Args:
-        command: What moves the baseline.
+        found: What moves the baseline.
         record: What records another one.
     """
     return Remedy(
-        "If the test was renamed, move its baseline, and commit the files:",
-        (command,),
+        found.text,
+        (found.command,),
         (f"If it is new, record it: `{record}`",),
     )
 
 
-def perhaps_renamed(what: str, file: str, test: str, command: str) -> Diagnostic:
+def rename_facts(found: Proposal) -> dict[str, Fact]:
+    """Return the facts of a diagnostic that proposes a renaming."""
+    return {"command": found.command, "model_was": found.old_model}
+
+
+def perhaps_renamed(what: str, file: str, test: str, found: Proposal) -> Diagnostic:
     """Return the warning that nothing was recorded, as a baseline without a test would fit.
 
     Args:
         what: "answers" or "speed".
         file: Where the baseline would be.
         test: The test's name there.
-        command: What moves the baseline that fits.
+        found: What moves the baseline that fits.
     """
+    why = "a baseline whose test no longer exists matches it"
+    if found.old_model:
+        why = f"the baseline of {found.old_model} is of this model"
     return Diagnostic(
         "TRT677",
-        f"no {what} of {test} recorded: a baseline whose test no longer exists matches it",
-        {"file": file, "test": test, "what": what, "command": command},
-        remedy=move_remedy(command, "pytest --trt-update-new"),
+        f"no {what} of {test} recorded: {why}",
+        {"file": file, "test": test, "what": what, **rename_facts(found)},
+        remedy=move_remedy(found, "pytest --trt-update-new"),
         severity="warning",
     )
 
@@ -139,22 +195,30 @@ def with_renames(
     settings = settings_of(item.config)
     automatic = result.update == "first" and not (settings.update or settings.update_new)
     # Of what runs no engine, the specs of all tests are alike.
-    if not (missing or automatic) or "model" not in subject.spec:
+    if not (missing or automatic) or subject.engine is None or "model" not in subject.spec:
         return result
+    model = subject.engine.model
 
     def fits(entry: Any) -> bool:
-        return entry.differs(mode=subject.mode, spec=subject.spec) is None
+        spec = dict(subject.spec)
+        if is_of_bytes(entry, model.digest):
+            spec["model"] = model_of(entry)
+        return entry.differs(mode=subject.mode, spec=spec) is None
 
-    command = renames_of(item).command(location, fits)
-    if not command:
+    found = renames_of(item).proposal(location, model, fits)
+    if found is None:
         return result
     if missing:
-        found = tuple(
-            replace(one, remedy=move_remedy(command, one.remedy.commands[0]))
+        diagnostics = tuple(
+            replace(
+                one,
+                facts={**one.facts, **rename_facts(found)},
+                remedy=move_remedy(found, one.remedy.commands[0]),
+            )
             if one.code == "TRT660"
             else one
             for one in result.diagnostics
         )
-        return replace(result, diagnostics=found)
-    warning = perhaps_renamed("speed", location.shown, location.test, command)
+        return replace(result, diagnostics=diagnostics)
+    warning = perhaps_renamed("speed", location.shown, location.test, found)
     return replace(result, update="not recorded", diagnostics=(*result.diagnostics, warning))
