@@ -866,15 +866,17 @@ CODES: dict[str, Code] = {
     "TRT415": Code(
         "model differs from its reference model",
         "The engine agrees with its own model in FP32, so the model differs from the one that "
-        "reference= names, or from what the trt_reference fixture returns.",
-        "Restore the model, convert it again, or make it the new reference.",
+        "reference= names, or from what the trt_reference fixture returns or has stored.",
+        "Check that both have the same weights, layout and preprocessing; restore or export the "
+        "model again, or, if the change is intended, make it the new reference.",
         ("path", "precision", "reference"),
         "used",
     ),
     "TRT416": Code(
         "the model's own answers changed",
-        "The FP32 outputs of the model differ from the stored answers by more than the tolerance: "
-        "it was retrained, exported again or edited, or its file is damaged.",
+        "The FP32 outputs of the model, or of its reference, differ from the stored answers by "
+        "more than the tolerance: it was retrained, exported again or edited, or its file is "
+        "damaged.",
         "Restore the model; or, if the change is intended, accept its answers with --trt-update "
         "and a reason.",
         ("path", "output"),
@@ -1318,7 +1320,9 @@ CODES: dict[str, Code] = {
         "no stored answers for these inputs",
         "The test ran inputs for which nothing is stored: they differ from the recorded ones in a "
         "value, a shape or a dtype.",
-        "Run the recorded inputs, or replace the baseline with --trt-update and a reason.",
+        "Check what makes the inputs: preprocessing (channels, layout, scale, resizing), the seed, "
+        "and the data. Replace the baseline with --trt-update and a reason only if the inputs are "
+        "to differ.",
         ("file",),
     ),
     "TRT672": Code(

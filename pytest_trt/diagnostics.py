@@ -46,6 +46,16 @@ class Remedy:
     def __bool__(self) -> bool:
         return bool(self.text or self.commands or self.alternatives)
 
+    def as_alternatives(self, condition: str = "") -> tuple[str, ...]:
+        """Return this remedy as alternatives of another, each with its own commands in its line.
+
+        Args:
+            condition: When it helps, in front of its text: "if the models agree:".
+        """
+        commands = ", then ".join(f"`{command}`" for command in self.commands)
+        line = " ".join(filter(None, (condition, self.text, commands)))
+        return (line, *self.alternatives) if line else self.alternatives
+
 
 #: Commands with which a remedy may start.
 _COMMANDS = ("pytest", "pip", "git", "python", "numpy", "onnx", "onnxruntime")

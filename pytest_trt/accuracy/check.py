@@ -315,17 +315,21 @@ class ConsistencyCheck:
         runs = self._runs_of(engine, "stored", comparison)
         if comparison.passed:
             return True
-        changed = None
+        changed = agrees = None
         with suppress(PytestTrtError):  # such as a model that only TensorRT can run
             reference = self._reference(inputs)
             own = self._compared_with_stored(engine, inputs, reference, stored)
             changed = None if own.kinds <= {*UNMEASURED} else own
             if changed is None:
+                # The reference is right; where it is another model, this one may differ from it.
+                if self._other is not None:
+                    compared = partial(self._compared, engine, inputs, outputs)
+                    agrees = self._other.agrees(inputs, compared)
                 judge = partial(self._compared_with_stored, engine, inputs, stored=stored)
-                run = Evidence(engine, inputs, outputs, reference, comparison, None, judge)
+                run = Evidence(engine, inputs, outputs, reference, comparison, agrees, judge)
                 self._retain(runs, run)
         self._fail(
-            runs, _FailedRun(self._number, where, _shapes(inputs), comparison, None, changed)
+            runs, _FailedRun(self._number, where, _shapes(inputs), comparison, agrees, changed)
         )
         return False
 
@@ -339,7 +343,11 @@ class ConsistencyCheck:
 
     def evidence(self) -> list[Evidence]:
         """Return the worst run of each engine, if it was retained; those that failed first."""
-        found = [one.evidence for one in self._engines.values() if one.evidence is not None]
+        found = [
+            one.evidence
+            for one in self._engines.values()
+            if one.evidence is not None and not self._has_same_cause(one)
+        ]
         return sorted(found, key=lambda one: one.order, reverse=True)
 
     def _runs_of(self, engine: Engine, against: Against, comparison: Comparison) -> _EngineRuns:
@@ -434,7 +442,21 @@ class ConsistencyCheck:
             return (NOTHING_COMPARED,)
         failed = [runs for runs in self._engines.values() if runs.failed]
         failed.sort(key=lambda runs: -runs.merged.used)
-        return (*map(self._diagnostic, failed), *self._of_invariants())
+        explained = (runs for runs in failed if not self._has_same_cause(runs))
+        return (*map(self._diagnostic, explained), *self._of_invariants())
+
+    def _has_same_cause(self, runs: _EngineRuns) -> bool:
+        """Whether an engine differs from stored answers because its model is another one.
+
+        Then it differs from the reference too, and that is what is explained.
+        """
+        if runs.against != "stored" or not runs.failed:
+            return False
+        model = self._engines.get((runs.engine.key.digest, "model"))
+        both = (runs, model) if model is not None and model.failed else ()
+        return bool(both) and all(
+            one.worst[0].agrees and one.worst[0].model_changed is None for one in both
+        )
 
     def _of_invariants(self, engine: Engine | None = None) -> Iterator[Diagnostic]:
         """Yield why invariants fail the test: those of one engine, or of all."""
@@ -448,6 +470,7 @@ class ConsistencyCheck:
         first = next(one for one in self._engines.values() if one.engine.key == engine.key) is runs
         invariants = self.invariants.outcomes(engine) if self.invariants and first else ()
         violations = tuple(self._of_invariants(engine)) if first else ()
+        explained = runs.failed and not self._has_same_cause(runs)
         judged = [one for one in merged.outputs if one.tolerance.elementwise or not one.passed]
         worst = max(judged, key=lambda output: output.used, default=None)
         return AccuracyResult(
@@ -461,7 +484,10 @@ class ConsistencyCheck:
             used=worst.used if worst else None,
             outputs=merged.outputs,
             findings=merged.findings,
-            diagnostics=(*([self._diagnostic(runs)] if runs.failed else []), *violations),
+            diagnostics=(
+                *([self._diagnostic(runs)] if explained else []),
+                *violations,
+            ),
             key=engine.key.digest,
             against=runs.against,
             metrics=merged.metrics,
@@ -477,6 +503,9 @@ class ConsistencyCheck:
             f"{which}at {worst.where}, inputs {worst.shapes}, {engine.toolchain}",
             *(f"{one.place}, inputs {one.shapes}: {fact(one.comparison)}" for one in others),
         ]
+        stored = self._engines.get((engine.key.digest, "stored"))
+        if stored is not None and stored is not runs and self._has_same_cause(stored):
+            context.append(f"the stored answers differ too: {fact(stored.worst[0].comparison)}")
         if runs.failed > len(runs.worst):
             context.append(
                 f"and {count(runs.failed - len(runs.worst), 'other run')} failed by less"

@@ -9,7 +9,7 @@ from pathlib import PurePath
 
 from pytest_trt.accuracy.judge import found_in_all, gravest, is_exact, scalar, with_finding
 from pytest_trt.accuracy.offer import sensible, tolerance_offer
-from pytest_trt.accuracy.remedy import is_of_fixture, remedy_for
+from pytest_trt.accuracy.remedy import beyond_rounding, is_of_fixture, remedy_for
 from pytest_trt.accuracy.result import (
     UNMEASURED,
     Comparison,
@@ -18,7 +18,7 @@ from pytest_trt.accuracy.result import (
     MetricOutcome,
     OutputResult,
 )
-from pytest_trt.accuracy.subject import Subject
+from pytest_trt.accuracy.subject import OtherModel, Subject
 from pytest_trt.diagnostics import Diagnostic, Fact, Remedy
 from pytest_trt.units import multiple, percent_of, rounded_up
 from pytest_trt.wording import count
@@ -56,6 +56,7 @@ def explain(
     *,
     runs: Comparison | None = None,
     context: Sequence[str] = (),
+    against: str = "",
 ) -> Diagnostic:
     """Return why a comparison failed.
 
@@ -64,17 +65,20 @@ def explain(
         subject: What was compared.
         runs: All runs as one, see `merge_runs`: a tolerance is offered only if all would pass.
         context: Lines about this run and others, shown before the rows of further outputs.
+        against: What was compared with, if that is not the model or its reference.
     """
     subject = subject or Subject()
     finding, output = gravest(comparison)
     other = subject.other
     agrees = other is not None and other.agrees
     of_fixture = other is not None and is_of_fixture(finding.kind, output, other)
-    offer = tolerance_offer(comparison, comparison if runs is None else runs, subject.precision)
-    if other is not None and other.agrees is not False and not (agrees and other.may_differ):
+    runs = comparison if runs is None else runs
+    offer = tolerance_offer(comparison, runs, subject.precision)
+    if other is not None and other.agrees is not False and not _may_differ(runs, subject, other):
         # No tolerance makes up for a model that has changed.
         offer = None
-    against = f" against {PurePath(other.path).name}" if other else ""
+    name = against or (PurePath(other.path).name if other else "")
+    against = f" against {name}" if name else ""
     of = f" ({subject})" if str(subject) else ""
     facts: dict[str, Fact] = {
         "model": subject.model,
@@ -124,33 +128,57 @@ def explain_stored(
 
     Args:
         comparison: The engine's outputs against them; of several runs the worst.
-        changed: The model's own FP32 outputs against them; None where these agree.
+        changed: The FP32 outputs of the model, or of its reference, against them; None where these
+            agree.
         subject: What was compared.
         runs: All runs as one.
         context: Lines about this run, others, and what is stored.
         update: The command that replaces what is stored.
     """
     if changed is None:
-        found = explain(comparison, subject, runs=runs, context=context)
+        found = explain(
+            comparison, subject, runs=runs, context=context, against="the stored answers"
+        )
         found = replace(found, facts={**found.facts, "against": "stored"})
         if comparison.kinds <= {*UNMEASURED}:
             return found
-        agrees = "the model's own FP32 outputs agree with the stored answers: the engine differs"
-        return replace(
-            found,
-            message=f"{found.message} against the stored answers",
-            details=(agrees, *found.details),
-        )
+        return replace(found, details=(_which_differs(subject), *found.details))
     found = explain(changed, subject, runs=changed, context=context)
+    own, outputs, restored = "the model's own", "the model's FP32 outputs", "the model"
+    if subject.other is not None:
+        restored = subject.other.path
+        own, outputs = f"{PurePath(restored).name}'s", f"the outputs of {restored}"
     return Diagnostic(
         "TRT416",
-        f"the model's own answers changed: {fact(changed)} ({subject})",
+        f"{own} answers changed: {fact(changed)} ({subject})",
         {**found.facts, "against": "stored", "offer": None},
-        ("compared: the model's FP32 outputs with the stored answers", *found.details),
+        (f"compared: {outputs} with the stored answers", *found.details),
         Remedy(
-            "If the change is intended, accept the new answers; if not, restore the model.",
+            f"If the change is intended, accept the new answers; if not, restore {restored}.",
             (update,),
         ),
+    )
+
+
+def _which_differs(subject: Subject) -> str:
+    """Return which of the two differs, where the reference agrees with the stored answers."""
+    other = subject.other
+    if other is None:
+        return "the model's own FP32 outputs agree with the stored answers: the engine differs"
+    same = f"the outputs of {other.path} agree with the stored answers"
+    if other.agrees:
+        return f"{same}, and the engine with {other.model} in FP32: {other.model} differs"
+    return same if other.agrees is None else f"{same}: the engine differs"
+
+
+def _may_differ(runs: Comparison, subject: Subject, other: OtherModel) -> bool:
+    """Whether a model may differ from its reference as it does, so that a tolerance makes sense."""
+    if not other.agrees or not other.may_differ:
+        return False
+    # A function of the project computes the same model: both round, and nothing else.
+    return other.converted or all(
+        is_exact(one) or not beyond_rounding(one, subject.precision)
+        for one in with_finding(runs, "mismatch")
     )
 
 

@@ -406,7 +406,9 @@ def _diagnostic(
         f"{prefix}: {fact(comparison)} ({subject})",
         facts,
         (*violation.notes, *base.details),
-        Remedy(_REBUILD_REMEDY, base.remedy.alternatives) if rebuilt else _BATCH_REMEDY,
+        Remedy(_REBUILD_REMEDY, alternatives=base.remedy.alternatives)
+        if rebuilt
+        else _BATCH_REMEDY,
     )
 
 

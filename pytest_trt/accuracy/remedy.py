@@ -54,8 +54,7 @@ def remedy_for(comparison: Comparison, subject: Subject, offer: Offer | None) ->
     return Remedy(
         f"{other.model} could not run in FP32 here, so the model or the engine may be the cause. "
         f"Compare {other.model} with {other.path} first.",
-        engine.commands,
-        (f"if the models agree: {engine.text}", *engine.alternatives),
+        alternatives=engine.as_alternatives("if the models agree:"),
     )
 
 
@@ -74,7 +73,8 @@ def _other_model(other: OtherModel, subject: Subject, offer: Offer | None) -> Re
     if other.is_fixture:
         return Remedy(
             f"The engine agrees with {other.model} in FP32, so the outputs of trt_reference differ "
-            "from the model's. Check that the fixture has the same weights and preprocessing.",
+            "from the model's. Check that both have the same weights, layout and preprocessing, "
+            "and export the model again.",
             alternatives=allow,
         )
     differs = f" in {other.differs}" if other.differs else ""
@@ -267,11 +267,11 @@ def _mismatch(
             "from run to run. Feed random numbers as an input, or export the model without them."
         )
     precise = _precision_remedy(subject)
-    if comparison.kinds.intersection(_AGREEMENT) and not _beyond_rounding(output, subject):
+    if comparison.kinds.intersection(_AGREEMENT) and not beyond_rounding(output, subject.precision):
         return _with_reason(
             "top1=, topk= or cosine= fails too, so no rtol and atol would make this pass.", precise
         )
-    if _beyond_rounding(output, subject):
+    if beyond_rounding(output, subject.precision):
         return _with_reason(_beyond_text(subject), precise)
     if offer is None:
         return _with_reason(_no_offer(comparison, subject), precise)
@@ -414,8 +414,9 @@ def _tune(subject: Subject) -> str:
     return f"pytest-trt tune TEST --precision {subject.precision}"
 
 
-def _beyond_rounding(output: OutputResult, subject: Subject) -> bool:
-    usual = DEFAULT_TOLERANCES.get(subject.precision)
+def beyond_rounding(output: OutputResult, precision: str) -> bool:
+    """Whether rounding in a precision explains no difference as large as that of an output."""
+    usual = DEFAULT_TOLERANCES.get(precision)
     if usual is None:
         return output.used >= _FAR_ABOVE
     most = replace(usual, rtol=BEYOND_DEFAULT * usual.rtol, atol=BEYOND_DEFAULT * usual.atol)

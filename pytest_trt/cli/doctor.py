@@ -154,13 +154,17 @@ def _remedy_lines(finding: Finding, indent: int, width: int | None) -> Iterator[
     if not remedy:
         return
     code = f" [{finding.code}]" if finding.code else ""
-    texts = [f"Fix{code}: {remedy.text}", *(f"- {other}" for other in remedy.alternatives)]
-    for text in texts:
-        yield from (f"{'':<{indent}}{line}" for line in _wrapped(text, width, indent))
+
+    def prose(text: str) -> Iterator[str]:
+        return (f"{'':<{indent}}{line}" for line in _wrapped(text, width, indent))
+
+    yield from prose(f"Fix{code}: {remedy.text}")
     for line in remedy.commands:
         # To be copied, so never broken: a long one starts further left.
         left = indent + 4 if width is None else max(2, min(indent + 4, width - len(line)))
         yield f"{'':<{left}}{terminal(line)}"
+    for other in remedy.alternatives:
+        yield from prose(f"- {other}")
 
 
 def _ability_lines(able: Sequence[Ability], names: int, width: int | None) -> Iterator[Text]:

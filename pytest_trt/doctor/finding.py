@@ -114,8 +114,8 @@ class Examination:
 
 
 def remedy_text(remedy: Remedy) -> str:
-    """Return a remedy as text: sentences, alternatives and commands, one line each."""
-    return "\n".join(filter(None, (remedy.text, *remedy.alternatives, *remedy.commands)))
+    """Return a remedy as text: sentences, commands and alternatives, one line each."""
+    return "\n".join(filter(None, (remedy.text, *remedy.commands, *remedy.alternatives)))
 
 
 def to_document(examination: Examination) -> dict[str, Any]:

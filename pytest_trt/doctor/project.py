@@ -144,8 +144,7 @@ def _requested(
             why = f"{' and '.join(broken)} cannot be used, see above; without: {why}"
             remedy = Remedy(
                 "fix the backend as described above.",
-                remedy.commands,
-                tuple(filter(None, [remedy.text, *remedy.alternatives])),
+                alternatives=remedy.as_alternatives(),
             )
         return _options(Level.ERROR, ", ".join(options), why, remedy)
     found = "; ".join(f"{one.arch} by {one.backend}, {one.why}" for one in chosen)

@@ -223,6 +223,8 @@ def test_metrics_need_all_of_a_stored_answer(whole):
         answer=lambda _: answer,
         measure=lambda *_: None,
         about=lambda: (),
+        argument="test_it.py",
+        update_command="pytest --trt-update",
     )
     (metric,) = resolve_metrics(
         [TensorSpec("y", "float64", (2, 3))], parse_metrics({"max_abs": "<= 0.01"}, "here"), {}

@@ -318,6 +318,28 @@ def test_structural_findings_have_their_own_remedy(actual, reference, words):
     assert words in remedy_for(actual, reference).text
 
 
+def test_no_tolerance_is_offered_for_a_wrong_export():
+    other = OtherModel("trt_reference", "models/m.onnx", True, is_fixture=True)
+    fp32 = replace(FP16, precision="fp32", other=other)
+    far = failure([1.2, 1.0], [1.0, 1.0], Tolerance(1e-3, 1e-4), fp32)
+    assert far.code == "TRT415"
+    assert far.facts["offer"] is None
+    assert far.remedy.alternatives == ()
+    near = failure([1.005, 1.0], [1.0, 1.0], Tolerance(1e-3, 1e-4), fp32)
+    assert near.facts["offer"]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8", "tf32"])
+def test_command_of_an_alternative_stands_behind_it(precision):
+    other = OtherModel("v1.onnx", "models/v2.onnx", None)
+    found = failure([3.0, 1.0], [1.0, 1.0], subject=replace(in_precision(precision), other=other))
+    assert found.remedy.commands == ()
+    assert not [line for line in found.remedy.alternatives if line.endswith(":")]
+    shown = "\n".join(found.lines())
+    commands = {"fp32": "graph_optimization_level", "fp16": "pytest-trt tune"}
+    assert commands.get(precision, "") in shown.partition("- If the models agree: ")[2]
+
+
 def against(agrees, **of):
     other = OtherModel("v1.onnx", "models/v2.onnx", agrees, **of)
     return failure([1.03, 1.0], [1.0, 1.0], subject=replace(FP16, other=other))

@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 from onnx import TensorProto, helper, numpy_helper
 
 from pytest_trt.cli import commands
+from pytest_trt.codes import CODES
 
 #: Tests of two precisions that run two sets of inputs.
 TEST = """
@@ -146,6 +147,9 @@ def test_other_inputs_are_not_comparable(project, recorded, write) -> None:
     result.assert_outcomes(failed=2)
     assert "are for different inputs" in text(result)
     assert "TRT671" in text(result)
+    causes, update = (text(result).index(one) for one in ("preprocessing", "--trt-update "))
+    assert causes < update
+    assert "preprocessing" in CODES["TRT671"].action
 
 
 def test_inputs_that_do_not_run_any_more_fail(project, recorded) -> None:

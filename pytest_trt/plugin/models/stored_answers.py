@@ -248,10 +248,7 @@ class StoredAnswers:
                 f"the stored answers of {test} are for different inputs",
                 {**facts, "runs": len(self._unmatched)},
                 (f"nothing is stored for {first}", *(f"nor for {one}" for one in others[:9])),
-                Remedy(
-                    "Run the recorded inputs, or replace the baseline:",
-                    (self.update_command,),
-                ),
+                _other_inputs_remedy(self.update_command),
             )
         elif entry is not None and not self.records:
             yield from self._not_run(entry)
@@ -514,6 +511,20 @@ def stored_output(array: Array, most_bytes: int) -> tuple[StoredOutput, dict[str
         dtype, array.shape, "all" if whole else "sketch", data_digest(parts), figures
     )
     return stored, parts
+
+
+def _other_inputs_remedy(update: str) -> Remedy:
+    """Return what to do about inputs that nothing is stored for: likely causes come first."""
+    accept = Remedy("if they are, replace the baseline:", (update,))
+    return Remedy(
+        "Check what makes the inputs: preprocessing (channels, layout, scale, resizing), the seed "
+        "and the data. Run the recorded inputs again.",
+        alternatives=(
+            "an update accepts whatever the model makes of the new inputs: first check that they "
+            "are meant to differ",
+            *accept.as_alternatives(),
+        ),
+    )
 
 
 def _input_text(value: object) -> str:
