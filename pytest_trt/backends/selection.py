@@ -17,14 +17,15 @@ from typing import NamedTuple
 from pytest_trt.backends.devices.gpu import DeviceProbe, Gpu
 from pytest_trt.diagnostics import BackendUnavailableError, ConfigurationError, Fact, Remedy
 from pytest_trt.engine.protocols import Backend
+from pytest_trt.extras import INSTALL_TENSORRT, install_command
 from pytest_trt.terms import EXAMPLES, RTX_ARCHS
 
 #: Values of `--trt-backend` that need no registration.
 BUILT_IN = ("auto", "tensorrt", "tensorrt_rtx", "onnxruntime")
 
 _INSTALL = {
-    "tensorrt": "pip install 'pytest-trt[tensorrt-cu12]'  # or tensorrt-cu13",
-    "tensorrt_rtx": "pip install 'pytest-trt[rtx]'",
+    "tensorrt": INSTALL_TENSORRT,
+    "tensorrt_rtx": (install_command("rtx"),),
 }
 
 
@@ -130,7 +131,7 @@ def select(
     if backend not in ("auto", "onnxruntime") and not installed(backend):
         raise BackendUnavailableError(
             f"--trt-backend {backend}: the module {backend} is not installed",
-            fix=Remedy("drop --trt-backend, or install it:", commands=(_INSTALL[backend],)),
+            fix=Remedy("drop --trt-backend, or install it:", commands=_INSTALL[backend]),
             code="TRT714",
             facts={"module": backend, "backend": backend},
         )
@@ -179,7 +180,7 @@ def _default(backend: str, probe: DeviceProbe, installed: Callable[[str], bool])
         )
     gpu = probe.gpus[0]
     if backend == "auto" and not probe.chosen and _on_gpu_by(gpu, backend, installed) is None:
-        why = f"found {gpu}, but TensorRT is not installed: {_INSTALL['tensorrt']}"
+        why = f"found {gpu}, but TensorRT is not installed: see `pytest-trt doctor`"
         return Selection("cpu", "onnxruntime", why)
     return _on_gpu(gpu, backend, probe, installed)
 
@@ -226,7 +227,7 @@ def _for_arch(
             Remedy(
                 f"run on a machine with an {arch} GPU{_example(arch)}, or drop --trt-arch. "
                 "To check only that engines build, without a verdict:",
-                commands=(_INSTALL["tensorrt_rtx"],),
+                commands=_INSTALL["tensorrt_rtx"],
             ),
         )
     if arch not in RTX_ARCHS:
@@ -246,7 +247,7 @@ def _on_gpu(
         raise _rtx_cannot(gpu.arch)
     raise ConfigurationError(
         f"{gpu} is to be tested, but TensorRT is not installed",
-        fix=Remedy(commands=(_INSTALL["tensorrt"],)),
+        fix=Remedy(commands=_INSTALL["tensorrt"]),
         code="TRT714",
         facts={"module": "tensorrt", "arch": gpu.arch},
     )

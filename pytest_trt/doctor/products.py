@@ -13,6 +13,7 @@ from pytest_trt.diagnostics import Remedy
 from pytest_trt.doctor.finding import NO_REMEDY, Finding, Level
 from pytest_trt.doctor.machine import MachineFacts
 from pytest_trt.doctor.modules import ModuleFacts, import_remedy
+from pytest_trt.extras import INSTALL_TENSORRT, install_command
 from pytest_trt.terms import RTX_ARCHS, compute_capability
 
 #: The examined modules, with their names in findings.
@@ -23,7 +24,7 @@ MODULES = {
     "cuda.bindings.runtime": "cuda-bindings",
 }
 
-_INSTALL_RTX = Remedy(commands=("pip install 'pytest-trt[rtx]'",))
+_INSTALL_RTX = Remedy(commands=(install_command("rtx"),))
 _INSTALL_ORT = Remedy(commands=("pip install onnxruntime",))
 _REINSTALL_ORT = Remedy(commands=("pip install --force-reinstall onnxruntime",))
 
@@ -162,7 +163,7 @@ def _misfit(facts: ModuleFacts, machine: MachineFacts) -> Finding | None:
                 commands=(
                     f"pip uninstall -y {product}-{old} {product}-{old}-bindings "
                     f"{product}-{old}-libs",
-                    f"pip install --force-reinstall 'pytest-trt[{extra}]'",
+                    install_command(extra, "--force-reinstall"),
                 )
             ),
         )
@@ -182,7 +183,7 @@ def _older_line(facts: ModuleFacts, machine: MachineFacts) -> Remedy:
     if facts.module != "tensorrt" or machine.driver_cuda < 12000:
         return Remedy("update the NVIDIA driver (580 or newer for CUDA 13, 525 for CUDA 12).")
     names = " ".join(name.replace("_", "-") for name in facts.distributions)
-    return Remedy(commands=(f"pip uninstall -y {names}", "pip install 'pytest-trt[tensorrt-cu12]'"))
+    return Remedy(commands=(f"pip uninstall -y {names}", install_command("tensorrt-cu12")))
 
 
 def _bindings(
@@ -247,7 +248,7 @@ class _Line:
         lowest: The lowest compute capability.
         newest_python: The newest Python that these releases have wheels for.
             Source: wheels on PyPI up to TensorRT 11.4.
-        command: The command; `{cuda}` is the CUDA major version.
+        command: The command; empty for the extra of the driver's CUDA version.
     """
 
     lowest: tuple[int, int]
@@ -256,8 +257,8 @@ class _Line:
 
 
 _LINES = (
-    _Line((7, 5), (3, 14), "pip install 'pytest-trt[tensorrt-cu{cuda}]'"),
-    _Line((7, 0), (3, 12), "pip install 'pytest-trt[tensorrt-cu12]' 'tensorrt-cu12<10.5'"),
+    _Line((7, 5), (3, 14), ""),
+    _Line((7, 0), (3, 12), install_command("tensorrt-cu12", below="10.5")),
     _Line((6, 0), (3, 11), "pip install tensorrt==8.6.1 'cuda-bindings>=12.6,<13' nvidia-ml-py"),
 )
 
@@ -275,7 +276,6 @@ def install_tensorrt(driver_cuda: int, archs: Sequence[str], python: tuple[int, 
     """
     if 0 < driver_cuda < _CUDA_MAJORS[0] * 1000:
         return Remedy("update the NVIDIA driver to 525 or newer: TensorRT needs CUDA 12 or 13.")
-    cuda = min(driver_cuda // 1000, _CUDA_MAJORS[-1]) or _CUDA_MAJORS[0]
     oldest = min((compute_capability(arch) for arch in archs), default=_LINES[0].lowest)
     line = next((line for line in _LINES if oldest >= line.lowest), None)
     if line is None:
@@ -287,10 +287,12 @@ def install_tensorrt(driver_cuda: int, archs: Sequence[str], python: tuple[int, 
         return Remedy(
             f"use Python {newest} or older: this TensorRT has no wheels for Python {here}."
         )
-    command = line.command.format(cuda=cuda)
-    if not driver_cuda and "{" in line.command:
-        command = f"{command}  # or tensorrt-cu13"
-    return Remedy(commands=(command,))
+    if line.command:
+        return Remedy(commands=(line.command,))
+    if not driver_cuda:
+        return Remedy(commands=INSTALL_TENSORRT)
+    cuda = min(driver_cuda // 1000, _CUDA_MAJORS[-1])
+    return Remedy(commands=(install_command(f"tensorrt-cu{cuda}"),))
 
 
 def release(version: str) -> tuple[int, int]:

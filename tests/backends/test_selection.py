@@ -70,7 +70,7 @@ def test_backend_follows_from_the_request_and_the_machine(given, chosen) -> None
         ),
         pytest.param(
             {"archs": ("sm86",)},
-            r"neither an sm86 GPU[\s\S]*\(A10, [\s\S]*without a verdict[\s\S]*\[rtx\]",
+            r"neither an sm86 GPU[\s\S]*\(A10, [\s\S]*without a verdict[\s\S]*'tensorrt-rtx>=",
             id="neither GPU nor RTX",
         ),
         pytest.param(
@@ -174,7 +174,7 @@ def test_chosen_gpu_that_cannot_be_tested_is_an_error(given, message) -> None:
 
 
 def test_backend_that_is_not_installed_is_named_with_its_package() -> None:
-    with pytest.raises(BackendUnavailableError, match=r"pip install 'pytest-trt\[rtx\]'"):
+    with pytest.raises(BackendUnavailableError, match="pip install 'tensorrt-rtx>="):
         choose(backend="tensorrt_rtx")
 
 

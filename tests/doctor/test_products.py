@@ -7,6 +7,9 @@ from builders_doctor import NO_GPU, machine, module, modules
 
 from pytest_trt.doctor.finding import Finding, Level, remedy_text
 from pytest_trt.doctor.products import MODULES, install_tensorrt, product_findings, unserved
+from pytest_trt.extras import install_command
+
+CU12, CU13 = install_command("tensorrt-cu12"), install_command("tensorrt-cu13")
 
 
 def find(name: str, facts, host=NO_GPU, python=(3, 11)) -> Finding:
@@ -31,10 +34,10 @@ def test_with_a_gpu_the_extra_for_its_driver_is_named() -> None:
     found = find("tensorrt", modules(), machine("sm90", driver_cuda=12080))
     assert (found.level, remedy_text(found.remedy)) == (
         Level.WARN,
-        "pip install 'pytest-trt[tensorrt-cu12]'",
+        CU12,
     )
     found = find("tensorrt", modules(), machine("sm90", driver_cuda=13000))
-    assert remedy_text(found.remedy) == "pip install 'pytest-trt[tensorrt-cu13]'"
+    assert remedy_text(found.remedy) == CU13
 
 
 def test_everything_installed_as_it_should_be_is_well() -> None:
@@ -94,10 +97,10 @@ def test_a_folder_that_hides_the_vendors_module_is_named(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("arch", "version", "fix"),
     [
-        ("sm70", "10.9.0", "'tensorrt-cu12<10.5'"),
+        ("sm70", "10.9.0", "'tensorrt-cu12>=10.0,<10.5'"),
         ("sm61", "10.0.1", "tensorrt==8.6.1"),
-        ("sm120", "10.7.0", "[tensorrt-cu13]"),
-        ("sm90", "8.5.3", "[tensorrt-cu13]"),
+        ("sm120", "10.7.0", CU13),
+        ("sm90", "8.5.3", CU13),
     ],
 )
 def test_a_release_that_does_not_serve_the_gpu_is_an_error(arch, version, fix) -> None:
@@ -111,7 +114,7 @@ def test_a_wheel_for_another_cuda_than_the_drivers_is_an_error() -> None:
     found = find("tensorrt", modules(tensorrt=facts), machine(driver_cuda=12080))
     assert found.level is Level.ERROR
     assert found.why == "it needs CUDA 13, but the driver supports 12.8"
-    assert remedy_text(found.remedy).endswith("pip install 'pytest-trt[tensorrt-cu12]'")
+    assert remedy_text(found.remedy).endswith(CU12)
     older = module("tensorrt", "10.16.1", cuda_lines=("cu12",))
     assert find("tensorrt", modules(tensorrt=older), machine()).level is Level.OK
 
@@ -121,7 +124,7 @@ def test_two_cuda_lines_at_once_are_warned_of() -> None:
     found = find("tensorrt_rtx", modules(tensorrt_rtx=facts))
     assert found.level is Level.WARN
     assert "pip uninstall -y tensorrt-rtx-cu12 " in remedy_text(found.remedy)
-    assert "'pytest-trt[rtx]'" in remedy_text(found.remedy)
+    assert "pip install --force-reinstall 'tensorrt-rtx>=" in remedy_text(found.remedy)
 
 
 def test_parts_of_different_versions_are_warned_of() -> None:
@@ -165,28 +168,27 @@ def test_bindings_have_to_be_there_and_not_newer_than_the_driver(bindings, tenso
     assert bool(found.remedy) == bool(found.code) == (level is not Level.OK)
 
 
-CU12, CU13 = "pip install 'pytest-trt[tensorrt-cu12]'", "pip install 'pytest-trt[tensorrt-cu13]'"
 PASCAL = "pip install tensorrt==8.6.1 'cuda-bindings>=12.6,<13' nvidia-ml-py"
-VOLTA = f"{CU12} 'tensorrt-cu12<10.5'"
+VOLTA = "pip install 'tensorrt-cu12>=10.0,<10.5' 'cuda-bindings>=12.6,<13' 'nvidia-ml-py>=12.535'"
 
 
 @pytest.mark.parametrize(
     ("driver_cuda", "archs", "python", "line"),
     [
-        (12020, ["sm90"], (3, 10), CU12),
-        (13000, ["sm90"], (3, 14), CU13),
-        (14010, ["sm120"], (3, 12), CU13),
-        (13000, [], (3, 12), CU13),
-        (0, ["sm86"], (3, 12), f"{CU12}  # or tensorrt-cu13"),
-        (13000, ["sm70"], (3, 12), VOLTA),
-        (13000, ["sm72"], (3, 12), VOLTA),
-        (0, ["sm70"], (3, 12), VOLTA),
-        (13000, ["sm70", "sm90"], (3, 12), VOLTA),
-        (12020, ["sm61"], (3, 11), PASCAL),
+        (12020, ["sm90"], (3, 10), (CU12,)),
+        (13000, ["sm90"], (3, 14), (CU13,)),
+        (14010, ["sm120"], (3, 12), (CU13,)),
+        (13000, [], (3, 12), (CU13,)),
+        (0, ["sm86"], (3, 12), (f"{CU12}  # CUDA 12", f"{CU13}  # CUDA 13")),
+        (13000, ["sm70"], (3, 12), (VOLTA,)),
+        (13000, ["sm72"], (3, 12), (VOLTA,)),
+        (0, ["sm70"], (3, 12), (VOLTA,)),
+        (13000, ["sm70", "sm90"], (3, 12), (VOLTA,)),
+        (12020, ["sm61"], (3, 11), (PASCAL,)),
     ],
 )
 def test_the_line_to_type_follows_driver_gpu_and_python(driver_cuda, archs, python, line) -> None:
-    assert install_tensorrt(driver_cuda, archs, python).commands == (line,)
+    assert install_tensorrt(driver_cuda, archs, python).commands == line
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_options_that_can_be_had_are_well(fields, host, installed) -> None:
 @pytest.mark.parametrize(
     ("fields", "host", "installed", "fix"),
     [
-        ({"archs": ("sm86",)}, NO_GPU, (), "pytest-trt[rtx]"),
+        ({"archs": ("sm86",)}, NO_GPU, (), "pip install 'tensorrt-rtx>="),
         ({"archs": ("sm86",)}, machine("sm90"), ("tensorrt",), "--trt-arch sm90"),
         ({"backend": "tensorrt"}, NO_GPU, (), "tensorrt-cu12"),
         ({"device": "7"}, machine("sm90"), ("tensorrt",), "Name one GPU by its number"),

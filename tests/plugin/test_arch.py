@@ -36,7 +36,7 @@ def test_arch_that_cannot_be_tested_is_a_usage_error_with_both_fixes(project) ->
         [
             "ERROR: --trt-arch sm86: this machine has neither an sm86 GPU*",
             "Fix: Run on a machine with an sm86 GPU*",
-            "*pip install 'pytest-trt[[]rtx[]]'",
+            "*pip install 'tensorrt-rtx>=*",
         ]
     )
 

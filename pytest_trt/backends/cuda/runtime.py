@@ -20,6 +20,7 @@ from pytest_trt.diagnostics import (
     Fact,
     Remedy,
 )
+from pytest_trt.extras import INSTALL_TENSORRT
 
 
 class Cuda:
@@ -39,8 +40,8 @@ class Cuda:
             raise BackendUnavailableError(
                 f"running engines needs cuda-bindings, which cannot be imported: {exc}",
                 fix=Remedy(
-                    "install the extra for the driver's CUDA version, or an older one:",
-                    commands=("pip install 'pytest-trt[tensorrt-cu12]'  # or tensorrt-cu13",),
+                    "install the packages for the driver's CUDA version, or an older one:",
+                    commands=INSTALL_TENSORRT,
                 ),
                 code="TRT714",
                 facts={"module": "cuda.bindings.runtime", "reason": str(exc)},

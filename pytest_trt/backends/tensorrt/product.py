@@ -12,6 +12,7 @@ from typing import Any
 from pytest_trt.backends.tensorrt.log import process_logger
 from pytest_trt.diagnostics import BackendUnavailableError, Remedy
 from pytest_trt.engine.spec import Toolchain
+from pytest_trt.extras import INSTALL_TENSORRT, install_command
 
 #: CUDA lines whose wheels are searched for.
 _CUDA_LINES = tuple(f"cu{major}" for major in range(11, 30))
@@ -24,12 +25,12 @@ class Product:
     Attributes:
         module: The module to import.
         label: Its name in messages.
-        install: The command that installs it.
+        install: The commands that install it, one of which fits.
     """
 
     module: str
     label: str
-    install: str
+    install: tuple[str, ...]
 
     def load(self) -> Any:
         """Import the vendor module.
@@ -42,7 +43,7 @@ class Product:
         except (ImportError, OSError, RuntimeError) as exc:
             raise BackendUnavailableError(
                 f"{self.label} cannot be imported: {type(exc).__name__}: {exc}",
-                fix=Remedy("install it for the driver's CUDA version:", commands=(self.install,)),
+                fix=Remedy("install it for the driver's CUDA version:", commands=self.install),
                 code="TRT714",
                 facts={"module": self.module, "reason": f"{type(exc).__name__}: {exc}"},
             ) from exc
@@ -59,14 +60,14 @@ class Product:
 TENSORRT = Product(
     module="tensorrt",
     label="TensorRT",
-    install="pip install 'pytest-trt[tensorrt-cu12]'  # or tensorrt-cu13",
+    install=INSTALL_TENSORRT,
 )
 
 
 TENSORRT_RTX = Product(
     module="tensorrt_rtx",
     label="TensorRT-RTX",
-    install="pip install 'pytest-trt[rtx]'",
+    install=(install_command("rtx"),),
 )
 
 
