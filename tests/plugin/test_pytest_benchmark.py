@@ -217,7 +217,7 @@ def test_limit_of_the_engine_itself_is_exact(run, marker: str, outcome: str) -> 
     run(limited).assert_outcomes(**{outcome: 1})
     result = run(limited.replace("rounds=1000", "rounds=1"))
     result.assert_outcomes(**{outcome: 1})
-    result.stdout.fnmatch_lines(["*speed is inconclusive: pytest-benchmark made 1 rounds*"])
+    result.stdout.fnmatch_lines(["*speed is inconclusive: pytest-benchmark made 1 round*"])
 
 
 def test_cold_start_on_a_busy_host_is_inconclusive(project, run) -> None:
@@ -269,7 +269,7 @@ def test_too_few_rounds_are_inconclusive(run, strict: str, outcome: str) -> None
     )
     result = run(once, strict)
     result.assert_outcomes(**{outcome: 1})
-    result.stdout.fnmatch_lines(["*made 1 rounds, too few*"])
+    result.stdout.fnmatch_lines(["*made 1 round, too few*"])
 
 
 def test_fixture_that_is_never_called_fails(run) -> None:
