@@ -70,6 +70,7 @@ def judge(
         rounds=decision.candidate_rounds if decision else len(source.taken),
         changes=tuple(map(_change, decision.metrics.values())) if decision else (),
         limits=evidence.absolute,
+        limited=tuple(limits.relative),
         speedups=evidence.speedups,
         unlimited=tuple(
             _unlimited(metric, bounds)

@@ -24,6 +24,9 @@ from pytest_trt.terms import CPU, Metric
 from pytest_trt.units import METRIC_NAMES
 from pytest_trt.wording import count
 
+#: Added layers that a remedy names; further ones are counted.
+_ADDED = 2
+
 #: Columns of the plot, and the marks for more and more rounds in one of them.
 _PLOT_COLUMNS = 48
 _PLOT_MARKS = " .:+*#@"
@@ -122,7 +125,7 @@ def _worst_engine(result: BenchmarkResult) -> StructuralLimitResult | None:
 def _regression(result: BenchmarkResult, change: MetricChange) -> Diagnostic:
     name = METRIC_NAMES[change.metric]
     side = "under" if change.metric == "throughput" else "over"
-    by = units.change(change.change)
+    by = units.change(change.change).removeprefix("-")
     facts = {
         "metric": change.metric,
         "change": change.change,
@@ -247,7 +250,9 @@ def _restore_or_accept(result: BenchmarkResult, *, slower: bool) -> Remedy:
 def _restoring(result: BenchmarkResult, kinds: set[Kind]) -> tuple[str, tuple[str, ...]]:
     added = ""
     if result.added_layers:
-        added = f", or remove the added layers {', '.join(result.added_layers)}"
+        named, number = ", ".join(result.added_layers[:_ADDED]), len(result.added_layers)
+        added = f", or remove {count(number, 'added layer')}: {named}"
+        added += f" and {number - _ADDED} more" if number > _ADDED else ""
     if "model" in kinds or "engine" in kinds:
         return f"Restore the model that the baseline was recorded with{added}", result.restore
     if "options" in kinds:

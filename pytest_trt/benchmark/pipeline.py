@@ -33,8 +33,8 @@ from pytest_trt.statistics.limits import Limits
 from pytest_trt.statistics.rounds import GROUP_CALLS
 from pytest_trt.terms import METRICS, Verdict
 
-#: Changes of layers that a failure lists, and added layers that its remedy names.
-_LAYERS, _ADDED = 6, 2
+#: Changes of layers that a failure lists.
+_LAYERS = 6
 
 
 class Pipeline:
@@ -318,7 +318,7 @@ class Pipeline:
         return replace(
             result,
             layer_changes=shortened(changes, _LAYERS),
-            added_layers=tuple(named[:_ADDED]),
+            added_layers=tuple(named),
         )
 
 

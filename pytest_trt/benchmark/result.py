@@ -159,6 +159,7 @@ class BenchmarkResult:
         speedups: The result of each opponent of `faster_than`.
         structure: Each result of a limit of the engine itself, such as its size.
         unlimited: How metrics without a relative limit changed.
+        limited: The metrics that have one, also where there is no baseline yet.
         candidate: Medians over rounds: p50_ms, p95_ms, p99_ms, and throughput_qps in batch items
             per second.
         baseline: The same of what it was compared with; empty where that is nothing.
@@ -202,6 +203,7 @@ class BenchmarkResult:
     speedups: tuple[SpeedupResult, ...] = ()
     structure: tuple[StructuralLimitResult, ...] = ()
     unlimited: tuple[MetricChange, ...] = ()
+    limited: tuple[Metric, ...] = ()
     candidate: Mapping[str, float] = field(default_factory=dict)
     baseline: Mapping[str, float] = field(default_factory=dict)
     candidate_rounds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
@@ -286,13 +288,18 @@ class BenchmarkResult:
 
     @property
     def leading_engine_limit(self) -> StructuralLimitResult | None:
-        """The limit of the engine itself to report before those of speed, or None."""
+        """The limit of the engine itself to report before those of speed, or None.
+
+        It comes first only if no limit of speed fails, whatever its failure is called.
+        """
         worst = min(self.structure, key=lambda one: _severity(one.outcome), default=None)
         if worst is None or worst.outcome == "passed":
             return None
         speed = (self.leading_change, self.leading_limit, self.leading_speedup)
-        others = [_severity(one.outcome) for one in speed if one is not None]
-        return worst if _severity(worst.outcome) < min(others, default=len(SEVERITY)) else None
+        others = [one.outcome for one in speed if one is not None]
+        if "regressed" in others:
+            return None
+        return worst if _severity(worst.outcome) < min(map(_severity, others), default=9) else None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON-simple data."""

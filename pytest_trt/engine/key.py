@@ -6,6 +6,7 @@ their content, so that two processes, and two machines with one toolchain, get o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -95,6 +96,10 @@ def engine_key(
     return EngineKey(digest=_digest(fields), fields=tuple(fields))
 
 
+#: The points of a range, in the order of its field.
+_POINTS = ("min", "opt", "max")
+
+
 def _version_label(toolchain: Toolchain, component: str) -> str:
     own = next(iter(toolchain.versions))
     return toolchain.product if component == own else f"{toolchain.product} {component}"
@@ -134,6 +139,8 @@ def differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
             continue
         if label.endswith("digest") or label.startswith("library "):
             before, after = _short(before), _short(after)
+        elif label.startswith("profile "):
+            before, after = _range_text(before), _range_text(after)
         if before is None:
             lines.append(f"{label}: not set -> {after}")
         elif after is None:
@@ -142,6 +149,16 @@ def differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
             named = "the model changed, digest" if label == "model digest" else label
             lines.append(f"{named} {before} -> {after}")
     return lines
+
+
+def _range_text(field: str | None) -> str | None:
+    """Return a range of `_profile_fields` with its points named, or one point for all three."""
+    points = re.findall(r"\([^()]*\)", field or "")
+    if len(points) != len(_POINTS):
+        return field
+    if len(set(points)) == 1:
+        return f"always {points[0]}"
+    return " ".join(f"{name} {point}" for name, point in zip(_POINTS, points, strict=True))
 
 
 def _short(digest: str | None) -> str | None:

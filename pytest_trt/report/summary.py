@@ -212,7 +212,11 @@ def _subject(key: _Key) -> str:
 
 def _rebuilt(row: Row) -> Iterator[str]:
     """Return why engines were built although an earlier one is cached."""
-    return (e.reason for e in row.engines if e.reason and not (e.cached or e.warnings))
+    return (
+        f"unlike a cached engine: {e.reason}"
+        for e in row.engines
+        if e.reason and not (e.cached or e.warnings)
+    )
 
 
 def _build_notes(row: Row) -> Iterator[str]:
@@ -351,16 +355,18 @@ def _figures(record: BenchmarkResult) -> tuple[str, str]:
             f"{factor_text(speedup.ratio)} {terminal(speedup.opponent.rpartition('/')[2])} "
             f"(limit {factor_text(speedup.factor)})",
         )
-    if limit is not None and (change is None or limit.outcome == "failed"):
+    regressed = change is not None and change.outcome == "regressed" and not record.update
+    if limit is not None and (change is None or (limit.outcome == "failed" and not regressed)):
         metric = METRIC_OF[limit.name]
         shown = f"{units.METRIC_NAMES[metric].lower()} {units.figure(metric, limit.measured)}"
         return shown, f"(limit {units.figure(metric, limit.limit)})"
     metric = change.metric if change else "p99" if "p99_ms" in record.candidate else "p50"
     if record.update and not record.failed:
+        leading = sorted(_LEADING, key=lambda one: one not in record.limited)
         # The change is in the line about the baseline file, and no limit applies to it.
         change, metric = (
             None,
-            next((m for m in _LEADING if FIGURE_OF[m] in record.candidate), metric),
+            next((m for m in leading if FIGURE_OF[m] in record.candidate), metric),
         )
     value = record.candidate.get(FIGURE_OF[metric])
     shown = (

@@ -99,13 +99,16 @@ def test_remedy_follows_from_what_differs(differences, text, commands) -> None:
 
 def test_added_layers_are_named_in_the_remedy() -> None:
     found = diagnostic(REGRESSED, differences=(Difference("model"),), added_layers=("a + b",))
-    assert "or remove the added layers a + b" in found.remedy.text
+    assert "or remove 1 added layer: a + b" in found.remedy.text
+    many = ("c1/Conv", "Relu", *"abcdef")
+    found = diagnostic(REGRESSED, differences=(Difference("model"),), added_layers=many)
+    assert "or remove 8 added layers: c1/Conv, Relu and 6 more" in found.remedy.text
 
 
 def test_lost_throughput_has_a_negative_limit() -> None:
     lost = change("throughput", "regressed", limit=0.05, change=-0.38, least=-0.36, most=-0.4)
     found = diagnostic(lost)
-    assert found.message.startswith("throughput -38% under the baseline, limit 5% ")
+    assert found.message.startswith("throughput 38% under the baseline, limit 5% ")
     assert any("-38% (-40% to -36%)  -5%" in line for line in found.details)
 
 

@@ -242,3 +242,13 @@ def test_same_runtime_ignores_what_was_built(overrides, alike: bool) -> None:
     one, other = dict(make_key().fields), dict(make_key(**overrides).fields)
     assert same_runtime(one, other) is alike
     assert same_runtime(other, one) is alike
+
+
+def test_changed_ranges_are_shown_by_their_points() -> None:
+    def fields(text: str) -> dict[str, str]:
+        return {"profile 0 image": text}
+
+    always, ranged = "(8, 3, 96, 96) " * 2 + "(8, 3, 96, 96)", "(1, 3) (8, 3) (16, 3)"
+    assert differences(fields(always), fields(ranged)) == [
+        "profile 0 image always (8, 3, 96, 96) -> min (1, 3) opt (8, 3) max (16, 3)"
+    ]

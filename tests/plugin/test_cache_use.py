@@ -40,7 +40,7 @@ def test_changed_weight_is_rebuilt_and_reported(built) -> None:
     save_linear(built.path / "models" / "linear.onnx", nudge=0.25)
     result = built.run()
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["built linear.onnx fp16 cpu: the model changed, digest * -> *"])
+    result.stdout.fnmatch_lines(["built linear.onnx fp16 cpu: *: the model changed, digest * -> *"])
 
 
 def test_changed_option_is_rebuilt_and_reported(built) -> None:
@@ -50,7 +50,7 @@ def test_changed_option_is_rebuilt_and_reported(built) -> None:
     result = built.run()
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(
-        ["built linear.onnx fp16 cpu: builder option graph_optimization_level: not set -> 'basic'*"]
+        ["built linear.onnx fp16 cpu: *: builder option graph_optimization_level: not set -> *"]
     )
 
 

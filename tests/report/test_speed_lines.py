@@ -5,6 +5,7 @@ from builders_benchmark import REGRESSED, TOO_SLOW, benchmark_result, change, sp
 from pytest_trt.benchmark.result import BenchmarkResult
 from pytest_trt.report.summary import speed_lines
 from pytest_trt.statistics.absolute import AbsoluteLimitResult
+from pytest_trt.statistics.structure import StructuralLimitResult
 
 
 def lines(*results: BenchmarkResult, width: int = 80, color: bool = False) -> list[str]:
@@ -70,3 +71,19 @@ def test_ratio_is_shown_where_it_decides_or_is_all_there_is() -> None:
     assert "p50 0.310 ms  1.12x fp32 (limit 1.5x)  failed" in lines(failed)[0]
     passed = benchmark_result(change(), speedups=(speedup(),))
     assert "p99 0.420 ms  -1.2% (limit 10%)  passed" in lines(passed)[0]
+
+
+def test_speed_that_regressed_is_shown_before_a_plan_that_grew() -> None:
+    grown = StructuralLimitResult("plan_size", 0.1, "failed", 689e3, 610e3)
+    both = benchmark_result(REGRESSED, structure=(grown,), verdict="failed")
+    (line,) = lines(both)
+    assert "+62% (limit 10%)" in line
+    (line,) = lines(benchmark_result(change(), structure=(grown,), verdict="failed"))
+    assert "plan size 689 kB  +13% (limit 10%)" in line
+
+
+def test_recorded_baseline_shows_a_metric_that_is_limited() -> None:
+    (line,) = lines(benchmark_result(update="first", limited=("p50", "throughput")))
+    assert "p50 0.310 ms" in line
+    (line,) = lines(benchmark_result(update="first"))
+    assert "p99 0.420 ms" in line
