@@ -176,6 +176,14 @@ def test_metrics_are_judged_as_shown(folder, least: str, outcome: str) -> None:
     assert f"snr_db * dB (limit >= {least} dB)" in re.sub(r"snr_db [0-9.]+", "snr_db *", printed)
 
 
+@pytest.mark.parametrize(("threshold", "outcome"), [("0.5", "passed"), ("1e-5", "failed")])
+def test_labels_are_compared_as_shown(folder, threshold: str, outcome: str) -> None:
+    (shown,) = blocks('python title="test_labels.py"', page("metrics.md"))
+    wrong = shown.replace("(outputs > 0.5)", f"(outputs > {threshold})")
+    (folder.path / "test_labels.py").write_text(wrong)
+    assert f"1 {outcome}" in folder.run("test_labels.py").stdout
+
+
 def test_task_metric_is_recorded_and_compared_as_shown(folder) -> None:
     *_, shown = blocks("python", page("metrics.md"))
     test = folder.path / "test_task.py"
