@@ -1411,6 +1411,15 @@ CODES: dict[str, Code] = {
         "Add --trt-update-reason.",
         ("file",),
     ),
+    "TRT684": Code(
+        "models with stored baselines are missing",
+        "A run collected all tests of a function, and baselines of it are stored for models that "
+        "no longer exist, so nothing tested them. Where a missing baseline is an error (in CI, or "
+        "with --trt-missing-baseline=fail), the run fails.",
+        "Restore the models; or, if they were removed on purpose, remove their baselines with "
+        "`pytest-trt baseline prune`.",
+        ("models",),
+    ),
     "TRT660": Code(
         "no baseline",
         "No baseline is stored for the test on this device, and CI, --trt-missing-baseline=fail or "

@@ -7,14 +7,22 @@ file names, and only the id of a test may show their path.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-from pytest_trt.baseline.answers import AnswerEntry
+from pytest_trt.baseline.answers import AnswerEntry, AnswerFile, read_answers
 from pytest_trt.baseline.entry import Entry
-from pytest_trt.baseline.metrics import MetricsEntry
+from pytest_trt.baseline.file import (
+    ANSWERS,
+    BaselineFile,
+    is_of_metrics,
+    module_file,
+    read_baselines,
+)
+from pytest_trt.baseline.location import BaselineFolder
+from pytest_trt.baseline.metrics import MetricsEntry, MetricsFile, read_metrics
 
 _AnyEntry = TypeVar("_AnyEntry", Entry, AnswerEntry, MetricsEntry)
 
@@ -66,6 +74,11 @@ class NamedBaseline:
             return ""
         return _relative(self._folder / min(ids, key=len), self.base)
 
+    def files(self) -> list[Path]:
+        """Return the models in the test's id that exist."""
+        files = (Path(os.path.normpath(self._folder / one)) for one in self._ids())
+        return [file for file in files if file.is_file()]
+
     def names(self, model: str) -> bool:
         """Whether the test's id has a model, given relative to the base."""
         return any(_relative(self._folder / one, self.base) == model for one in self._ids())
@@ -116,6 +129,44 @@ class NamedBaseline:
             return _relative(self._folder / one, self.base) == self.model
         name = PurePosixPath(one).name
         return name == self.model if self.model else name.endswith(_SUFFIX)
+
+
+def missing_in_module(
+    folder: BaselineFolder, module: Path, functions: Collection[str]
+) -> dict[str, list[str]]:
+    """Return the models of a module's baselines that do not exist any more, with their tests.
+
+    Args:
+        folder: The folder of all baselines.
+        module: The test module.
+        functions: The test functions whose baselines are considered.
+
+    Raises:
+        BaselineError: A file cannot be read.
+    """
+    name = _relative(module, folder.base)
+    found: dict[str, list[str]] = {}
+    for path in sorted(folder.path.glob("*")):
+        content = read_stored(folder.path, path / module_file(PurePosixPath(name)))
+        for test, entry in (content.tests if content else {}).items():
+            if test.partition("[")[0] in functions:
+                model = NamedBaseline(folder.base, name, test, model_of(entry)).missing_model()
+                if model:
+                    found.setdefault(model, []).append(test)
+    return found
+
+
+def read_stored(root: Path, path: Path) -> BaselineFile | AnswerFile | MetricsFile | None:
+    """Return the content of a file below the folder of all baselines; None if it does not exist.
+
+    Raises:
+        BaselineError: It cannot be read.
+    """
+    if is_of_metrics(root, path):
+        return read_metrics(path)
+    if path.relative_to(root).parts[0] == ANSWERS:
+        return read_answers(path)
+    return read_baselines(path)
 
 
 def _below(path: str, folder: str) -> str | None:

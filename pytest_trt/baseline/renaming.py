@@ -41,7 +41,13 @@ from pytest_trt.baseline.metrics import (
     read_metrics,
     write_metrics,
 )
-from pytest_trt.baseline.models import NamedBaseline, model_of, moved_folder, with_model
+from pytest_trt.baseline.models import (
+    NamedBaseline,
+    model_of,
+    moved_folder,
+    read_stored,
+    with_model,
+)
 from pytest_trt.baseline.staged import only_writer
 from pytest_trt.diagnostics import BaselineError, Remedy, as_typed
 
@@ -114,7 +120,7 @@ def _of_tests(root: Path, path: Path, old: str, new: str) -> Move:
     target = root / _slug_of(root, path) / module_file(PurePosixPath(new_module))
     if module_of(root, path) != PurePosixPath(old_module).as_posix():
         return Move(path, target, {})
-    content = _read(root, path)
+    content = read_stored(root, path)
     names = content.tests if content else {}
     found = {test: _renamed(test, old_test, new_test) for test in names}
     return Move(path, target, {test: name for test, name in found.items() if name})
@@ -123,7 +129,7 @@ def _of_tests(root: Path, path: Path, old: str, new: str) -> Move:
 def _of_models(root: Path, path: Path, old: str, new: str, base: Path) -> Move:
     tests: dict[str, str] = {}
     models: dict[str, str] = {}
-    content, module = _read(root, path), module_of(root, path)
+    content, module = read_stored(root, path), module_of(root, path)
     for test, entry in (content.tests if content else {}).items():
         found = NamedBaseline(base, module, test, model_of(entry)).renamed(old, new)
         if found is not None:
@@ -147,14 +153,8 @@ def _is_answers(root: Path, path: Path) -> bool:
     return _slug_of(root, path) == ANSWERS
 
 
-def _read(root: Path, path: Path) -> BaselineFile | AnswerFile | MetricsFile | None:
-    if is_of_metrics(root, path):
-        return read_metrics(path)
-    return read_answers(path) if _is_answers(root, path) else read_baselines(path)
-
-
 def _refuse_overwriting(root: Path, move: Move) -> None:
-    source, target = _read(root, move.source), _read(root, move.target)
+    source, target = read_stored(root, move.source), read_stored(root, move.target)
     if source is None or target is None:
         return
     for test, name in move.tests.items():

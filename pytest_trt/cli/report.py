@@ -16,6 +16,7 @@ from pytest_trt.cli.output import echo, echo_data, echo_json
 from pytest_trt.cli.report_export import export_report
 from pytest_trt.cli.report_import import import_files
 from pytest_trt.cli.table import Row, print_table
+from pytest_trt.diagnostics import Diagnostic
 from pytest_trt.records import from_data
 from pytest_trt.report.coverage import is_covered, missing_verdicts
 from pytest_trt.report.document import Document
@@ -160,6 +161,9 @@ def _print_runs(document: Document) -> None:
             echo(f"  {file} could not be collected:")
             for line in why.splitlines()[-_ERROR_LINES:]:
                 echo(f"    {line}")
+        for one in run["diagnostics"]:
+            for line in from_data(Diagnostic, one).lines():
+                echo(f"  {line}")
 
 
 def _print_tests(document: Document, *, list_all: bool) -> None:

@@ -106,7 +106,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if os.environ.get("GITHUB_STEP_SUMMARY") or (given and settings_of(config).wants_report):
         from pytest_trt.plugin.results.report_log import ReportLog
 
-        config.pluginmanager.register(ReportLog(config, ledger), "trt-report")
+        config.pluginmanager.register(
+            ReportLog(config, ledger, config.stash[_COLLECTOR_KEY].of_run), "trt-report"
+        )
     if not given:
         return
     settings = settings_of(config)
@@ -312,6 +314,7 @@ def _finish(session: pytest.Session, collector: ResultCollector, exitstatus: int
     measured = any(one.speeds or one.has_answers or one.task_metrics for one in records)
     if hasattr(config, "workerinput"):
         return
+    _report_missing_models(session, collector, exitstatus)
     if any(collector.tested.values()):
         from pytest_trt.plugin.results.tested import store_tested
 
@@ -347,6 +350,24 @@ def _finish(session: pytest.Session, collector: ResultCollector, exitstatus: int
         why = "\n".join(map(str, outcome.errors))
         collector.not_written = f"not all baselines were written: {why}"
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _report_missing_models(
+    session: pytest.Session, collector: ResultCollector, exitstatus: int
+) -> None:
+    """Report, and where baselines are required fail for, stored baselines of missing models."""
+    config, stopped = session.config, session.shouldstop or session.shouldfail
+    planned = config.stash[_LEDGER_KEY].planned
+    ended = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) and not stopped
+    if not (planned and ended) or config.option.collectonly:
+        return
+    from pytest_trt.plugin.results.missing_models import missing_models
+
+    found = missing_models(config, planned, collector.results)
+    if found is not None:
+        collector.of_run.append(found)
+        if found.severity == "error" and exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def _updates(config: pytest.Config) -> bool:

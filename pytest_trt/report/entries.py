@@ -125,6 +125,7 @@ class Run:
         targets: What was tested, and with what.
         collection_errors: Files that could not be collected, and why: no report has their tests.
         counts: Number of tests by status.
+        diagnostics: What concerns no single test, such as baselines of models that no longer exist.
     """
 
     id: str
@@ -142,6 +143,7 @@ class Run:
     targets: tuple[Target, ...]
     collection_errors: Mapping[str, str]
     counts: Mapping[str, int]
+    diagnostics: tuple[Diagnostic, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

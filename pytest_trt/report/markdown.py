@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pytest_trt import escaping, units
+from pytest_trt.diagnostics import Diagnostic
 from pytest_trt.records import from_data
 from pytest_trt.report.coverage import is_covered, missing_verdicts
 from pytest_trt.report.groups import Group, group_lines
@@ -48,15 +49,7 @@ def markdown(document: Mapping[str, Any], limit_bytes: int = STEP_SUMMARY_BYTES)
 def _blocks(document: Mapping[str, Any]) -> Iterator[str]:
     """Yield complete pieces of Markdown, so that the text can end after each."""
     for run in document["runs"]:
-        targets = ", ".join(f"{t['toolchain']} for {t['target']}" for t in run["targets"])
-        errors = run["collection_errors"]
-        failed = f"{count(len(errors), 'file')} could not be collected" if errors else ""
-        counts = ", ".join(filter(None, (failed, counted(run["counts"])))) or "no tests"
-        yield f"### pytest-trt: {counts}\n\n"
-        yield f"{escaping.markdown(targets)}\n\n" if targets else ""
-        for file, why in errors.items():
-            shown = escaping.markdown(file)
-            yield f"❌ {shown} could not be collected\n\n{escaping.markdown_block(why)}\n\n"
+        yield from _of_run(run)
     if not is_covered(document["coverage"]):
         lines = str(missing_verdicts(document["coverage"], most=50))
         yield f"**Verdicts are missing**\n\n{escaping.markdown_block(lines)}\n\n"
@@ -77,6 +70,21 @@ def _blocks(document: Mapping[str, Any]) -> Iterator[str]:
     for test in tests:
         if test["failure"]:
             yield _details(test)
+
+
+def _of_run(run: Mapping[str, Any]) -> Iterator[str]:
+    targets = ", ".join(f"{t['toolchain']} for {t['target']}" for t in run["targets"])
+    errors = run["collection_errors"]
+    failed = f"{count(len(errors), 'file')} could not be collected" if errors else ""
+    counts = ", ".join(filter(None, (failed, counted(run["counts"])))) or "no tests"
+    yield f"### pytest-trt: {counts}\n\n"
+    yield f"{escaping.markdown(targets)}\n\n" if targets else ""
+    for file, why in errors.items():
+        shown = escaping.markdown(file)
+        yield f"❌ {shown} could not be collected\n\n{escaping.markdown_block(why)}\n\n"
+    for one in run["diagnostics"]:
+        shown = str(from_data(Diagnostic, one))
+        yield f"**The run as a whole**\n\n{escaping.markdown_block(shown)}\n\n"
 
 
 def _row(test: Mapping[str, Any]) -> str:

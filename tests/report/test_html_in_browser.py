@@ -22,6 +22,7 @@ from pytest_trt.benchmark.differences import Difference
 from pytest_trt.benchmark.result import MetricChange
 from pytest_trt.diagnostics import Diagnostic, Remedy
 from pytest_trt.escaping import block
+from pytest_trt.records import to_data
 from pytest_trt.report.files import write_report
 from pytest_trt.report.importing.document import Named, imported_document
 from pytest_trt.report.importing.files import read_files
@@ -361,6 +362,14 @@ def test_interrupted_run_says_so_first(show) -> None:
 def test_run_whose_files_could_not_be_collected_is_not_all_passed(show) -> None:
     made = document({"test_a": reported()}, collection_errors={"test_x.py": "SyntaxError"})
     assert show(made).text("h1") == "1 file could not be collected"
+
+
+def test_what_concerns_the_whole_run_is_shown_above_its_tests(show) -> None:
+    lost = Diagnostic("TRT684", "1 model is missing", {}, ("models/c.onnx: 2 baselines",))
+    page = show(document({"test_a": reported()}, diagnostics=[to_data(lost)], exit_status=1))
+    assert page.text("h1") == "The run failed"
+    assert "1 model is missing" in page.text(".banner")
+    assert "models/c.onnx" in page.text(".banner")
 
 
 def test_file_that_could_not_be_collected_is_reported_in_full_without_a_click(show) -> None:

@@ -3,7 +3,15 @@ from __future__ import annotations
 from builders_benchmark import speedup
 from builders_report import check, document, reported, skipped, speed
 
+from pytest_trt.diagnostics import Diagnostic
+from pytest_trt.records import to_data
 from pytest_trt.report.markdown import markdown
+
+
+def test_what_concerns_the_whole_run_is_shown() -> None:
+    lost = Diagnostic("TRT684", "1 model is missing", {}, severity="warning")
+    assert "1 model is missing [TRT684]" in markdown(document({}, diagnostics=[to_data(lost)]))
+    assert "run as a whole" not in markdown(document({}))
 
 
 def test_table_shows_status_tolerance_and_speed_with_failures_first() -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -15,7 +18,13 @@ import click
 from pytest_trt.baseline.answers import remove_answers
 from pytest_trt.baseline.file import BaselineFile, write_or_remove
 from pytest_trt.baseline.metrics import remove_metrics
-from pytest_trt.baseline.orphans import ANSWER_VARIABLE, Collected, orphan_status
+from pytest_trt.baseline.models import NamedBaseline, is_of_bytes, model_of
+from pytest_trt.baseline.orphans import (
+    ANSWER_VARIABLE,
+    Collected,
+    OrphanStatus,
+    orphan_status,
+)
 from pytest_trt.baseline.staged import only_writer
 from pytest_trt.cli.baseline.stored import (
     Answers,
@@ -27,7 +36,8 @@ from pytest_trt.cli.baseline.stored import (
 )
 from pytest_trt.cli.command import command
 from pytest_trt.cli.output import echo
-from pytest_trt.diagnostics import BaselineError, Remedy
+from pytest_trt.diagnostics import BaselineError, PytestTrtError, Remedy
+from pytest_trt.onnx.file import load_model
 from pytest_trt.wording import count
 
 #: Seconds that collection may take: it imports what the tests import.
@@ -54,16 +64,20 @@ _TAIL_LINES = 15
 def prune(folders: Folders, dry_run: bool, yes: bool, parameters: bool) -> None:
     """Remove baselines of tests that pytest does not collect here any more.
 
-    Tests that are only deselected or skipped, or whose file cannot be imported, keep theirs.
+    Tests that are only deselected or skipped, or whose file cannot be imported, keep theirs. A test
+    of a model that no longer exists counts as one that pytest does not collect.
     """
     stored = folders.stored()
     if not stored:
         echo(f"There are no baselines in {folders.shown}.")
         return
     collected = _collect(folders.baselines.base, {one.nodeid.partition("::")[0] for one in stored})
+    lost = _LostModels(folders.baselines.base, stored, collected)
     orphans: list[AnyStored] = []
     for one in stored:
         status, why = orphan_status(one.nodeid, collected, answers=isinstance(one, Answers))
+        if status == "other parameters":
+            status, why = lost.status(one) or (status, why)
         is_orphan = status == "missing" or (status == "other parameters" and parameters)
         orphans += [one] if is_orphan else []
         if status != "exists":
@@ -79,6 +93,46 @@ def prune(folders: Folders, dry_run: bool, yes: bool, parameters: bool) -> None:
     _confirm(len(orphans), yes=yes)
     _remove(orphans)
     echo(f"{total}: {len(orphans)} removed.")
+
+
+@dataclass(frozen=True, slots=True)
+class _LostModels:
+    """Baselines whose model no longer exists, while other models of their test do.
+
+    Attributes:
+        base: The folder that test modules and models are named relative to.
+        stored: All baselines.
+        collected: What pytest collected.
+    """
+
+    base: Path
+    stored: Sequence[AnyStored]
+    collected: Collected
+
+    def status(self, one: AnyStored) -> tuple[OrphanStatus, str] | None:
+        """Return what is known of a baseline; None if its model exists, or a test names it."""
+        model = self._named(one.nodeid, model_of(one.entry)).missing_model()
+        function = one.nodeid.partition("[")[0]
+        tests = [name for name in self.collected.tests if name.partition("[")[0] == function]
+        if not model or any(self._named(test).names(model) for test in tests):
+            return None
+        known = {file for each in self.stored for file in self._files(each.nodeid, function)}
+        for file in sorted(
+            {file for test in tests for file in self._files(test, function)} - known
+        ):
+            with suppress(PytestTrtError):
+                if is_of_bytes(one.entry, load_model(file).digest):
+                    shown = Path(os.path.relpath(file, self.base)).as_posix()
+                    command = shlex.join(["pytest-trt", "baseline", "rename", model, shown])
+                    return "unknown", f"{model} is called {shown} now: {command}"
+        return "missing", f"its model {model} does not exist"
+
+    def _files(self, nodeid: str, function: str) -> list[Path]:
+        return self._named(nodeid).files() if nodeid.startswith(f"{function}[") else []
+
+    def _named(self, nodeid: str, model: str = "") -> NamedBaseline:
+        module, _, test = nodeid.partition("::")
+        return NamedBaseline(self.base, module, test, model)
 
 
 def _confirm(orphans: int, *, yes: bool) -> None:

@@ -31,6 +31,7 @@ class ResultCollector:
         faults: Tracebacks of faults of this plugin.
         session: The session, once it has finished.
         tested: What `results.tested` stores of the engines of each test.
+        of_run: What concerns no single test, such as baselines of models that no longer exist.
         unjudged: Runs of an engine that no test could judge or report: in threads that outlive it.
     """
 
@@ -44,6 +45,7 @@ class ResultCollector:
         self.faults: list[str] = []
         self.session: pytest.Session | None = None
         self.tested: dict[tuple[str, str], Any] = {}
+        self.of_run: list[Diagnostic] = []
         self.unjudged: list[Diagnostic] = []
         self._why: dict[str, Sequence[Diagnostic]] = {}
         self._latest: dict[tuple[str, str], TestResult] = {}
@@ -113,6 +115,7 @@ class ResultCollector:
             terminalreporter.section("trt: engine runs outside every check", red=True)
             for line in failure_lines(self.unjudged, width=width_of(self._config)):
                 terminalreporter.write_line(line)
+        self._write_of_run(terminalreporter)
         if len(self._why) < 2 or terminalreporter.config.get_verbosity() < -1:
             return
         from pytest_trt.plugin.terminal import width_of
@@ -122,6 +125,17 @@ class ResultCollector:
         width = width_of(self._config)
         for line in group_lines(groups_of(self._why.items()), list(self._why), width):
             terminalreporter.write_line(line)
+
+    def _write_of_run(self, terminalreporter: pytest.TerminalReporter) -> None:
+        for one in self.of_run:
+            failed = one.severity == "error"
+            if failed or terminalreporter.config.get_verbosity() >= -1:
+                from pytest_trt.plugin.terminal import width_of
+
+                title = f"trt: the run {'failed' if failed else 'as a whole'}"
+                terminalreporter.section(title, red=failed, yellow=not failed)
+                for line in one.lines(width_of(self._config)):
+                    terminalreporter.write_line(line)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Fit what is wrong with markers to the terminal."""

@@ -60,9 +60,13 @@ class ReportLog:
     Args:
         config: The run's configuration.
         ledger: The tests that were planned.
+        of_run: What concerns no single test, complete when the session has finished.
     """
 
-    def __init__(self, config: pytest.Config, ledger: Ledger) -> None:
+    def __init__(
+        self, config: pytest.Config, ledger: Ledger, of_run: Sequence[Diagnostic] = ()
+    ) -> None:
+        self._of_run = of_run
         self._config = config
         self._worker = hasattr(config, "workerinput")
         self._started_s = time.time()
@@ -203,6 +207,7 @@ class ReportLog:
             "stopped": stopped if isinstance(stopped, str) else "",
             "targets": list(self._targets.values()),
             "collection_errors": self._collection_errors,
+            "diagnostics": list(self._of_run),
         }
         repeat = {
             nodeid: _repeat_command(self._config, nodeid, self._checks(nodeid))
