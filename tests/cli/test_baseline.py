@@ -143,7 +143,9 @@ def test_diff_of_two_files_reports_changes_with_their_bounds() -> None:
         Path("old"), {FP16: stored(), "test_gone": stored(), "test_same": stored()}
     )
     slower = stored(stored_run(2, 0.6, reason="twice the classes"), engine={"key": "cd34"})
-    new = save_baselines(Path("new"), {FP16: slower, "test_new": stored(), "test_same": stored()})
+    new = save_baselines(
+        Path("new"), {FP16: slower, "test_new": stored(stored_run(3)), "test_same": stored()}
+    )
     lines = shown("diff", str(old), str(new)).splitlines()
     assert lines[1] == f"{old} -> {new}"
     at = lines.index(f"{FP16}: replaced: twice the classes")
@@ -213,7 +215,7 @@ def test_diff_compares_with_git(root) -> None:
     commit()
     assert shown("diff") == "The baselines are the same.\n"
     save_baselines(root, {FP16: stored(stored_run(2, 0.6))})
-    save_baselines(root, {"test_new": stored()}, module="test_new")
+    save_baselines(root, {"test_new": stored(stored_run(3))}, module="test_new")
     gone.unlink()
     output = shown("diff")
     assert f"{path} since HEAD" in output

@@ -164,7 +164,7 @@ class TestDiff:
         save_answers(root, {"test_it": answered(), "test_gone": answered()})
         commit()
         assert shown("diff") == "The baselines are the same.\n"
-        path = save_answers(root, {"test_it": answered(1), "test_new": answered()})
+        path = save_answers(root, {"test_it": answered(1), "test_new": answered(2)})
         output = shown("diff")
         assert f"{path} since HEAD" in output
         assert table(output)["logits"][0].startswith("1 at [")
