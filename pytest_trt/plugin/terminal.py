@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, TextIO
 
 import pytest
@@ -44,11 +45,35 @@ def write_prose(reporter: pytest.TerminalReporter, text: str) -> None:
             reporter.write_line(line)
 
 
-class _CollectionError(str):
-    """A text whose form on the terminal can be replaced, unlike pytest's own."""
+@dataclass(frozen=True)
+class _Crash:
+    """What pytest's short summary shows of an error, on CI without cutting it."""
+
+    message: str
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class _CollectionError:
+    """A text whose form on the terminal can be replaced, unlike pytest's own.
+
+    Args:
+        text: The error.
+
+    Attributes:
+        reprcrash: Its first line.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self.reprcrash = _Crash(text.partition("\n")[0])
+
+    def __str__(self) -> str:
+        return self._text
 
     def toterminal(self, out: Any) -> None:
-        out.line(self)
+        out.line(self._text)
 
 
 def fit_to_terminal(
@@ -63,12 +88,11 @@ def fit_to_terminal(
         config: The run's configuration.
         render: Returns the text for a number of columns.
     """
-    if width_of(config) is None:
-        return
     shown: Any = report.longrepr
     if isinstance(shown, str):
-        report.longrepr = shown = _CollectionError(shown)
-    if not hasattr(shown, "toterminal"):
+        shown = _CollectionError(shown)
+        report.longrepr = shown
+    if width_of(config) is None or not hasattr(shown, "toterminal"):
         return
     as_it_was, writer = shown.toterminal, config.get_terminal_writer()
     entries = getattr(getattr(shown, "reprtraceback", None), "reprentries", ())

@@ -170,18 +170,6 @@ def test_failure_is_shown_at_the_line_that_ran_it(project) -> None:
     assert "trt_session.run(" in source[int(number) - 1]
 
 
-def test_short_summary_of_ci_repeats_the_fact_and_what_to_do_alone(project, monkeypatch) -> None:
-    monkeypatch.setenv("CI", "true")
-    project.test_file(_TEST)
-    lines = project.run("--tb=short").outlines
-    assert any("worst at" in line for line in lines)
-    first = next(i for i, line in enumerate(lines) if "short test summary" in line)
-    message, fix, *_ = lines[first + 1 :]
-    assert message.startswith("FAILED test_it.py::test_it - logits: ")
-    assert fix.startswith("Fix: ")
-    assert not any("worst at" in line for line in lines[first:])
-
-
 @pytest.mark.parametrize(
     "args", [[], pytest.param(["-n1"], marks=pytest.mark.exhaustive)], ids=["here", "in a worker"]
 )

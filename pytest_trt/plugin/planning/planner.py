@@ -82,7 +82,8 @@ class PlanError(Exception):
 
     def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
         super().__init__("\n".join(map(str, diagnostics)))
-        self.diagnostics = tuple(diagnostics)
+        # Several checks may read one model, and find the same wrong with it.
+        self.diagnostics = tuple({str(one): one for one in diagnostics}.values())
 
 
 #: Errors are stored with answers.

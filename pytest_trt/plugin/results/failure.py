@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +83,7 @@ def place_at_test(
     """Place a failure at the line of its test that failed, where editors and `--tb=line` lead.
 
     pytest itself names the line of the plugin that raised it, the same for all tests. Where it
-    repeats the failure, as in the short summary on CI, message and remedy suffice.
+    repeats the failure, as in the short summary on CI, the first line suffices.
     """
     crash = getattr(report.longrepr, "reprcrash", None)
     path, first, _ = item.reportinfo()
@@ -92,6 +91,5 @@ def place_at_test(
     if crash is not None:
         crash.path, crash.lineno = os.fspath(path), line
         _add_location(item.config, report.longrepr, Path(path), line)
-        short = [replace(one, details=()) for one in diagnostics]
-        crash.message = "\n".join(line for one in short for line in one.lines())
+        crash.message = next(failure_lines(diagnostics))
     report.trt_text_only = True  # type: ignore[attr-defined]
