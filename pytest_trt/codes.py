@@ -801,32 +801,32 @@ CODES: dict[str, Code] = {
         "NaN or infinity in the reference",
         "The FP32 reference itself is not finite, so nothing can be compared there.",
         'Check inputs and model; if it is intended, set nan="match" for the output.',
-        ("path", "precision", "reference"),
+        ("path", "reference"),
     ),
     "TRT404": Code(
         "output has the wrong shape",
         "The engine's output and the reference have different shapes.",
         "Check the layout and the dynamic axes of the exported model.",
-        ("path", "precision", "reference"),
+        ("path", "reference"),
     ),
     "TRT405": Code(
         "output has the wrong dtype",
         "The engine's output and the reference have different element types. Their values are "
         "compared too.",
         "Cast the output to the dtype of the reference.",
-        ("path", "precision", "reference"),
+        ("path", "reference"),
     ),
     "TRT406": Code(
         "outputs missing, unexpected or renamed",
         "The engine and the reference do not have the same set of outputs.",
         "Export the model with its previous outputs, or update the reference.",
-        ("path", "precision", "reference"),
+        ("path", "reference"),
     ),
     "TRT407": Code(
         "outputs swapped",
         "Two outputs hold each other's values.",
         "Return the outputs under the model's names: some step probably binds them by position.",
-        ("path", "precision", "reference"),
+        ("path", "reference"),
     ),
     "TRT410": Code(
         "ranking below its limit",
@@ -869,7 +869,7 @@ CODES: dict[str, Code] = {
         "reference= names, or from what the trt_reference fixture returns or has stored.",
         "Check that both have the same weights, layout and preprocessing; restore or export the "
         "model again, or, if the change is intended, make it the new reference.",
-        ("path", "precision", "reference"),
+        ("path", "reference"),
         "used",
     ),
     "TRT416": Code(

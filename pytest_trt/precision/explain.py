@@ -76,7 +76,7 @@ def explain(
     first = found.first
     code = "TRT440" if first is not None and found.share >= ALONE else "TRT441"
     if first is None:
-        message = f"no layer differs from FP32 by more than rounding, of {_compared(found)}"
+        message = f"no layer differs from FP32 by more than rounding ({_compared(found)} compared)"
     elif code == "TRT440":
         which = "first bad layer" if failed else "layer with most of the error, within tolerance"
         message = f"{which}: {_title(first)}: relative error {_errors(first)}"
@@ -221,7 +221,8 @@ def _errors(one: TensorError) -> str:
 
 
 def _compared(found: Localization) -> str:
-    return f"{len(found.layers):,} of {count(found.tensors, 'layer')}"
+    layers = count(found.tensors, "layer")
+    return layers if len(found.layers) == found.tensors else f"{len(found.layers):,} of {layers}"
 
 
 def _figure(error: float) -> str:

@@ -99,13 +99,16 @@ def _group(failures: Sequence[_Failure]) -> Group:
     options = facts.get("update_options")
     given = [str(one) for one in options] if isinstance(options, list | tuple) else []
     alone, together = update_command(tests[:1], given), update_command(tests, given)
-    # One tolerance lets all tests of a model pass.
+    # One tolerance lets all tests of a model pass; another precision has its own.
     subject = Subject(
         model=str(facts.get("model", "")),
         precision=str(facts.get("precision", "")),
         several=bool(facts.get("several_precisions")),
     )
-    offers = offer_for_all([one.diagnostic.facts for one in ordered], subject)
+    alike = [
+        one for one in ordered if one.diagnostic.facts.get("precision") == facts.get("precision")
+    ]
+    offers = offer_for_all([one.diagnostic.facts for one in alike], subject)
     lines = {alone: together, **offers}
     return Group(
         worst.diagnostic.code,

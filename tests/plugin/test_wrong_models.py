@@ -58,6 +58,9 @@ def test_wrong_model_is_the_only_cause(project, save, against) -> None:
     found.stdout.fnmatch_lines([f"*logits: * over tolerance against {reference} (*[[]TRT415]"])
     found.stdout.fnmatch_lines(["*The engine agrees with models/linear.onnx in FP32*"])
     found.stdout.no_fnmatch_line("*against trt_reference * against*")
+    (entry,) = [line for line in found.outlines if line.startswith("worst of ")]
+    assert entry.startswith("worst of 2 tests: ")
+    assert "TRT415" in found.stdout.str()
     said = {"both": "the stored answers differ too: *", "stored": "* models/linear.onnx differs"}
     found.stdout.fnmatch_lines([f"*{said[against]}"])
 
@@ -69,3 +72,40 @@ def test_reference_that_changed_is_named(project, save, against) -> None:
     found.stdout.fnmatch_lines(["trt_reference's answers changed: *TRT416*"])
     found.stdout.no_fnmatch_line("*the model's own answers*")
     found.stdout.no_fnmatch_line("*the engine differs*")
+
+
+def test_engine_that_differs_is_still_called_so(project) -> None:
+    write(project, "stored")
+    project.run("--trt-update-new").assert_outcomes(passed=2)
+    source = (project.path / "test_it.py").read_text()
+    tight = source.replace('against="stored"', 'against="stored", rtol=0, atol=1e-5')
+    (project.path / "test_it.py").write_text(tight)
+    found = project.run()
+    found.assert_outcomes(passed=1, failed=1)
+    found.stdout.fnmatch_lines(
+        [
+            "*over tolerance against the stored answers (linear.onnx, fp16, cpu)*TRT401*",
+            "*the outputs of trt_reference agree with the stored answers: the engine differs",
+        ]
+    )
+
+
+def test_wrong_model_beside_a_reference_model_is_the_only_cause(project, save) -> None:
+    save(save_linear, "right.onnx")
+    write(project, "stored")
+    source = (project.path / "test_it.py").read_text()
+    source = source.replace("def trt_reference", "def unused")
+    source = source.replace('linear.onnx"', 'linear.onnx", reference="models/right.onnx"')
+    (project.path / "test_it.py").write_text(source)
+    project.run("--trt-update-new").assert_outcomes(passed=2)
+    save(save_linear, "linear.onnx", nudge=0.5)
+    found = project.run()
+    for text in FALSE:
+        found.stdout.no_fnmatch_line(text)
+    found.stdout.fnmatch_lines(
+        [
+            "*against the stored answers (linear.onnx, fp??, cpu)*TRT415*",
+            "*models/right.onnx agree with the stored answers*: models/linear.onnx differs",
+            "*Restore the model*",
+        ]
+    )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -96,6 +97,14 @@ def test_the_tolerance_that_a_group_offers_is_one_under_which_all_its_tests_pass
 def test_tolerances_that_do_not_go_together_are_not_merged(other: dict[str, Any] | None) -> None:
     worst = offering(3.0, {"a": {"rtol": 0.03, "atol": 0.1}})
     (group,) = of(worst, offering(2.0, other))
+    assert group.remedy == worst.remedy
+
+
+def test_the_tolerance_of_another_precision_is_not_merged() -> None:
+    worst = offering(3.0, {"a": {"rtol": 0.03, "atol": 0.1}})
+    other = offering(2.0, {"a": {"rtol": 0.5, "atol": 0.5}})
+    other = replace(other, code="TRT301", facts={**other.facts, "precision": "int8"})
+    (group,) = of(replace(worst, code="TRT301"), other)
     assert group.remedy == worst.remedy
 
 
