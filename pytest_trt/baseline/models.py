@@ -90,7 +90,7 @@ class NamedBaseline:
             old: A model, or a folder of models.
             new: What it is called now.
         """
-        known = [self.base / self.model] if "/" in self.model else []
+        known = [self.base / self.model] if self.model else []
         paths = {_relative(self._folder / one, self.base): one for one in self._ids()}
         for path in (*paths, *(_relative(one, self.base) for one in known)):
             rest = _below(path, old)

@@ -182,3 +182,19 @@ class TestModels:
         result = project.run()
         assert "baseline rename" not in text(result)
         assert "test_old[models/zoo/c.onnx]" in names(project)
+
+
+@pytest.mark.parametrize(("same", "codes"), [(True, 1), (False, 0)])
+def test_a_renamed_model_of_a_test_with_the_same_name_keeps_its_speed(project, same, codes) -> None:
+    write(project, "speed")
+    assert project.run().ret == 0
+    save_linear(project.path / "models" / "clicks.onnx", **({} if same else {"nudge": 1}))
+    path = project.path / "test_it.py"
+    path.write_text(path.read_text().replace("linear.onnx", "clicks.onnx"))
+    result = project.run()
+    assert "TRT661" in text(result)
+    command = "pytest-trt baseline rename models/linear.onnx models/clicks.onnx"
+    assert [line.strip() for line in result.outlines].count(command) == codes
+    if same:
+        assert run_command(*command.split()[1:]).returncode == 0
+        assert project.run().ret == 0

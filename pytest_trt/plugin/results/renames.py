@@ -191,11 +191,11 @@ def with_renames(
         subject: What was timed.
         location: Where its baseline would be.
     """
-    missing = any(one.code == "TRT660" for one in result.diagnostics)
+    failures = {one.code for one in result.diagnostics} & {"TRT660", "TRT661"}
     settings = settings_of(item.config)
     automatic = result.update == "first" and not (settings.update or settings.update_new)
     # Of what runs no engine, the specs of all tests are alike.
-    if not (missing or automatic) or subject.engine is None or "model" not in subject.spec:
+    if not (failures or automatic) or subject.engine is None or "model" not in subject.spec:
         return result
     model = subject.engine.model
 
@@ -205,17 +205,23 @@ def with_renames(
             spec["model"] = model_of(entry)
         return entry.differs(mode=subject.mode, spec=spec) is None
 
-    found = renames_of(item).proposal(location, model, fits)
+    if "TRT661" in failures:
+        entry, now = location.read(), location.model_name(model.path)
+        found = None
+        if entry is not None and fits(entry) and model_of(entry) != now:
+            found = model_proposal(location.folder.base, (), model_of(entry), now)
+    else:
+        found = renames_of(item).proposal(location, model, fits)
     if found is None:
         return result
-    if missing:
+    if failures:
         diagnostics = tuple(
             replace(
                 one,
                 facts={**one.facts, **rename_facts(found)},
                 remedy=move_remedy(found, one.remedy.commands[0]),
             )
-            if one.code == "TRT660"
+            if one.code in failures
             else one
             for one in result.diagnostics
         )
