@@ -64,7 +64,7 @@ def show(file: Path, list_all: bool, as_json: bool) -> None:
     ],
     negative="a verdict is missing, a run or a test failed",
 )
-@click.argument("files", type=_file, nargs=-1, required=True)
+@click.argument("files", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option(
     "--require-arch",
     metavar="ARCH[,ARCH]",

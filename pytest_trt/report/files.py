@@ -92,12 +92,14 @@ def read_document(path: Path) -> Document:
     facts = {"file": str(path)}
     try:
         text = path.read_bytes()
-    except FileNotFoundError as error:
-        if not has_magic(str(path)):
-            raise _unreadable(path, error) from error
+    except (FileNotFoundError, IsADirectoryError) as error:
+        is_empty = path.is_dir() and not any(path.glob("*.json"))
         # A shell passes on a pattern that matches nothing.
+        if not (has_magic(str(path)) or is_empty):
+            raise _unreadable(path, error) from error
+        where = f"the folder {path} has none" if is_empty else f"no file matches {path}"
         raise ReportError(
-            f"no report was found: no file matches {path}",
+            f"no report was found: {where}",
             fix="Check that a job wrote a report, also one whose tests failed, and that its files "
             "are in this folder.",
             facts=facts,

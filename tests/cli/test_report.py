@@ -162,7 +162,10 @@ def test_verdicts_that_errors_prevent_need_no_other_machine(saved) -> None:
     assert "remove sm86" not in output
 
 
-def test_pattern_without_a_report_is_no_unreadable_report(saved) -> None:
-    saved("reports.json")
+def test_pattern_or_folder_without_a_report_is_no_unreadable_report(saved, tmp_path) -> None:
+    (tmp_path / "reports").mkdir()
+    assert "no report was found: the folder reports has none" in error("merge", "reports")
     assert "no report was found: no file matches reports/*.json" in error("merge", "reports/*.json")
     assert "the report lost.json cannot be read" in error("merge", "lost.json")
+    saved("reports/a.json")
+    assert "the report reports cannot be read: Is a directory" in error("merge", "reports")
