@@ -446,16 +446,18 @@ class ConsistencyCheck:
         return (*map(self._diagnostic, explained), *self._of_invariants())
 
     def _has_same_cause(self, runs: _EngineRuns) -> bool:
-        """Whether an engine differs from stored answers because its model is another one.
+        """Whether an engine differs from stored answers for the reason that is explained anyway.
 
-        Then it differs from the reference too, and that is what is explained.
+        Where the reference agrees with the stored answers, what differs from one differs from both.
         """
-        if runs.against != "stored" or not runs.failed:
-            return False
         model = self._engines.get((runs.engine.key.digest, "model"))
-        both = (runs, model) if model is not None and model.failed else ()
-        return bool(both) and all(
-            one.worst[0].agrees and one.worst[0].model_changed is None for one in both
+        if runs.against != "stored" or not runs.failed or model is None or not model.failed:
+            return False
+        stored = runs.worst[0]
+        return (
+            stored.model_changed is None
+            and stored.agrees == model.worst[0].agrees
+            and not stored.comparison.kinds <= {*UNMEASURED}
         )
 
     def _of_invariants(self, engine: Engine | None = None) -> Iterator[Diagnostic]:

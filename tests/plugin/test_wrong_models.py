@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from builders import save_linear
 
@@ -109,3 +111,22 @@ def test_wrong_model_beside_a_reference_model_is_the_only_cause(project, save) -
             "*Restore the model*",
         ]
     )
+
+
+def test_engine_that_differs_from_both_is_explained_once(project) -> None:
+    write(project, "both")
+    project.run("--trt-update-new").assert_outcomes(passed=2)
+    path = project.path / "test_it.py"
+    path.write_text(path.read_text().replace('"both"', '"both", rtol=0, atol=1e-5'))
+    found = project.run("--trt-report=report.json")
+    found.assert_outcomes(passed=1, failed=1)
+    headlines = [line for line in found.outlines if line.endswith("[TRT401]")]
+    assert len(headlines) == 1
+    assert "against trt_reference" in headlines[0]
+    found.stdout.fnmatch_lines(["  the stored answers differ too: *"])
+    (failed,) = [
+        one
+        for one in json.loads((project.path / "report.json").read_text())["tests"]
+        if one["outcome"] == "failed"
+    ]
+    assert [one["code"] for one in failed["diagnostics"]] == ["TRT401"]
