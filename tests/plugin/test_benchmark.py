@@ -191,7 +191,8 @@ def test_update_on_a_free_host_replaces_the_baseline_of_a_busy_one(speed, busy_h
     busy_host(OVERLOADED)
     speed.run()
     busy_host(HostLoad())
-    speed.run("--trt-update").assert_outcomes(passed=1)
+    # The real host may be busier now than it was: beyond its limit, a slower figure needs a reason.
+    speed.run("--trt-update", "--trt-update-reason=it is free").assert_outcomes(passed=1)
     (entry,) = speed.stored()["tests"].values()
     assert [run["environment"] for run in entry["runs"]] == [{}]
 
