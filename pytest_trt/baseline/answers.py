@@ -237,6 +237,31 @@ def read_data(path: Path, digests: Iterable[str]) -> dict[str, dict[str, npt.NDA
         raise data_error(as_typed(data_path(path)), error.strerror or str(error)) from error
 
 
+def read_intact(path: Path, digests: Iterable[str]) -> dict[str, dict[str, npt.NDArray[Any]]]:
+    """Return those arrays of a JSON file's `.npz` that are neither missing nor damaged.
+
+    Args:
+        path: The JSON file.
+        digests: What to read.
+
+    Raises:
+        BaselineError: The `.npz` exists and cannot be read, or is a Git LFS pointer.
+    """
+    wanted = set(digests)
+    if not data_path(path).exists():
+        return {}
+    try:
+        return read_data(path, wanted) if wanted else {}
+    except BaselineError as error:
+        if error.diagnostic.code != "TRT673" or isinstance(error.__cause__, OSError):
+            raise
+    found: dict[str, dict[str, npt.NDArray[Any]]] = {}
+    for one in wanted:
+        with suppress(BaselineError):
+            found |= read_data(path, [one])
+    return found
+
+
 def parse_data(
     file: Any, digests: Iterable[str] | None, name: str
 ) -> dict[str, dict[str, npt.NDArray[Any]]]:
@@ -298,8 +323,8 @@ def data_error(name: str, problem: str) -> BaselineError:
     return BaselineError(
         f"stored answers {name}: {problem}",
         fix=Remedy(
-            "Restore both files from git, or record the answers again:",
-            ("git checkout -- trt_baselines", 'pytest --trt-update --trt-update-reason "..."'),
+            "Restore both files from git, or record again what is missing or damaged:",
+            ("git checkout -- trt_baselines", "pytest --trt-update-new"),
         ),
         code="TRT673",
         facts={"file": name, "problem": problem},

@@ -24,6 +24,7 @@ from pytest_trt.baseline.answers import (
     parse_data,
     read_answers,
     read_data,
+    read_intact,
     write_answers,
 )
 from pytest_trt.baseline.staged import entry_digest
@@ -191,6 +192,19 @@ class TestStaging:
         assert len(write_staged_answers([seen])[0]) == 1
         assert read_answers(stored).tests.keys() == {"test_a", "test_b"}
         assert len(read_data(stored, data(1, 2))) == 2
+
+    @pytest.mark.parametrize("intact", [(1,), ()])
+    def test_numbers_of_other_tests_that_are_missing_do_not_prevent_it(
+        self, tmp_path: Path, stored: Path, intact: tuple[int, ...]
+    ) -> None:
+        data_path(stored).write_bytes(data_bytes(data(*intact)))
+        new = self.staged(tmp_path, stored, 0)
+        seen = replace(new, against=entry_digest(entry(0)), repair=True)
+        ((written,), errors, _) = write_staged_answers([seen])
+        assert not errors
+        assert written.text.endswith("unchanged, their numbers recorded again")
+        assert read_intact(stored, data(0, 1)).keys() == data(0, *intact).keys()
+        assert read_answers(stored).tests.keys() == {"test_a", "test_b"}
 
     def test_a_draft_that_is_damaged_is_not_stored(self, tmp_path: Path, path: Path) -> None:
         new = self.staged(tmp_path, path, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from pytest_trt.cli import commands
 from pytest_trt.codes import CODES
+from pytest_trt.files import LFS_POINTER
 
 #: Tests of two precisions that run two sets of inputs.
 TEST = """
@@ -440,6 +442,50 @@ def test_damaged_numbers_fail_with_what_to_do(project, recorded, damage) -> None
     result = project.run()
     result.assert_outcomes(failed=2)
     assert "TRT673" in text(result)
+
+
+@pytest.mark.parametrize("option", ["--trt-update", "--trt-update-new"])
+def test_missing_numbers_are_recorded_again(project, recorded, option) -> None:
+    """After a merge, the JSON file names the tests of both sides, and the arrays are of one."""
+    numbers = recorded.with_suffix(".npz")
+    before = recorded.read_bytes(), numbers.read_bytes()
+    with zipfile.ZipFile(numbers) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(numbers, "w") as archive:
+        archive.writestr(*members.popitem())
+    result = project.run(option)
+    result.assert_outcomes(passed=2)
+    assert "unchanged, their numbers recorded again" in text(result)
+    assert before == (recorded.read_bytes(), numbers.read_bytes())
+    assert "recorded again" not in text(project.run(option))
+
+
+@pytest.mark.parametrize("option", ["--trt-update", "--trt-update-new"])
+def test_other_numbers_in_the_place_of_missing_ones_need_a_reason(
+    project, recorded, option
+) -> None:
+    numbers = recorded.with_suffix(".npz")
+    before = numbers.read_bytes()
+    numbers.unlink()
+    noisy(project)
+    result = project.run(option)
+    result.assert_outcomes(failed=2)
+    assert "TRT675" in text(result)
+    assert not numbers.exists()
+    done = project.run(option, "--trt-update-reason=trained again")
+    done.assert_outcomes(passed=2)
+    assert "replaced answers to 2 sets of inputs" in text(done)
+    assert numbers.read_bytes() != before
+    project.run("--trt-missing-baseline=fail").assert_outcomes(passed=2)
+
+
+def test_a_pointer_to_numbers_is_never_replaced(project, recorded) -> None:
+    numbers = recorded.with_suffix(".npz")
+    numbers.write_bytes(LFS_POINTER + b"/v1")
+    result = project.run("--trt-update-new")
+    result.assert_outcomes(failed=2)
+    assert "TRT674" in text(result)
+    assert numbers.read_bytes().startswith(LFS_POINTER)
 
 
 def test_a_merge_conflict_fails_with_what_to_do(project, recorded) -> None:

@@ -34,7 +34,7 @@ from pytest_trt.baseline.renaming import Proposal
 from pytest_trt.baseline.staged import entry_digest
 from pytest_trt.baseline.staged_answers import StagedAnswers, write_draft
 from pytest_trt.benchmark.messages import update_command
-from pytest_trt.diagnostics import Diagnostic, Fact, Remedy
+from pytest_trt.diagnostics import BaselineError, Diagnostic, Fact, Remedy
 from pytest_trt.engine.build import Engine
 from pytest_trt.git import commit_that_added
 from pytest_trt.onnx.file import OnnxModel
@@ -115,7 +115,25 @@ class StoredAnswers:
     def records(self) -> bool:
         """Whether the model's outputs become the stored ones."""
         settings = self._run.settings
-        return settings.update or (self.entry is None and settings.missing_baseline == "record")
+        first = self.entry is None and settings.missing_baseline == "record"
+        return settings.update or first or self._repairs
+
+    @cached_property
+    def _repairs(self) -> bool:
+        """Whether stored arrays are missing or damaged, and an option asks to record them again."""
+        settings = self._run.settings
+        if self.entry is None or not (settings.update or settings.update_new):
+            return False
+        return any(map(self._is_damaged, self.entry.answers))
+
+    def _is_damaged(self, answer: StoredAnswer) -> bool:
+        try:
+            self._read(answer)
+        except BaselineError as error:
+            if error.diagnostic.code != "TRT673":
+                raise
+            return True
+        return False
 
     @cached_property
     def _renamed(self) -> Proposal | None:
@@ -299,8 +317,8 @@ class StoredAnswers:
 
     def _unexplained(self) -> Iterator[Diagnostic]:
         """Yield that an update without a reason would replace answers with different ones."""
-        settings, entry = self._run.settings, self.entry
-        if not settings.update or settings.update_reason or entry is None:
+        entry = self.entry
+        if entry is None or not self.records or self._run.settings.update_reason:
             return
         changed = self._changes(entry)
         if changed:
@@ -332,6 +350,8 @@ class StoredAnswers:
             return ""
         if old.outputs.keys() != new.outputs.keys():
             return f"outputs {', '.join(old.outputs)}, now {', '.join(new.outputs)}"
+        if self._is_damaged(old):
+            return "their digests differ, and the stored numbers are missing or damaged"
         stored = self._read(old)
         for name, one in new.outputs.items():
             if one == old.outputs[name]:
@@ -377,7 +397,8 @@ class StoredAnswers:
 
     @property
     def _levels(self) -> Mapping[str, Mapping[str, float]]:
-        return {} if self.entry is None or self.records else self.entry.errors
+        entry = self.entry
+        return {} if entry is None or self._run.settings.update else entry.errors
 
     def _records_level(self, engine: str) -> bool:
         settings = self._run.settings
@@ -447,10 +468,10 @@ class StoredAnswers:
             reason=self._run.settings.update_reason,
             errors=self._measured(() if computed and not self.records else results),
         )
-        same = entry is not None and entry.is_same(new)
+        same = entry is not None and (entry.is_same(new) or self._only_repairs(new))
         if entry is not None and same:
             errors = {key: one for key, one in new.errors.items() if self._records_level(key)}
-            if errors.items() <= dict(entry.errors).items():
+            if errors.items() <= dict(entry.errors).items() and not self._repairs:
                 return None
             new = replace(entry, errors=errors)
         data = {key: one for _, each in self._collected.values() for key, one in each.items()}
@@ -462,7 +483,13 @@ class StoredAnswers:
             draft=write_draft(self._run.cache.last_runs, data),
             against=entry_digest(entry),
             update=(self.records and not self._renamed) or same,
+            repair=self._repairs,
         )
+
+    def _only_repairs(self, new: AnswerEntry) -> bool:
+        """Whether only arrays are recorded again: all else that is stored stays."""
+        entry, update = self.entry, self._run.settings.update
+        return self._repairs and not update and entry is not None and entry.answers == new.answers
 
     def _measured(self, results: Sequence[AccuracyResult]) -> dict[str, dict[str, float]]:
         """Return the largest error of each output by engine, against what may be stored.
