@@ -52,7 +52,7 @@ def follow(text: str, folder: Path, run: Runner) -> None:
             assert [one for one in shape(code) if not any(one in line for line in lines)] == [], (
                 printed
             )
-            status = 0 if " failed" in code else status
+            status = 0 if re.search(r" failed| error", code) else status
         elif language == "sh":
             assert status == 0, printed
             printed = ""
