@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-#: What is known of a baseline's test. With "other parameters" it may exist on other machines.
-OrphanStatus: TypeAlias = Literal["exists", "missing", "other parameters", "unknown"]
+#: What is known of a baseline's test. With "other parameters" it may exist on other machines,
+#: and with "unusable model" it may be one of a model that cannot be tested now.
+OrphanStatus: TypeAlias = Literal[
+    "exists", "missing", "other parameters", "unusable model", "unknown"
+]
 
 #: Environment variable that names the file to which `plugin.inspection` writes its answer.
 ANSWER_VARIABLE = "PYTEST_TRT_COLLECTED"
@@ -23,12 +26,15 @@ class Collected:
         tests: Node ids of all tests, deselected ones too.
         errors: Node ids of files and classes that were skipped or could not be collected.
         answers: Node ids of all tests without precision and architecture, as answers have them.
+        unusable: Node ids of functions of which a model cannot be tested: one test stands for all
+            of that model.
     """
 
     root: Path
     tests: Collection[str]
     errors: Collection[str]
     answers: Collection[str] = ()
+    unusable: Collection[str] = ()
 
 
 def orphan_status(
@@ -58,6 +64,8 @@ def orphan_status(
     if not any(one.startswith(f"{module}::") for one in functions):
         return "unknown", f"no test of {module} was collected"
     function = test.partition("[")[0]
+    if f"{module}::{function}" in collected.unusable:
+        return "unusable model", f"a model of {function} cannot be tested"
     if f"{module}::{function}" not in functions:
         return "missing", f"{module} has no {function}"
     return "other parameters", f"{function} exists, but not with these parameters"

@@ -124,6 +124,7 @@ class _Collected:
         self.tests: list[str] = []
         self.answers: list[str] = []
         self.errors: list[str] = []
+        self.unusable: list[str] = []
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
         """Add a test."""
@@ -131,7 +132,7 @@ class _Collected:
         plan = plan_of(item)
         self.answers.append(answers_nodeid(item, plan) if plan else item.nodeid)
         if plan is not None and plan.wrong:  # it stands for others, which have baselines too
-            self.errors.append(item.nodeid.partition("[")[0])
+            self.unusable.append(item.nodeid.partition("[")[0])
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Add a file that could not be collected, or was skipped as a whole."""
@@ -144,6 +145,7 @@ class _Collected:
             "root": str(session.config.rootpath),
             "tests": self.tests,
             "errors": self.errors,
+            "unusable": self.unusable,
             "answers": self.answers,
         }
         Path(os.environ[ANSWER_VARIABLE]).write_text(json.dumps(content), encoding="utf-8")

@@ -43,6 +43,13 @@ def test_nothing_is_orphaned_in_what_was_not_collected(root, error) -> None:
     assert "could not be collected" in why
 
 
+def test_a_model_that_cannot_be_tested_is_of_its_function_alone(root) -> None:
+    collected = Collected(root, TESTS, (), unusable=[f"{A}::test_x"])
+    fate, why = orphan_status(f"{A}::test_x[fp32]", collected)
+    assert (fate, why) == ("unusable model", "a model of test_x cannot be tested")
+    assert orphan_status(f"{A}::test_xy[fp32]", collected)[0] == "missing"
+
+
 def test_nothing_is_orphaned_in_a_file_that_was_left_out(root) -> None:
     fate, why = orphan_status(f"{A}::test_x", Collected(root, ["tests/test_b.py::test_x"], ()))
     assert (fate, why) == ("unknown", f"no test of {A} was collected")

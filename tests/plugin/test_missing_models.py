@@ -96,6 +96,27 @@ def test_a_renamed_model_is_no_missing_one(project) -> None:
     assert "2 would be removed" in dry
 
 
+def test_it_is_found_and_pruned_beside_a_model_that_cannot_be_read(project) -> None:
+    broken = project.path / "models" / "b.onnx"
+    broken.write_bytes(broken.read_bytes()[:90])
+    assert MESSAGE in project.run(FAIL).outlines
+    assert run_command("baseline", "prune", "--yes").returncode == 0
+    left = run_command("baseline", "list").stdout
+    assert "models/b.onnx" in left
+    assert "models/c.onnx" not in left
+    assert MESSAGE not in project.run(FAIL).outlines
+
+
+def test_a_missing_model_that_a_test_names_keeps_its_baselines(project) -> None:
+    source = TEST.replace('"models/**/*.onnx"', '["models/linear.onnx", "models/c.onnx"]')
+    marked = source.replace("@pytest.mark.trt_model", "@of_n\n@pytest.mark.trt_model")
+    source = "of_n = pytest.mark.parametrize('n', [1])\n" + marked.replace("images)", "images, n)")
+    project.test_file(source)
+    dry = run_command("baseline", "prune", "--dry-run")
+    assert "test_answers[models/c.onnx] answers: a model of test_answers cannot be" in dry.stdout
+    assert dry.returncode == 0
+
+
 @pytest.mark.exhaustive
 def test_it_is_found_where_workers_collect(project) -> None:
     result = project.run(FAIL, "-n1")

@@ -76,7 +76,7 @@ def prune(folders: Folders, dry_run: bool, yes: bool, parameters: bool) -> None:
     orphans: list[AnyStored] = []
     for one in stored:
         status, why = orphan_status(one.nodeid, collected, answers=isinstance(one, Answers))
-        if status == "other parameters":
+        if status in ("other parameters", "unusable model"):
             status, why = lost.status(one) or (status, why)
         is_orphan = status == "missing" or (status == "other parameters" and parameters)
         orphans += [one] if is_orphan else []
@@ -197,7 +197,11 @@ def _collect(base: Path, modules: set[str]) -> Collected:
             )
         content = json.loads(answer.read_text(encoding="utf-8"))
     collected = Collected(
-        Path(content["root"]), set(content["tests"]), content["errors"], set(content["answers"])
+        Path(content["root"]),
+        set(content["tests"]),
+        content["errors"],
+        set(content["answers"]),
+        content["unusable"],
     )
     if not any((collected.root / module).exists() for module in modules):
         raise BaselineError(
