@@ -108,9 +108,9 @@ def compare_reports(
 
     Changes for the worse come first. Speed counts as worse or better if its change exceeds the
     noise of processes and rounds: of comparisons of unchanged engines, about one in 100 reports a
-    false change. Tests that are inconclusive or not measured in both runs are listed as tests
-    without a verdict. An accuracy error counts as worse if it grows by 50% and exceeds 10% of the
-    tolerance. Sizes and layers are shown but never count as worse.
+    false change. Tests that are inconclusive, not measured or errors in both runs are listed as
+    tests without a verdict. An accuracy error counts as worse if it grows by 50% and exceeds
+    10% of the tolerance. Sizes and layers are shown but never count as worse.
     """
     for output in outputs:
         if output.suffix not in _WRITERS:

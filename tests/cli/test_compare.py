@@ -9,6 +9,7 @@ from report.comparison.test_compare import timed
 
 from pytest_trt.cli import commands
 from pytest_trt.report.files import write_report
+from pytest_trt.report.status import Phase, PhaseOutcomes
 
 
 @pytest.fixture(autouse=True)
@@ -66,6 +67,18 @@ def test_tests_that_neither_run_judged_are_listed_and_counted_apart(tmp_path, ve
         assert ("test_a" in text) != judged
     found = json.loads(call("before.json", "after.json", "--json").output)
     assert found["counts"]["no verdict"] == (0 if judged else 1)
+
+
+def test_a_test_that_is_an_error_in_both_runs_is_listed(tmp_path) -> None:
+    reason = "models/a.onnx is not a valid ONNX model"
+    for name in ("before", "after"):
+        error = PhaseOutcomes({"setup": Phase("failed", 0.1, reason, reason)})
+        tests = {"test_a": error, "test_b": reported()}
+        write_report(tmp_path / f"{name}.json", document(tests, id=name))
+    result = call("before.json", "after.json")
+    assert "test_a (sm86): error" in result.output
+    assert reason in result.output
+    assert result.output.endswith("2 tests: 1 the same, 1 without a verdict\n")
 
 
 def test_one_test_is_singular(tmp_path) -> None:

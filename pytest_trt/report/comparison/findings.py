@@ -106,8 +106,8 @@ class TestChange:
 #: measured" to "passed", and noise changes "passed" to "inconclusive".
 _GOOD, _BAD = {"passed", "xfailed"}, {"failed", "error"}
 
-#: Statuses of a test that ran without a verdict.
-_UNJUDGED = {"inconclusive", "not measured"}
+#: Statuses of a test that was to run and has no verdict.
+_UNJUDGED = {"inconclusive", "not measured", "error"}
 
 
 def _of_status(was: str, now: str) -> Direction:
