@@ -19,10 +19,12 @@ from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from builders_networks import save_flat
 from click.testing import CliRunner
+from onnx import numpy_helper
 from plugin.conftest import LIGHT
 from quiet_host import SOON, FixedHost
 
@@ -267,7 +269,7 @@ def test_commands_of_the_baselines_page_work(speed) -> None:
 def test_answers_are_stored_updated_and_compared_as_shown(folder) -> None:
     shown = page("stored-answers.md")
     (folder.path / "test_digits.py").write_text(blocks("python", shown)[0])
-    record, update, *reading = commands(shown)
+    record, update, *reading, _ = commands(shown)
     assert "first answers to 1 set of inputs" in folder.run(*record).stdout
     commit_all(folder)
     save_flat(folder.path / "models" / "digits.onnx")
@@ -278,6 +280,28 @@ def test_answers_are_stored_updated_and_compared_as_shown(folder) -> None:
     printed = [folder.command(*args) for args in reading]
     assert all(printed)
     assert blocks("text", shown)[0] in printed[0]
+
+
+@pytest.mark.parametrize(("drift", "outcome"), [("", "1 failed, 1 passed"), ("2x", "2 failed")])
+def test_small_change_of_the_model_is_detected_as_described(folder, drift, outcome) -> None:
+    shown = page("stored-answers.md")
+    test = blocks("python", shown)[0]
+    if drift:
+        test = test.replace('against="both"', f'against="both", drift="{drift}"')
+    (folder.path / "test_digits.py").write_text(test)
+    record, *_, both = commands(shown)
+    folder.run(*record)
+    path = folder.path / "models" / "digits.onnx"
+    model = onnx.load(path)
+    (head,) = (one for one in model.graph.initializer if one.name == "head.weight")
+    scaled = numpy_helper.to_array(head) * np.float32(1.01)
+    head.CopyFrom(numpy_helper.from_array(scaled, head.name))
+    onnx.save(model, path)
+    failed = folder.run().stdout
+    assert outcome in failed
+    assert "14.2x over tolerance (digits.onnx, fp32" in failed
+    assert "using 95" in failed
+    assert "errors of cpu fp32, cpu fp16 changed" in folder.run(*both).stdout
 
 
 def test_commands_of_the_cache_section_work(digits) -> None:
