@@ -1368,7 +1368,7 @@ CODES: dict[str, Code] = {
         "with the old baseline once it is moved.",
         "If the test or model was renamed or moved, run the `pytest-trt baseline rename` command; "
         "if it is new, record its baseline with --trt-update-new.",
-        ("file", "what"),
+        ("command",),
     ),
     "TRT678": Code(
         "compared with a sketch",

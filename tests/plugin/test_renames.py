@@ -61,8 +61,8 @@ def test_it_is_proposed_and_nothing_is_recorded(project, kind: str) -> None:
     write(project, kind, "test_new")
     result = project.run()
     assert result.ret == 0
-    assert "TRT677" in text(result)
-    assert COMMAND in text(result)
+    assert text(result).count("TRT677") == text(result).count(COMMAND) == 2
+    result.stdout.fnmatch_lines(["*= trt: what to do =*", f"*{COMMAND}"])
     assert names(project) == {"test_old"}
     assert run_command(*COMMAND.split()[1:]).returncode == 0
     result = project.run("--trt-missing-baseline=fail")
@@ -153,7 +153,9 @@ class TestModels:
         (project.path / "models" / old).rename(project.path / "models" / new)
         result = project.run()
         assert result.ret == 0
-        assert "TRT677" in text(result)
+        # In the summary of warnings, and in what to do, each for all tests.
+        assert text(result).count("TRT677") == 2
+        assert sum("baseline rename" in line for line in result.outlines) == 2
         assert names(project) == before
         failed = project.run("--trt-missing-baseline=fail")
         assert failed.ret == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -116,15 +117,31 @@ class ResultCollector:
             for line in failure_lines(self.unjudged, width=width_of(self._config)):
                 terminalreporter.write_line(line)
         self._write_of_run(terminalreporter)
-        if len(self._why) < 2 or terminalreporter.config.get_verbosity() < -1:
+        why = {**(self._why if len(self._why) > 1 else {}), **self._renamed()}
+        if not why or terminalreporter.config.get_verbosity() < -1:
             return
         from pytest_trt.plugin.terminal import width_of
         from pytest_trt.report.groups import group_lines, groups_of
 
-        terminalreporter.write_sep("=", "trt: what to do", red=True)
+        failed = bool(self._why)
+        terminalreporter.write_sep("=", "trt: what to do", red=failed, yellow=not failed)
         width = width_of(self._config)
-        for line in group_lines(groups_of(self._why.items()), list(self._why), width):
+        for line in group_lines(groups_of(why.items()), list(why), width):
             terminalreporter.write_line(line)
+
+    def _renamed(self) -> dict[str, Sequence[Diagnostic]]:
+        """Return by test why its baseline was not recorded, and the reasons for which it failed."""
+        found: dict[str, Sequence[Diagnostic]] = {}
+        for result in self.results:
+            record = result.record
+            of_speeds = (one for speed in record.speeds for one in speed.diagnostics)
+            for one in (*record.notes, *of_speeds):
+                if one.code == "TRT677":
+                    from pytest_trt.plugin.results.renames import of_all_tests
+
+                    shown = replace(of_all_tests(one), severity="error")
+                    found[result.nodeid] = (*self._why.get(result.nodeid, ()), shown)
+        return found
 
     def _write_of_run(self, terminalreporter: pytest.TerminalReporter) -> None:
         for one in self.of_run:

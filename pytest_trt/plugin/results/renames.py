@@ -180,6 +180,16 @@ def perhaps_renamed(what: str, file: str, test: str, found: Proposal) -> Diagnos
     )
 
 
+def of_all_tests(one: Diagnostic) -> Diagnostic:
+    """Return the warning of one test in words that fit all tests with the same command."""
+    text = "If it is the same test or model, move its baselines, and commit the files:"
+    return replace(
+        one,
+        message="nothing recorded: a stored baseline without a test matches",
+        remedy=replace(one.remedy, text=text),
+    )
+
+
 def with_renames(
     item: pytest.Item, result: BenchmarkResult, subject: Subject, location: BaselineLocation
 ) -> BenchmarkResult:

@@ -25,6 +25,7 @@ from pytest_trt.plugin.planning.markers import ModelMarker, same_file
 from pytest_trt.plugin.planning.marks import marks_of, same_marks
 from pytest_trt.plugin.planning.plan import TestPlan
 from pytest_trt.plugin.results.failure import CheckFailure, PluginFailure, skips
+from pytest_trt.plugin.results.renames import of_all_tests
 from pytest_trt.plugin.results.tested import tested_data
 from pytest_trt.plugin.run import TrtRun
 from pytest_trt.plugin.state import (
@@ -374,8 +375,9 @@ def _warn(item: pytest.Item, notes: Iterable[Diagnostic]) -> list[Diagnostic]:
     for note in notes:
         if note.severity == "warning":
             path, line = _place_of(item, note)
+            shown = of_all_tests(note) if note.code == "TRT677" else note
             try:
-                warnings.warn_explicit(PytestTrtWarning(str(note)), None, path, line)
+                warnings.warn_explicit(PytestTrtWarning(str(shown)), None, path, line)
             except PytestTrtWarning:  # for -W error::pytest_trt.PytestTrtWarning
                 errors.append(replace(note, severity="error"))
     return errors
@@ -386,6 +388,8 @@ def _place_of(item: pytest.Item, note: Diagnostic) -> tuple[str, int]:
 
     pytest shows warnings with one text and place once, with the tests that they are of.
     """
+    if note.code == "TRT677":  # one command is for the tests of all files
+        return os.fspath(item.config.rootpath), 1
     function = override_of(item, "trt_calibration") if note.code in _ON_CALIBRATION else None
     code = getattr(inspect.unwrap(function), "__code__", None) if function is not None else None
     if code is not None:
