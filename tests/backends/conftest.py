@@ -12,7 +12,7 @@ from pytest_trt.backends.tensorrt.build_job import BuildJob, BuildPlan
 from pytest_trt.backends.tensorrt.product import Product
 from pytest_trt.workers.warm import warm_builder
 
-FAKE = Product("fake_vendor", "TensorRT", "install it")
+FAKE = Product("fake_vendor", "TensorRT", ("install it",))
 
 CUDA_RUNTIME = """
 import enum, sys

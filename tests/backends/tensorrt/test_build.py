@@ -133,7 +133,7 @@ def test_a_version_without_a_precision_says_so(precision: str, model) -> None:
 
 
 def test_without_the_module_the_error_says_what_to_install() -> None:
-    product = Product("tensorrt_of_the_future", "TensorRT", "pip install it")
+    product = Product("tensorrt_of_the_future", "TensorRT", ("pip install it",))
     with pytest.raises(BackendUnavailableError, match="TensorRT cannot be imported") as caught:
         product.load()
     assert remedy(caught.value).endswith("\npip install it")

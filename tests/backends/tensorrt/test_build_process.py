@@ -190,7 +190,7 @@ def test_errors_keep_their_class(job) -> None:
 
 
 def test_a_missing_product_is_reported_as_in_this_process(job) -> None:
-    missing = Product("tensorrt_of_the_future", "TensorRT", "install it")
+    missing = Product("tensorrt_of_the_future", "TensorRT", ("install it",))
     with pytest.raises(BackendUnavailableError, match="cannot be imported") as caught:
         build(job(product=missing))
     assert remedy(caught.value).endswith("\ninstall it")
