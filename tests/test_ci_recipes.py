@@ -337,7 +337,7 @@ def test_github_recipes_record_collect_test_and_judge(ci, monkeypatch) -> None:
     shutil.copytree(ci.artifacts / "baselines-cpu", ci.artifacts / "baselines-sm86")
     printed = passed(github_job(ci, update, "collect", EVENT))
     assert "refused" not in printed["Collect"]
-    assert "tests/test_speed.py::test_speed[fp16]" in printed["Collect"]
+    assert "2 new" in printed["Collect"]
     assert "test_speed[fp16]" in ci.summary.read_text()
 
     # One command brings them into the working tree.

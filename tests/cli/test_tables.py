@@ -52,6 +52,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (folder / "test_shown.py").write_text(TESTS)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        patch.delenv("CI", raising=False)  # records what is missing
         options = ["-pno:cacheprovider", "-q", "--trt-arch=cpu", "--trt-report=report.json"]
         assert pytest.main([*options, "--rootdir=."]) == 0
         run_command("export", "test_shown.py", "--output", "dist")
