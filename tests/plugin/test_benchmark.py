@@ -28,6 +28,9 @@ MODEL = '"models/linear.onnx", profiles={"image": ((1, 8), (4, 8), (16, 8))}'
 #: Classes of a model that takes many times as long as the usual one of four.
 SLOW = 20_000
 
+#: Limits that other work on this machine does not reach, and that model exceeds many times.
+WIDE = 'p50="500%", p95="500%", p99="500%", throughput="90%"'
+
 
 @pytest.fixture(autouse=True)
 def _no_ci(monkeypatch) -> None:
@@ -188,11 +191,11 @@ def test_baseline_of_an_overloaded_host_is_marked_and_only_interleaved(speed, bu
 
 
 def test_update_on_a_free_host_replaces_the_baseline_of_a_busy_one(speed, busy_host) -> None:
+    speed.write(WIDE)
     busy_host(OVERLOADED)
     speed.run()
     busy_host(HostLoad())
-    # The real host may be busier now than it was: beyond its limit, a slower figure needs a reason.
-    speed.run("--trt-update", "--trt-update-reason=it is free").assert_outcomes(passed=1)
+    speed.run("--trt-update").assert_outcomes(passed=1)
     (entry,) = speed.stored()["tests"].values()
     assert [run["environment"] for run in entry["runs"]] == [{}]
 
@@ -572,12 +575,12 @@ def test_rerun_leaves_a_trace_of_the_regression_that_it_clears(recorded) -> None
     models = recorded.project.path / "models"
     save_linear(models / "slow.onnx", classes=SLOW)
     shutil.copy(models / "linear.onnx", models / "quick.onnx")
+    recorded.write(WIDE)
     path = recorded.project.path / "test_it.py"
     path.write_text(path.read_text() + FIRST_IS_SLOW)
     written = ("--trt-report=r.json", "--benchmark-json=b.json")
     result = recorded.run("--reruns=1", *written)
-    # The other attempt may be inconclusive, which warns, where other work disturbs it.
-    result.stdout.re_match_lines([r"=+ 1 passed, (1 warning, )?1 rerun in "])
+    assert "1 passed, 1 rerun" in result.outlines[-1]
     result.stdout.fnmatch_lines(
         ["note  attempt 1 of * failed before attempt 2: P* the baseline*TRT501*"]
     )
@@ -585,7 +588,7 @@ def test_rerun_leaves_a_trace_of_the_regression_that_it_clears(recorded) -> None
     (trace,) = [note for note in test["notes"] if note["code"] == "TRT172"]
     assert [one["code"] for one in trace["facts"]["failed"]] == ["TRT501"]
     (row,) = json.loads((recorded.project.path / "b.json").read_text())["benchmarks"]
-    assert row["extra_info"]["verdict"] in ("passed", "inconclusive")
+    assert row["extra_info"]["verdict"] == "passed"
 
 
 def test_of_a_test_that_is_run_again_for_its_teardown_the_last_attempt_counts(speed) -> None:
@@ -612,8 +615,7 @@ def test_rerun_that_passes_records_once(speed) -> None:
     path = speed.project.path / "test_it.py"
     path.write_text(path.read_text().replace("trt_session, images", "trt_session, images, request"))
     result = speed.run("--reruns=1")
-    # The other attempt may be inconclusive, which warns, where other work disturbs it.
-    result.stdout.re_match_lines([r"=+ 1 passed, (1 warning, )?1 rerun in "])
+    assert "1 passed, 1 rerun" in result.outlines[-1]
     written = [line for line in result.outlines if "first run" in line]
     assert len(written) == 1
     result.stdout.no_fnmatch_line("*not recorded*")
