@@ -98,7 +98,8 @@ class HistoryBuilder:
             counts[name] = counts.get(name, -1) + 1
             place = places.get(result["arch"]) or engine["target"]
             reduced = {name: value for name, value in engine.items() if name != "layer_rows"}
-            context = {"runs": [made], "engines": {"": reduced}}
+            imported = {"imported_from": test["imported_from"]}
+            context = {"runs": [made], "engines": {"": reduced}, "tests": [imported]}
             case = _Case(run, test["status"], *_measured(result), context)
             key = _Key(test["test"], place, name, counts[name])
             self._cases.setdefault(key, []).append(case)

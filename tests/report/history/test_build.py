@@ -34,6 +34,20 @@ def test_planted_change_is_marked_at_its_run_and_nowhere_else(factor: float, dir
     assert p50.differences == (f"commit {commit(6)[:12]} -> {commit(7)[:12]}",)
 
 
+@pytest.mark.parametrize(
+    ("tool", "differences"),
+    [("", ("torch not installed -> 2.9.0",)), ("trtexec", ())],
+    ids=["runs", "imported"],
+)
+def test_package_that_only_one_run_had_is_named_unless_it_could_not_be_known(
+    tool: str, differences: tuple[str, ...]
+) -> None:
+    reports = stepped(2, 1, commit=None)
+    reports[1]["runs"][0]["versions"]["torch"] = "2.9.0"
+    reports[0]["tests"][0]["imported_from"] = tool
+    assert {one.differences for one in only(history_of(*reports)).changes} == {differences}
+
+
 def test_change_that_was_taken_back_is_marked_twice_and_is_no_difference_now() -> None:
     reports = [
         on_day(day, {"test_it": timed(1.2 if 3 <= day < 6 else 1.0, seed=day)}) for day in range(9)
