@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -22,7 +21,7 @@ from pytest_trt.accuracy.sketch import Sketch
 from pytest_trt.accuracy.stored import Stored, compare_stored
 from pytest_trt.accuracy.subject import CalibratedBy, Subject, Tried
 from pytest_trt.accuracy.tolerance import Tolerance
-from pytest_trt.diagnostics import Diagnostic, PytestTrtError, Remedy, as_typed
+from pytest_trt.diagnostics import Diagnostic, Remedy, as_typed
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.session import CallingLine
 from pytest_trt.tensors.calibration import RangeWatch
@@ -90,6 +89,7 @@ class _FailedRun:
     comparison: Comparison
     agrees: bool | None
     model_changed: Comparison | None = None
+    no_reference: str = ""
 
     @property
     def place(self) -> str:
@@ -316,9 +316,13 @@ class ConsistencyCheck:
         if comparison.passed:
             return True
         changed = agrees = None
-        with suppress(PytestTrtError):  # such as a model that only TensorRT can run
+        no_reference = ""
+        try:
             reference = self._reference(inputs)
             own = self._compared_with_stored(engine, inputs, reference, stored)
+        except Exception as error:  # a model that only TensorRT can run, a server that stopped
+            no_reference = str(error).partition("\n")[0] or type(error).__name__
+        else:
             changed = None if own.kinds <= {*UNMEASURED} else own
             if changed is None:
                 # The reference is right; where it is another model, this one may differ from it.
@@ -328,8 +332,10 @@ class ConsistencyCheck:
                 judge = partial(self._compared_with_stored, engine, inputs, stored=stored)
                 run = Evidence(engine, inputs, outputs, reference, comparison, agrees, judge)
                 self._retain(runs, run)
+        shapes = _shapes(inputs)
         self._fail(
-            runs, _FailedRun(self._number, where, _shapes(inputs), comparison, agrees, changed)
+            runs,
+            _FailedRun(self._number, where, shapes, comparison, agrees, changed, no_reference),
         )
         return False
 
@@ -456,6 +462,7 @@ class ConsistencyCheck:
         stored = runs.worst[0]
         return (
             stored.model_changed is None
+            and not stored.no_reference
             and stored.agrees == model.worst[0].agrees
             and not stored.comparison.kinds <= {*UNMEASURED}
         )
@@ -530,6 +537,7 @@ class ConsistencyCheck:
                 runs=runs.merged,
                 context=context,
                 update=self._stored.update_command,
+                no_reference=worst.no_reference,
             )
             found = replace(found, facts={**found.facts, "test_argument": self._stored.argument})
         else:

@@ -123,17 +123,19 @@ def explain_stored(
     runs: Comparison,
     context: Sequence[str] = (),
     update: str,
+    no_reference: str = "",
 ) -> Diagnostic:
     """Return why an engine differs from stored answers: it does, or its model does.
 
     Args:
         comparison: The engine's outputs against them; of several runs the worst.
         changed: The FP32 outputs of the model, or of its reference, against them; None where these
-            agree.
+            agree, or could not be computed.
         subject: What was compared.
         runs: All runs as one.
         context: Lines about this run, others, and what is stored.
         update: The command that replaces what is stored.
+        no_reference: Why these FP32 outputs could not be computed; empty where they could.
     """
     if changed is None:
         found = explain(
@@ -142,6 +144,8 @@ def explain_stored(
         found = replace(found, facts={**found.facts, "against": "stored"})
         if comparison.kinds <= {*UNMEASURED}:
             return found
+        if no_reference:
+            return _of_unknown_cause(found, subject, no_reference)
         return replace(found, details=(_which_differs(subject), *found.details))
     found = explain(changed, subject, runs=changed, context=context)
     own, outputs, restored = "the model's own", "the model's FP32 outputs", "the model"
@@ -158,6 +162,19 @@ def explain_stored(
             (update,),
         ),
     )
+
+
+def _of_unknown_cause(found: Diagnostic, subject: Subject, no_reference: str) -> Diagnostic:
+    """Return a difference from stored answers where nothing shows which of the two differs."""
+    other, remedy = subject.other, found.remedy
+    what = "the model's own FP32 outputs" if other is None else f"the outputs of {other.path}"
+    if other is not None:
+        remedy = Remedy(
+            f"{other.path} could not be computed for these inputs, so the model or the engine may "
+            "be the cause. Correct it first."
+        )
+    unknown = f"{what} could not be computed for these inputs: {no_reference}"
+    return replace(found, details=(unknown, *found.details), remedy=remedy)
 
 
 def _which_differs(subject: Subject) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pytest_trt.accuracy.compare import compare_outputs
-from pytest_trt.accuracy.explanation import explain
+from pytest_trt.accuracy.explanation import explain, explain_stored
 from pytest_trt.accuracy.result import merge_runs
 from pytest_trt.accuracy.subject import OtherModel, Subject
 from pytest_trt.accuracy.tolerance import Tolerance
@@ -269,3 +269,20 @@ def test_a_tolerance_is_offered_only_if_all_runs_would_pass():
     runs = [compare_outputs(actual, reference, tolerance) for reference in references]
     assert explain(runs[0]).facts["offer"] is not None
     assert explain(runs[0], runs=merge_runs(runs)).facts["offer"] is None
+
+
+@pytest.mark.parametrize(
+    ("no_reference", "first"),
+    [
+        ("", "the model's own FP32 outputs agree with the stored answers: the engine differs"),
+        ("no kernel", "the model's own FP32 outputs could not be computed for these inputs: no"),
+    ],
+)
+def test_own_outputs_agree_with_stored_answers_only_if_they_were_computed(
+    no_reference: str, first: str
+) -> None:
+    compared = compare_outputs({"y": np.ones(4)}, {"y": np.zeros(4)}, LOOSE)
+    found = explain_stored(
+        compared, None, SUBJECT, runs=compared, update="", no_reference=no_reference
+    )
+    assert found.details[0].startswith(first)

@@ -92,6 +92,42 @@ def test_engine_that_differs_is_still_called_so(project) -> None:
     )
 
 
+NO_CASE = """
+    other = {"logits": np.zeros((1, 4), np.float32), "probs": np.zeros((1, 4), np.float32)}
+    return [{"inputs": {"image": np.zeros((1, 8), np.float32)}, "outputs": other}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        (("    def run(inputs):\n", "    def run(inputs):\n        1 / 0\n"), "division by zero"),
+        (("\n    return run\n", NO_CASE), "*no golden outputs for the inputs of this run*"),
+    ],
+    ids=["error", "no case"],
+)
+def test_reference_that_cannot_be_computed_agrees_with_nothing(project, changed, reason) -> None:
+    write(project, "stored")
+    project.run("--trt-update-new").assert_outcomes(passed=2)
+    path = project.path / "test_it.py"
+    path.write_text(path.read_text().replace(*changed))
+    project.run().assert_outcomes(passed=2)
+    tight = path.read_text().replace('against="stored"', 'against="stored", rtol=0, atol=1e-9')
+    path.write_text(tight)
+    found = project.run("-k", "fp16", "--trt-report=report.json")
+    found.assert_outcomes(failed=1)
+    found.stdout.fnmatch_lines(
+        [
+            "*over tolerance against the stored answers (linear.onnx, fp16, cpu)*TRT401*",
+            f"  the outputs of trt_reference could not be computed for these inputs: {reason}",
+            "*so the model or the engine may be the cause*",
+        ]
+    )
+    found.stdout.no_fnmatch_line("*agree with the stored answers*")
+    for text in FALSE[:-1]:  # it does exceed its tolerance
+        found.stdout.no_fnmatch_line(text)
+
+
 def test_wrong_model_beside_a_reference_model_is_the_only_cause(project, save) -> None:
     save(save_linear, "right.onnx")
     write(project, "stored")
