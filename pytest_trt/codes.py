@@ -1689,7 +1689,7 @@ CODES: dict[str, Code] = {
         "Name a .json report that `pytest --trt-report=report.json` wrote.",
     ),
     "TRT901": Code(
-        "report cannot be written",
+        "file cannot be written",
         "A file that --trt-report, --output or the step summary names cannot be written.",
         "Name a file in a writable folder, and check that there is space.",
     ),

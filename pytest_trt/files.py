@@ -16,6 +16,7 @@ from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
+from pytest_trt.diagnostics import ReportError, as_typed
 from pytest_trt.private import NotPrivateError, runtime_folder
 
 #: How often a process that waits for a lock reports it, in seconds.
@@ -186,6 +187,23 @@ def atomic_write(path: Path, data: str | bytes, *, mode: int = 0o666) -> None:
     sweep(path.parent)
     with atomic_open(path, mode=mode) as file:
         file.write(data.encode(errors="backslashreplace") if isinstance(data, str) else data)
+
+
+def write_output(path: Path, data: str | bytes) -> None:
+    """Write a file that the user named, whole or not at all; see `atomic_write`.
+
+    Raises:
+        ReportError: It cannot be written; an existing file is unchanged.
+    """
+    try:
+        atomic_write(path, data)
+    except OSError as error:
+        raise ReportError(
+            f"{as_typed(path)} cannot be written: {error.strerror}",
+            fix="Name a file in a writable folder, and check that there is space.",
+            code="TRT901",
+            facts={"file": str(path), "error": error.strerror},
+        ) from error
 
 
 def sweep(folder: Path, *, drafts: bool = False) -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 import click
 
 from pytest_trt.cli.command import command, json_option
-from pytest_trt.cli.output import columns, echo, echo_data, echo_error, echo_json, write_text
+from pytest_trt.cli.output import columns, echo, echo_data, echo_error, echo_json
 from pytest_trt.cli.table import Row, print_table
 from pytest_trt.diagnostics import PytestTrtError, wrapped
+from pytest_trt.files import write_output
 from pytest_trt.report.comparison.compare import compare
 from pytest_trt.report.comparison.findings import Comparison, Direction
 from pytest_trt.report.comparison.markdown import markdown
@@ -121,7 +122,7 @@ def compare_reports(
         names = (str(old), str(new))
         found = compare(read_document(old), read_document(new), names=names)
         for output in outputs:
-            write_text(output, _WRITERS[output.suffix](found, everything=everything))
+            write_output(output, _WRITERS[output.suffix](found, everything=everything))
     except PytestTrtError as error:
         echo_error(error)
         raise SystemExit(2) from None

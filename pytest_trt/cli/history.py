@@ -10,9 +10,10 @@ from pathlib import Path
 import click
 
 from pytest_trt.cli.command import command, json_option
-from pytest_trt.cli.output import echo, echo_json, write_text
+from pytest_trt.cli.output import echo, echo_json
 from pytest_trt.cli.table import Row, print_table
 from pytest_trt.diagnostics import ReportError
+from pytest_trt.files import write_output
 from pytest_trt.report.comparison.findings import Direction
 from pytest_trt.report.comparison.words import cells
 from pytest_trt.report.files import read_document
@@ -81,7 +82,7 @@ def show_history(
             )
     history = _read(paths)
     for output in outputs:
-        write_text(output, _WRITERS[output.suffix](history))
+        write_output(output, _WRITERS[output.suffix](history))
     if as_json:
         echo_json(history.to_dict())
     else:

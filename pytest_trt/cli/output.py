@@ -13,14 +13,12 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from pytest_trt.diagnostics import PytestTrtError, ReportError
+from pytest_trt.diagnostics import PytestTrtError
 from pytest_trt.escaping import block, terminal
-from pytest_trt.files import atomic_write
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -64,23 +62,6 @@ def console(*, colors: bool = True) -> Console:
     if not colors or os.environ.get("NO_COLOR"):
         return Lines(highlight=False, color_system=None)
     return Lines(highlight=False, force_terminal=True if os.environ.get("FORCE_COLOR") else None)
-
-
-def write_text(path: Path, text: str | bytes) -> None:
-    """Write a file that the user named; text as UTF-8.
-
-    Raises:
-        ReportError: It cannot be written.
-    """
-    try:
-        atomic_write(path, text)
-    except OSError as error:
-        raise ReportError(
-            f"{path} cannot be written: {error.strerror}",
-            fix="Name a file in a writable folder.",
-            code="TRT901",
-            facts={"file": str(path), "error": error.strerror},
-        ) from error
 
 
 @contextmanager

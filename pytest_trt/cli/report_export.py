@@ -10,7 +10,7 @@ import click
 from pytest_trt.cli.command import command
 from pytest_trt.cli.output import echo
 from pytest_trt.diagnostics import Remedy, ReportError, as_typed
-from pytest_trt.files import atomic_write
+from pytest_trt.files import write_output
 from pytest_trt.report.files import read_document
 
 
@@ -65,16 +65,7 @@ def export_report(file: Path, form: str, storage: Path, name: str) -> None:
         )
     for machine, content in found:
         path = _next(storage / machine, name)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            atomic_write(path, json.dumps(content, indent=4) + "\n")
-        except OSError as error:
-            raise ReportError(
-                f"{as_typed(path)} cannot be written: {error.strerror}",
-                fix="Name a writable folder with --storage.",
-                code="TRT901",
-                facts={"file": str(path), "error": error.strerror},
-            ) from error
+        write_output(path, json.dumps(content, indent=4) + "\n")
         echo(f"wrote {as_typed(path)}")
 
 

@@ -19,12 +19,13 @@ import click
 
 from pytest_trt.cli.command import CommandGroup, json_option
 from pytest_trt.cli.of_a_test import SETTINGS, test_and_arguments
-from pytest_trt.cli.output import echo, echo_json, steps, write_text
+from pytest_trt.cli.output import echo, echo_json, steps
 from pytest_trt.cli.place import opened_run
 from pytest_trt.cli.table import Row, print_table
 from pytest_trt.diagnostics import ConfigurationError, Remedy, as_typed
 from pytest_trt.engine.builder_options import BACKEND_PRECISIONS, BUILDER_OPTIONS, check_options
 from pytest_trt.engine.spec import PRECISIONS, OptionValue
+from pytest_trt.files import write_output
 from pytest_trt.records import to_data
 
 if TYPE_CHECKING:
@@ -269,7 +270,7 @@ def _show(
         _print(found)
     for path, text in ((html, suggestion_page), (markdown, suggestion_markdown)):
         if path is not None:
-            write_text(path, text(found))
+            write_output(path, text(found))
             echo(f"wrote {as_typed(path)}", err=as_json)
 
 
@@ -400,5 +401,5 @@ def _propose(file: Path, tests: Sequence[TestTolerances], *, write: bool, quiet:
             echo(line.rstrip("\n"))
     if write and text != before:
         end = "\r\n" if b"\r\n" in content else "\n"
-        write_text(file, text.replace("\n", end).encode(encoding))
+        write_output(file, text.replace("\n", end).encode(encoding))
         echo(f"wrote {name}", err=quiet)

@@ -9,10 +9,11 @@ import click
 
 from pytest_trt.cli.command import command, json_option
 from pytest_trt.cli.of_a_test import SETTINGS, test_and_arguments, timeout_option
-from pytest_trt.cli.output import echo, echo_json, write_text
+from pytest_trt.cli.output import echo, echo_json
 from pytest_trt.cli.table import print_table
 from pytest_trt.diagnostics import ConfigurationError, as_typed
 from pytest_trt.engine.spec import FULL_PRECISIONS, PRECISIONS
+from pytest_trt.files import write_output
 from pytest_trt.records import to_data
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def tune(
         for one in gatherer.found:
             _print(one)
     if html is not None:
-        write_text(html, tuned_page(gatherer.found))
+        write_output(html, tuned_page(gatherer.found))
         echo(f"wrote {as_typed(html)}", err=as_json)
     solved = ("passes", "found")
     if not all(one.search and one.search.outcome in solved for one in gatherer.found):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_trt.diagnostics import Remedy, ReportError
-from pytest_trt.files import atomic_write
+from pytest_trt.files import write_output
 from pytest_trt.records import RecordError, from_data, parse_json, schema_of, to_data
 from pytest_trt.report.document import Document
 from pytest_trt.report.entries import REPORT_SCHEMA, Report
@@ -71,16 +71,7 @@ def write_report(path: Path, document: Mapping[str, Any]) -> None:
     Raises:
         ReportError: It cannot be written; an existing file is unchanged.
     """
-    text = WRITERS[path.suffix](document)
-    try:
-        atomic_write(path, text)
-    except OSError as error:
-        raise ReportError(
-            f"the report {path} cannot be written: {error.strerror}",
-            fix="Name a file in a writable folder, and check that there is space.",
-            code="TRT901",
-            facts={"file": str(path), "error": error.strerror},
-        ) from error
+    write_output(path, WRITERS[path.suffix](document))
 
 
 def read_document(path: Path) -> Document:

@@ -81,6 +81,15 @@ def test_report_without_speeds_is_an_error() -> None:
     assert "a.json has no test that measured speed [TRT914]" in done.stderr
 
 
+def test_storage_that_cannot_be_written_is_an_error() -> None:
+    write_report(Path("a.json"), document(timed()))
+    Path("file").touch()
+    done = run_command("report", "export", "a.json", "--storage=file/storage")
+    assert done.returncode == 2
+    assert "cannot be written" in done.stderr
+    assert "[TRT901]" in done.stderr
+
+
 def test_without_pytest_benchmark_the_error_says_what_to_install(monkeypatch) -> None:
     write_report(Path("a.json"), document(timed()))
     monkeypatch.setitem(sys.modules, "pytest_benchmark", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ from pytest_trt.diagnostics import (
     as_typed,
     remedy_lines,
 )
+from pytest_trt.files import write_output
 from pytest_trt.wording import count
 
 if TYPE_CHECKING:
@@ -87,8 +89,8 @@ def init(folder: Path, output: Path | None, dry_run: bool, cache_dir: Path | Non
         output = (tests if tests.is_dir() else folder) / _NAME
     elif output.suffix != ".py":
         raise click.UsageError(f"--output {output}: expected the name of a .py file.")
-    if output.exists() and not dry_run:
-        raise _exists(output)
+    if not dry_run:
+        _refuse_overwriting(output)
     found = find_files(folder)
     for one in found.too_deep:
         echo(f"not searched, as it is nested too deeply: {as_typed(one)}", err=True)
@@ -107,7 +109,8 @@ def init(folder: Path, output: Path | None, dry_run: bool, cache_dir: Path | Non
     if dry_run:
         echo_data(source)
         return
-    _write(output, source)
+    _refuse_overwriting(output)  # made while models were measured
+    write_output(output, source)
     for line in _next_steps(output, measured.tested):
         echo(line)
 
@@ -153,22 +156,6 @@ def _report_left_out(measured: _Measured) -> None:
             echo(line, err=True)
 
 
-def _write(output: Path, source: str) -> None:
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with output.open("x", encoding="utf-8") as file:
-            file.write(source)
-    except FileExistsError as error:
-        raise _exists(output) from error
-    except OSError as error:
-        raise ConfigurationError(
-            f"{as_typed(output)} cannot be written: {error.strerror}",
-            fix="Name a file in a writable folder with --output.",
-            code="TRT901",
-            facts={"file": str(output), "error": error.strerror},
-        ) from error
-
-
 def _next_steps(output: Path, tested: Sequence[Tested]) -> Iterator[str]:
     name = as_typed(output)
     baselines = as_typed(read_project().baselines(None, output.parent).path)
@@ -188,8 +175,10 @@ def _next_steps(output: Path, tested: Sequence[Tested]) -> Iterator[str]:
         yield f"    pytest {name} --trt-update-new"
 
 
-def _exists(output: Path) -> ConfigurationError:
-    return ConfigurationError(
+def _refuse_overwriting(output: Path) -> None:
+    if not os.path.lexists(output):
+        return
+    raise ConfigurationError(
         f"{as_typed(output)} exists, and no file is overwritten",
         fix=Remedy(
             "Name another file, or print the module:",
