@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,19 @@ def test_data_of_a_model_is_used_and_named(
     run(pytester).assert_outcomes(failed=2)
 
 
+def test_inputs_may_have_the_names_of_variables(
+    folder: Path, linear: Path, pytester: pytest.Pytester
+) -> None:
+    model = onnx.load(linear)
+    model.graph.input[0].name = "file"
+    model.graph.node[0].input[0] = "file"
+    onnx.save(model, linear)
+    with zipfile.ZipFile(folder / "a.npz", "w") as archive, archive.open("file.npy", "w") as array:
+        np.save(array, images(3))
+    init()
+    run(pytester).assert_outcomes(passed=2)
+
+
 @pytest.mark.exhaustive
 def test_module_reads_as_formatters_and_type_checkers_want_it(folder: Path, linear: Path) -> None:
     save_linear(folder / "models" / "another.onnx")
@@ -158,6 +172,16 @@ def test_nothing_is_overwritten_and_dry_run_writes_nothing(folder: Path, linear:
     assert "pytest-trt init --output FILE" in refused.stderr
     assert (folder / "test_engines.py").read_text() == "mine"
     assert init("--dry-run").stdout == printed.stdout
+    (folder / "test_link.py").symlink_to("removed.py")
+    assert "[TRT462]" in init("--output", "test_link.py", status=2).stderr
+    assert (folder / "test_link.py").is_symlink()
+
+
+def test_module_that_cannot_be_written_is_an_error(folder: Path, linear: Path) -> None:
+    (folder / "file").touch()
+    refused = init("--output", "file/test_it.py", status=2)
+    assert "file/test_it.py cannot be written" in refused.stderr
+    assert "[TRT901]" in refused.stderr
 
 
 def test_printed_test_of_speed_records_a_baseline(
@@ -225,6 +249,7 @@ def test_folders_of_others_are_not_searched(folder: Path, linear: Path) -> None:
     for mark in marks.values():
         (folder / mark).touch()
     (folder / "loop").symlink_to(folder)
+    (folder / "missing.npz").symlink_to("removed.npz")
     done = init("--dry-run")
     assert "other.onnx" not in done.stdout
     assert done.stderr.splitlines() == [f"not searched, as it is nested too deeply: {deep}"]

@@ -61,7 +61,7 @@ def find_files(root: Path) -> Found:
             suffix = file.suffix.lower()
             if suffix == ".onnx":
                 found.models.append(file)
-            elif suffix == ".npz" and file.stat().st_size <= _LARGEST_BYTES:
+            elif suffix == ".npz" and file.is_file() and file.stat().st_size <= _LARGEST_BYTES:
                 found.data.append(file)
     return found
 

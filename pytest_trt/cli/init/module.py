@@ -63,6 +63,10 @@ class _Call:
     arguments: Mapping[str, object] = field(default_factory=dict)
 
 
+class _Name(str):
+    """A variable in the source."""
+
+
 def module_source(
     tested: Sequence[Tested],
     left_out: Mapping[Path, Diagnostic],
@@ -148,10 +152,8 @@ def _on_data(one: Tested, stem: str, folder: Path, measured_with: str) -> Iterat
     yield _decorator("trt_consistency", {"against": "both", **_limits(one)})
     yield f"def test_{stem}_on_data(trt_session: Session) -> None:\n"
     yield f"    for file in {_source(files, 4, len('    for file in '))}:\n"
-    call = _Call("read", {"": "file", "names": names})
-    yield f"        inputs = {_source(call, 8, len('        inputs = '))}\n".replace(
-        '"file"', "file"
-    )
+    call = _Call("read", {"": _Name("file"), "names": names})
+    yield f"        inputs = {_source(call, 8, len('        inputs = '))}\n"
     yield "        trt_session.run(inputs)\n"
 
 
@@ -236,6 +238,8 @@ def _source(value: object, indent: int, used: int) -> str:
 
 
 def _flat(value: object) -> str:
+    if isinstance(value, _Name):
+        return value
     if isinstance(value, _Call):
         arguments = (
             f"{name}={_flat(one)}" if name else _flat(one) for name, one in value.arguments.items()
