@@ -125,6 +125,7 @@ STACKED = "stacked decorators, or a `pytestmark` list"
 NO_TEST = "on a doctest, or an item of a custom collector"
 FUNCTIONS = "function, method, static method, class method, decorated function"
 MODELS = "that name several models: a list, a mapping or a pattern"
+BROKEN = "that name several models, one of which is missing, unreadable or does not fit them"
 FIXTURE = "that name a fixture which gives the model (`fixture=`)"
 PARAMETERS = (
     "parametrised by `trt_arch`, `trt_model_path`, `trt_precision` or `trt_shape`, also with "
@@ -244,6 +245,18 @@ WAYS = {
         "@M(['models/linear.onnx', 'models/reference.onnx'])\n@C\n"
         "def test_it(trt_engines):\n    trt_engines(**ONE).run(X)\n",
         0,
+    ),
+    "models_broken": Way(
+        BROKEN,
+        "ANY = {'good': 'models/linear.onnx', 'lost': 'models/lost.onnx', 'text': __file__}\n"
+        "@M(**{**ONE, 'model': ANY}, precision=('fp32', 'fp16'))\n@C\n"
+        + PLAIN
+        + "BAD = {'b': {'profiles': {'x': ((1,), (1,), (1,))}}}\n"
+        "@M(**ZOO, per_model=BAD)\n@C\n"
+        "@pytest.mark.parametrize('case', [0, 1])\n"
+        "def test_profiles(trt_session, case):\n" + RUNS,
+        10,
+        refused=6,
     ),
     "model_fixture": Way(
         FIXTURE,

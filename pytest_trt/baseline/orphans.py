@@ -26,8 +26,8 @@ class Collected:
         tests: Node ids of all tests, deselected ones too.
         errors: Node ids of files and classes that were skipped or could not be collected.
         answers: Node ids of all tests without precision and architecture, as answers have them.
-        unusable: Node ids of functions of which a model cannot be tested: one test stands for all
-            of that model.
+        unusable: Node ids of functions of which a model cannot be tested: the points of its
+            profiles are unknown, and with them the ids of tests.
     """
 
     root: Path

@@ -1,7 +1,7 @@
 """Collection: tests are multiplied, get their plans, and are refused where a marker is wrong.
 
 Everything that is wrong in a module is reported at once, so that it is fixed in one go. Where
-markers name several models, one that cannot be tested fails in a test of its own, so that the
+markers name several models, the tests of one that cannot be tested fail when they run, so that the
 others are tested.
 """
 
@@ -113,11 +113,10 @@ def plan_tests(collector: pytest.Collector, report: pytest.CollectReport) -> Non
                 continue
             _plan(node, failed)
         planned.append(node)
-    if _are_of_models(failed, planned):
-        dropped = _fail_when_run(failed)
-        planned, failed = [node for node in planned if node not in dropped], {}
     report.result = planned
-    if failed:
+    if _are_of_models(failed, planned):
+        _fail_when_run(failed)
+    elif failed:
         collector.stash[_WRONG_KEY] = _by_text(failed)
         _fail(collector, report)
 
@@ -133,20 +132,17 @@ def plan_changed_tests(items: list[pytest.Item]) -> None:
         if not uses_plugin(item, item.fixturenames):
             continue
         plan = item.stash.get(PLAN_KEY, None)
-        # A test that fails anyway stands for others, which were dropped.
-        if plan is not None and (plan.wrong or same_marks(plan.marks, marks_of(item))):
+        if plan is not None and same_marks(plan.marks, marks_of(item)):
             continue
         assert item.parent is not None
         _plan(item, failed.setdefault(item.parent, {}))
-    refused: set[pytest.Function] = set()
     for collector, found in failed.items():
         if _are_of_models(found, items):
-            refused |= _fail_when_run(found)
+            _fail_when_run(found)
         elif found:
-            refused |= found.keys()
             wrong.setdefault(collector, {}).update(_by_text(found))
-    refused_ids = {one for found in wrong.values() for _, ids in found.values() for one in ids}
-    items[:] = [one for one in items if one not in refused and one.nodeid not in refused_ids]
+    refused = {nodeid for found in wrong.values() for _, ids in found.values() for nodeid in ids}
+    items[:] = [item for item in items if item.nodeid not in refused]
     for collector, each in wrong.items():
         report = pytest.CollectReport(collector.nodeid, "failed", None, [])
         _report(report, [_placed(one, ids, ids[0]) for one, ids in each.values()])
@@ -215,20 +211,13 @@ def _are_of_models(failed: _Failed, nodes: Iterable[pytest.Item | pytest.Collect
     )
 
 
-def _fail_when_run(failed: _Failed) -> set[pytest.Function]:
-    """Let one test of each function fail for each model that is to blame; return the others.
+def _fail_when_run(failed: _Failed) -> None:
+    """Let tests fail in their setup: whichever of them are selected, skipped or expected to fail.
 
     So the tests of all other models run.
     """
-    first: dict[object, pytest.Function] = {}
-    wrong: dict[pytest.Function, dict[str, Diagnostic]] = {}
     for item, found in failed.items():
-        one = first.setdefault((_function(item), _model(item)), item)
-        wrong.setdefault(one, {}).update({str(each): each for each in found})
-    for item, each in wrong.items():
-        plan = planner_of(item.config).failing_plan(item, tuple(each.values()))
-        item.stash[PLAN_KEY] = plan
-    return failed.keys() - wrong.keys()
+        item.stash[PLAN_KEY] = planner_of(item.config).failing_plan(item, found)
 
 
 def _function(item: pytest.Function) -> tuple[object, str]:

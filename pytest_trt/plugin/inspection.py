@@ -131,7 +131,7 @@ class _Collected:
         self.tests.append(item.nodeid)
         plan = plan_of(item)
         self.answers.append(answers_nodeid(item, plan) if plan else item.nodeid)
-        if plan is not None and plan.wrong:  # it stands for others, which have baselines too
+        if plan is not None and plan.wrong:  # with its profiles, it may have others
             self.unusable.append(item.nodeid.partition("[")[0])
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:

@@ -1,4 +1,4 @@
-"""One of several models that cannot be tested fails in tests of its own, and the others run."""
+"""Of several models, the tests of one that cannot be tested fail, and the others run."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ def test_builds(trt_engine):
     pass
 """
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 123\n"
+BROKEN = "test_it.py::test_it[models/pointer.onnx-fp16-"
 LOST = ("models/linear.onnx", "models/lost.onnx")
 
 
@@ -41,13 +42,14 @@ def run(zoo, given: str, *args: str) -> pytest.RunResult:
 
 def test_every_other_model_of_a_pattern_is_tested(zoo) -> None:
     result = run(zoo, '"models/*.onnx", precision=("fp32", "fp16")')
-    result.assert_outcomes(passed=8, errors=2)
+    result.assert_outcomes(passed=8, errors=4)
     result.stdout.fnmatch_lines(
         [
             "*ERROR at setup of test_answers[[]models/pointer.onnx-fp32[]]*",
             "models/pointer.onnx is a Git LFS pointer, not an ONNX model*TRT201*",
             "*ERROR at setup of test_builds[[]models/pointer.onnx-fp32[]]*",
             "pointer.onnx  cpu fp32  not built *2 error",
+            "pointer.onnx  cpu fp16  not built *2 error",
         ]
     )
     (zoo.path / "models" / "pointer.onnx").unlink()
@@ -158,7 +160,45 @@ def test_markers_skip_it_or_expect_it(zoo, mark: str, outcome: str) -> None:
     zoo.run().assert_outcomes(**{outcome: 2})
 
 
-def test_a_marker_that_a_hook_adds_does_not_revive_one_test_of_many(zoo) -> None:
+@pytest.mark.parametrize(
+    "args",
+    [("-k", "fp16 and 1"), ("-m", "slow"), ("--deselect", f"{BROKEN}0]"), (f"{BROKEN}1]",)],
+    ids=["k", "m", "deselect", "id"],
+)
+def test_whichever_of_its_tests_is_selected_fails(zoo, args) -> None:
+    zoo.test_file(
+        "@pytest.mark.parametrize('case', [0, pytest.param(1, marks=pytest.mark.slow)])\n"
+        f"@{M}('models/*.onnx', precision=('fp32', 'fp16'))\n"
+        "def test_it(trt_engine, case):\n    pass\n"
+    )
+    result = zoo.run("-W", "ignore", *args)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["*ERROR at setup of test_it[[]models/pointer.onnx-fp16-1[]]*"])
+
+
+@pytest.mark.parametrize("mark", ["skip", "xfail"])
+@pytest.mark.parametrize("by", ["set", "hook"])
+def test_a_mark_on_one_of_its_tests_hides_no_other(zoo, by: str, mark: str) -> None:
+    marks = f"pytest.mark.{mark}" if by == "set" else "()"
+    zoo.test_file(
+        f"@pytest.mark.parametrize('case', [pytest.param(0, marks={marks}), 1])\n"
+        f"@{M}('models/*.onnx')\n"
+        "def test_it(trt_engine, case):\n    pass\n"
+    )
+    if by == "hook":
+        (zoo.path / "conftest.py").write_text(
+            "import pytest\n"
+            "def pytest_collection_modifyitems(items):\n"
+            "    for item in items:\n"
+            "        if item.callspec.params['case'] == 0:\n"
+            f"            item.add_marker(pytest.mark.{mark})\n"
+        )
+    result = zoo.run("-W", "ignore")
+    assert result.parseoutcomes()["errors"] == 1
+    result.stdout.fnmatch_lines(["*ERROR at setup of test_it[[]models/pointer.onnx-1[]]*"])
+
+
+def test_a_marker_that_a_hook_adds_does_not_revive_its_tests(zoo) -> None:
     (zoo.path / "conftest.py").write_text(
         "import pytest\n"
         "def pytest_collection_modifyitems(items):\n"
@@ -170,7 +210,7 @@ def test_a_marker_that_a_hook_adds_does_not_revive_one_test_of_many(zoo) -> None
         "def test_it(trt_session):\n"
         "    trt_session.run({'image': np.ones((4, 8), np.float32)})\n"
     )
-    zoo.run("-W", "ignore").assert_outcomes(passed=4, errors=1)
+    zoo.run("-W", "ignore").assert_outcomes(passed=4, errors=2)
 
 
 def test_a_model_that_a_later_marker_does_not_fit_fails_alone(zoo) -> None:
@@ -191,17 +231,14 @@ def test_a_model_that_a_later_marker_does_not_fit_fails_alone(zoo) -> None:
     result.stdout.fnmatch_lines(["*ERROR at setup of test_it[[]models/other.onnx[]]*"])
 
 
-def test_prune_retains_baselines_of_its_other_parameters(zoo, monkeypatch) -> None:
+def test_prune_retains_baselines_of_points_that_only_the_model_shows(zoo, monkeypatch) -> None:
     from click.testing import CliRunner
 
-    marker = f"{M}('models/*.onnx', precision=('fp32', 'fp16'))"
+    marker = f"{M}('models/*.onnx', profiles={{'image': ((1, 8), (4, 8), (16, 8))}})"
     (zoo.path / "models" / "pointer.onnx").unlink()
     zoo.test_file(
         f"@{marker}\n@pytest.mark.trt_consistency(against='stored')\n"
-        "def test_it(trt_session, trt_precision):\n"
-        "    trt_session.run({'image': np.ones((4, 8), np.float32)})\n"
-        "@pytest.fixture\ndef trt_reference(trt_reference, trt_precision):\n"
-        "    return trt_reference\n"
+        "def test_it(trt_session, trt_inputs):\n    trt_session.run(trt_inputs)\n"
     )
     zoo.run("-W", "ignore", "--trt-update-new")
     stored = sorted(Path(zoo.path, "trt_baselines").rglob("*.json"))
@@ -210,5 +247,5 @@ def test_prune_retains_baselines_of_its_other_parameters(zoo, monkeypatch) -> No
     monkeypatch.chdir(zoo.path)
     arguments = ["baseline", "prune", "--dry-run", "--parameters"]
     result = CliRunner().invoke(commands, arguments, catch_exceptions=False)
-    assert "retained: test_it.py::test_it[models/other.onnx-fp16]" in result.output
+    assert "retained: test_it.py::test_it[models/other.onnx-max]" in result.output
     assert result.exit_code == 0
