@@ -24,12 +24,13 @@ from pytest_trt.report.history.words import (
     break_text,
     by_run,
     change_text,
-    counted,
+    failing_text,
     has_drifted,
     summary,
     when,
     where,
 )
+from pytest_trt.wording import count
 
 _STYLES = {Direction.WORSE: "red", Direction.BETTER: "green"}
 
@@ -90,7 +91,7 @@ def show_history(
     for one in history.left_out[:_NAMED]:
         echo(f"left out: {one.headline}", err=True)
     if (more := len(history.left_out) - _NAMED) > 0:
-        echo(f"left out: {counted(more, 'more file')}", err=True)
+        echo(f"left out: {count(more, 'more file')}", err=True)
     for output in outputs:
         echo(f"wrote {output}", err=as_json)
 
@@ -145,7 +146,8 @@ def _files(paths: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
 def _print(history: History, *, everything: bool) -> None:
     rows: list[Row] = []
     for trend in history.trends:
-        if everything or trend.direction is not Direction.SAME:
+        fails = trend.failing_since is not None
+        if everything or fails or trend.direction is not Direction.SAME:
             rows += _rows(history, trend, everything=everything)
     if rows:
         print_table(("", "first", "newest", "change", "bounds", ""), rows, giving_way=(0,))
@@ -154,7 +156,9 @@ def _print(history: History, *, everything: bool) -> None:
 
 
 def _rows(history: History, trend: Trend, *, everything: bool) -> Iterator[Row]:
-    yield f"{trend.test} ({where(trend)}): {counted(len(trend.points), 'run')}"
+    yield f"{trend.test} ({where(trend)}): {count(len(trend.points), 'run')}"
+    if failing := failing_text(history, trend):
+        yield f"  {failing}"
     for finding in trend.overall:
         if everything or finding.direction in _STYLES:
             label, *middle, direction = cells(finding)

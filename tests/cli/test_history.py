@@ -47,6 +47,24 @@ def test_unchanged_series_is_printed_only_on_request() -> None:
     assert "test_calm" in call(*files, "--all").output
 
 
+def test_test_that_fails_is_printed_though_no_figure_changed() -> None:
+    stopped = [
+        on_day(day, {"test_it": reported("failed", "no memory", engines=())}) for day in (6, 7)
+    ]
+    for number, made in enumerate(stopped):
+        write_report(Path(f"{number}.json"), made)
+    lines = call("nightly/0", "nightly/1", "0.json", "1.json").output.splitlines()
+    assert lines[1] == "test_it.py::test_it (digits.onnx fp16 on sm86 (NVIDIA A10)): 4 runs"
+    assert lines[2] == "  failed in every run since 00000006, 2026-10-07 03:00"
+    assert lines[-1] == "4 runs, 1 trend: 1 worse"
+    lines = call("0.json", "1.json", "-o", "a.html").output.splitlines()
+    assert lines[1:3] == [
+        "test_it.py::test_it (on sm86 (NVIDIA A10)): 2 runs",
+        "  failed in every run since 00000006, 2026-10-07 03:00",
+    ]
+    assert "failed in every run since 00000006" in Path("a.html").read_text()
+
+
 def test_output_format_follows_the_suffix_and_json_is_printed_alone() -> None:
     done = run_command("report", "history", "nightly", "-o", "a.html", "-o", "a.json", "--json")
     assert json.loads(done.stdout) == json.loads(Path("a.json").read_text())

@@ -16,6 +16,7 @@ from pytest_trt.report.comparison.compare import differences, error_findings, sp
 from pytest_trt.report.comparison.findings import Direction, Finding, Kind
 from pytest_trt.report.document import Document
 from pytest_trt.report.history.trends import (
+    FAILED,
     History,
     HistoryRun,
     Trend,
@@ -28,9 +29,6 @@ from pytest_trt.terms import METRICS
 
 #: What a result is reduced to while it waits for those of other reports.
 _SPEED = ("mode", "batch", "calls", "candidate", "candidate_rounds", "spec")
-
-#: Statuses of a test that came to no engine, where it has one in other runs.
-_WITHOUT_ENGINE = ("failed", "error")
 
 
 class _Key(NamedTuple):
@@ -103,7 +101,7 @@ class HistoryBuilder:
             case = _Case(run, test["status"], *_measured(result), context)
             key = _Key(test["test"], place, name, counts[name])
             self._cases.setdefault(key, []).append(case)
-        if not test["results"] and test["status"] in _WITHOUT_ENGINE:
+        if not test["results"] and test["status"] in FAILED:
             place = places.get(test["arch"], test["arch"])
             self._stopped.append((test["test"], place, run, test["status"]))
 
@@ -111,22 +109,23 @@ class HistoryBuilder:
         """Return the history of everything that was added."""
         order = sorted(range(len(self._runs)), key=lambda at: (self._runs[at].started_s, at))
         rank = {at: place for place, at in enumerate(order)}
+        found = {key: [*cases] for key, cases in self._cases.items()}
         for test, place, run, status in self._stopped:
-            for key, cases in self._cases.items():
-                if key[:2] == (test, place):
-                    cases.append(_Case(run, status))
-        trends = {
+            keys = [key for key in found if key[:2] == (test, place)]
+            for key in keys or [_Key(test, place, "", 0)]:
+                found.setdefault(key, []).append(_Case(run, status))
+        cases_of = {
             key: sorted((one._replace(run=rank[one.run]) for one in cases), key=lambda of: of.run)
-            for key, cases in self._cases.items()
+            for key, cases in found.items()
         }
         # Each run is compared with its neighbor, and the newest with the first.
-        checks = sum(len(METRICS) * len(cases) for cases in trends.values())
+        checks = sum(len(METRICS) * len(cases) for cases in cases_of.values())
         error = check_error(2 * checks)
-        found = [_trend(key, cases, error) for key, cases in trends.items()]
+        trends = [_trend(key, cases, error) for key, cases in cases_of.items()]
         severity = list(Direction)
         return History(
             runs=tuple(self._runs[at] for at in order),
-            trends=tuple(sorted(found, key=lambda one: severity.index(one.direction))),
+            trends=tuple(sorted(trends, key=lambda one: severity.index(one.direction))),
             left_out=tuple(self._left_out),
         )
 

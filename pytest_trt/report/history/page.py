@@ -17,12 +17,12 @@ from pytest_trt.report.history.chart import (
     sparkline,
     trend_chart,
 )
-from pytest_trt.report.history.trends import History, Trend, TrendPoint
+from pytest_trt.report.history.trends import FAILED, History, Trend, TrendPoint
 from pytest_trt.report.history.words import (
     break_text,
     by_run,
     change_text,
-    counted,
+    failing_text,
     has_drifted,
     summary,
     when,
@@ -139,7 +139,8 @@ def _table(label: str, heads: Sequence[str], rows: str, kind: str = "") -> str:
 
 def _trend(history: History, trend: Trend) -> str:
     axis = [at for at, run in enumerate(history.runs) if _is_on_axis(trend, at, run.places)]
-    opened = "" if trend.direction is Direction.SAME else " open"
+    unchanged = trend.direction is Direction.SAME and trend.failing_since is None
+    opened = "" if unchanged else " open"
     plots = [one for one in (_latency(history, trend, axis), *_others(history, trend, axis)) if one]
     latest = trend.points[-1]
     figures = [text for text in (_figure("P99", latest) or _figure("P50", latest),) if text]
@@ -160,6 +161,8 @@ def _trend(history: History, trend: Trend) -> str:
 
 def _notes(history: History, trend: Trend) -> Iterator[str]:
     """Yield what charts show only to those who compare their ends, one line each."""
+    if failing := failing_text(history, trend):
+        yield failing
     for one in trend.overall:
         if one.direction in (Direction.WORSE, Direction.BETTER):
             yield f"newest against first: {change_text(one)}, {one.direction.value}"
@@ -170,6 +173,8 @@ def _notes(history: History, trend: Trend) -> Iterator[str]:
 
 
 def _status(trend: Trend) -> str:
+    if trend.failing_since is not None:
+        return chip("failed", "✕", trend.points[-1].status)
     if len(trend.points) == 1:
         return chip("skipped", "–", "one run")
     return chip(*_STATUSES[trend.direction])
@@ -264,7 +269,7 @@ def _plot(
         failed=[
             Named(point.run, f"{when(history.runs[point.run])}: {point.status}")
             for point in trend.points
-            if point.status in ("failed", "error")
+            if point.status in FAILED
         ],
         limit=limit,
     )
@@ -289,5 +294,5 @@ def _summary(history: History, lines: Sequence[Line], kind: Kind) -> str:
         runs = list(line.values)
         ends = dict.fromkeys((runs[0], runs[-1]))
         figures = (f"{write(line.values[run])} at {history.runs[run].name}" for run in ends)
-        texts.append(f"{line.name} {' to '.join(figures)}, {counted(len(runs), 'run')}")
+        texts.append(f"{line.name} {' to '.join(figures)}, {count(len(runs), 'run')}")
     return "; ".join(texts)

@@ -10,6 +10,9 @@ from pytest_trt.diagnostics import Diagnostic
 from pytest_trt.records import to_data
 from pytest_trt.report.comparison.findings import Direction, Finding, Kind
 
+#: Statuses of a test that failed.
+FAILED = ("failed", "error")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryRun:
@@ -93,7 +96,7 @@ class Trend:
 
     Attributes:
         test: The test, without the architecture.
-        engine: Model and precision; empty where it has no engine.
+        engine: Model and precision; empty where no run came to an engine.
         place: What it ran on.
         points: Its runs in order of time.
         changes: What was detected between neighboring runs, oldest first.
@@ -110,10 +113,24 @@ class Trend:
     overall: tuple[Finding, ...]
 
     @property
+    def failing_since(self) -> int | None:
+        """Position of the run since which every run failed; null where the newest did not."""
+        since = None
+        for one in self.points:
+            if one.status not in FAILED:
+                since = None
+            elif since is None:
+                since = one.run
+        return since
+
+    @property
     def direction(self) -> Direction:
-        """The worst of `overall`; `CHANGED` where only runs in between differ, or a break is."""
+        """The worst of `overall`; `CHANGED` where only runs in between differ, or a break is.
+
+        Worse, too, where the newest run failed and an earlier one did not.
+        """
         directions = [one.direction for one in self.overall]
-        if Direction.WORSE in directions:
+        if self.failing_since not in (None, self.points[0].run) or Direction.WORSE in directions:
             return Direction.WORSE
         if Direction.BETTER in directions:
             return Direction.BETTER
@@ -143,5 +160,12 @@ class History:
         return {
             **to_data(self),
             "counts": {one.value: sum(1 for _ in self.of(one)) for one in Direction},
-            "trends": [{**to_data(one), "direction": one.direction.value} for one in self.trends],
+            "trends": [
+                {
+                    **to_data(one),
+                    "direction": one.direction.value,
+                    "failing_since": one.failing_since,
+                }
+                for one in self.trends
+            ],
         }

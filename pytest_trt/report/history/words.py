@@ -14,6 +14,7 @@ from pytest_trt.report.history.trends import (
     TrendBreak,
     TrendChange,
 )
+from pytest_trt.wording import count
 
 _COUNTED = {
     Direction.WORSE: "worse",
@@ -23,22 +24,17 @@ _COUNTED = {
 }
 
 
-def counted(many: int, one: str) -> str:
-    """Return a number of things: "1 run", "12 runs"."""
-    return f"{many:,} {one}{'' if many == 1 else 's'}"
-
-
 def summary(history: History) -> str:
     """Return how many trends changed how: "12 runs, 3 trends: 1 worse, 2 unchanged"."""
     counts = Counter(one.direction for one in history.trends)
     shown = ", ".join(f"{counts[one]} {text}" for one, text in _COUNTED.items() if counts[one])
-    trends = counted(len(history.trends), "trend")
-    return f"{counted(len(history.runs), 'run')}, {trends}{': ' if shown else ''}{shown}"
+    trends = count(len(history.trends), "trend")
+    return f"{count(len(history.runs), 'run')}, {trends}{': ' if shown else ''}{shown}"
 
 
 def where(trend: Trend) -> str:
     """Return the engine and what it ran on: "digits.onnx fp16 on sm86 (NVIDIA A10)"."""
-    return f"{trend.engine} on {trend.place}"
+    return f"{trend.engine} on {trend.place}".lstrip()
 
 
 def when(run: HistoryRun) -> str:
@@ -61,6 +57,14 @@ def break_text(history: History, one: TrendBreak) -> str:
     return f"{what} not joined at {when(history.runs[one.run])}: {'; '.join(one.why)}"
 
 
+def failing_text(history: History, trend: Trend) -> str:
+    """Return since when a trend's test fails; empty where its newest run did not."""
+    since = trend.failing_since
+    if since is None:
+        return ""
+    return f"{trend.points[-1].status} in every run since {when(history.runs[since])}"
+
+
 def by_run(trend: Trend) -> Iterator[list[TrendChange]]:
     """Yield the changes of each run that has some, the newest first."""
     found: dict[tuple[int, int], list[TrendChange]] = {}
@@ -71,4 +75,5 @@ def by_run(trend: Trend) -> Iterator[list[TrendChange]]:
 
 def has_drifted(trend: Trend) -> bool:
     """Whether the newest run differs from the first, and no two neighbors do."""
-    return not trend.changes and trend.direction in (Direction.WORSE, Direction.BETTER)
+    found = {one.direction for one in trend.overall}
+    return not trend.changes and bool(found & {Direction.WORSE, Direction.BETTER})

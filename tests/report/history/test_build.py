@@ -12,6 +12,7 @@ from report.comparison.test_compare import off_by, timed
 
 from pytest_trt.report.comparison.findings import Direction, Kind
 from pytest_trt.report.document import make_document
+from pytest_trt.report.history.build import HistoryBuilder
 from pytest_trt.report.history.trends import Trend
 from pytest_trt.report.merging import merge_documents
 
@@ -172,6 +173,36 @@ def test_test_that_came_to_no_engine_is_a_failed_run_of_its_trends() -> None:
     trend = only(history_of(*stepped(3, 9), stopped))
     assert [point.status for point in trend.points] == ["passed"] * 3 + ["failed"]
     assert trend.points[-1].figures == {}
+
+
+def failed(day: int, **of):
+    return make_document(
+        run(id=f"failed {day}", started_s=2e9 + day, targets=[target()]),
+        {"t": planned(**of)},
+        {"t": reported("failed", "no memory", engines=())},
+        {},
+    )
+
+
+def test_test_that_fails_in_the_newest_run_is_worse_and_shows_since_when() -> None:
+    trend = only(history_of(*stepped(3, 9), failed(1), failed(2)))
+    assert (trend.direction, trend.failing_since) == (Direction.WORSE, 3)
+    calm = only(history_of(failed(-(10**9)), *stepped(3, 9)))
+    assert (calm.direction, calm.failing_since) == (Direction.SAME, None)
+
+
+def test_test_that_never_came_to_an_engine_has_a_trend() -> None:
+    history = history_of(failed(1), failed(2))
+    trend = only(history)
+    assert (trend.engine, trend.failing_since, len(trend.points)) == ("", 0, 2)
+    assert history.to_dict()["trends"][0]["failing_since"] == 0
+
+
+def test_history_can_be_asked_for_twice() -> None:
+    builder = HistoryBuilder()
+    for number, report in enumerate([*stepped(3, 9), failed(1)]):
+        builder.add(f"{number}.json", report)
+    assert builder.history() == builder.history()
 
 
 def test_engines_of_one_model_in_one_test_have_a_trend_each() -> None:
