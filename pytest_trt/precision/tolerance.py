@@ -242,11 +242,13 @@ def _fields(found: OutputEvidence, precision: str, margin: float) -> dict[str, f
     default = DEFAULT_TOLERANCES.get(precision, DEFAULT_TOLERANCES["fp16"])
     (rtol, atol), least_rtol = found.needed, _LEAST_SHARE * default.rtol
     # Small elements of an output between 0 and 1, as of a sigmoid, need no share of themselves.
-    if not _fits(margin * rtol, margin * atol, found, default):
-        rtol, atol = 0.0, found.max_abs
-        if not _fits(margin * rtol, margin * atol, found, default):
+    if tests_nothing(margin * rtol, default.rtol, 1.0) or tests_nothing(
+        margin * atol, default.atol, found.scale
+    ):
+        rtol, atol, least_rtol = 0.0, found.max_abs, 0.0
+        # Alone, half of the largest value would let a constant pass, whatever is usual.
+        if tests_nothing(margin * atol, 0.0, found.scale):
             return {}
-        least_rtol = 0.0
     fields = {
         "rtol": max(rounded_up(margin * rtol), least_rtol),
         "atol": rounded_up(max(margin * atol, _LEAST_SHARE * default.atol * found.scale)),
@@ -259,12 +261,6 @@ def _fields(found: OutputEvidence, precision: str, margin: float) -> dict[str, f
         if top1 > 0:
             fields["top1"] = top1
     return fields
-
-
-def _fits(rtol: float, atol: float, found: OutputEvidence, default: Tolerance) -> bool:
-    return not (
-        tests_nothing(rtol, default.rtol, 1.0) or tests_nothing(atol, default.atol, found.scale)
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,6 +82,19 @@ def test_output_between_0_and_1_gets_atol_alone_where_rtol_would_test_nothing() 
     assert "at rtol=0" in propose("p", "int8", evidence((1 - reference, reference)), 2.0).reason
 
 
+@pytest.mark.parametrize(("precision", "scale"), [("int8", 2.0), ("fp16", 0.2), ("fp8", 5.0)])
+def test_atol_alone_that_a_constant_would_pass_is_not_proposed(
+    precision: str, scale: float
+) -> None:
+    reference = scale * np.random.default_rng(0).uniform(size=(64, 10))
+    for share in (0.05, 0.15, 0.25):
+        error = share * scale * np.where(np.arange(10) % 2, 1, -1)
+        found = propose("y", precision, evidence((reference + error, reference)), 2.0)
+        constant = np.full_like(reference, scale / 2)
+        assert not found.fields or not passes(found.fields, constant, reference)
+        assert bool(found.fields) is (share == 0.05)
+
+
 def test_what_is_not_finite_or_exact_gets_none() -> None:
     _, reference = noisy(0.0)
     lost = reference.copy()
