@@ -1306,7 +1306,7 @@ CODES: dict[str, Code] = {
     ),
     "TRT659": Code(
         "nothing collected",
-        "No artifact has a baseline that is new or changed.",
+        "An artifact has no baselines, or no artifact has one that is new or changed.",
         "Check that the tests in CI ran with --trt-update or --trt-update-new, and passed.",
     ),
     "TRT670": Code(

@@ -121,9 +121,10 @@ def read_artifact(
         check: Raises a BaselineError for a file that is not valid for another reason.
 
     Raises:
-        BaselineError: It cannot be read, or nothing in it is safe to read.
+        BaselineError: It cannot be read, is not safe to read, or has no baselines.
     """
-    found, refused = [], []
+    found: list[Found] = []
+    refused: list[Collected] = []
     with open_artifact(Path(source)) as files:
         inside = [name for name in files if folder.path.name in name.split("/")[:-1]]
         for name in inside or files:
@@ -136,7 +137,19 @@ def read_artifact(
                     raise _misplaced(source, name, "it has no JSON file next to it")
             except BaselineError as error:
                 refused.append(Collected("refused", Path(source, name), "", (source,), error))
+    if not refused and not any(one.content.tests for one in found):
+        raise nothing_to_collect([source], "no baselines in it")
     return found, refused
+
+
+def nothing_to_collect(sources: Sequence[str], why: str) -> BaselineError:
+    """Return the error of artifacts that have nothing to collect."""
+    return BaselineError(
+        f"nothing to collect from {', '.join(sources)}: {why}",
+        fix="Check that the tests in CI ran with --trt-update or --trt-update-new, and passed.",
+        code="TRT659",
+        facts={"sources": list(sources)},
+    )
 
 
 def _parsed(source: str, name: str, files: Mapping[str, Read], folder: BaselineFolder) -> Found:

@@ -162,6 +162,15 @@ class TestNothing:
         assert done.returncode == 1
         assert "nothing to collect from artifact: no baselines in it [TRT659]" in done.stderr
 
+    def test_one_of_several_artifacts_without_baselines_is_named(self, root) -> None:
+        speed("artifact")
+        Path("empty").mkdir()
+        assert collect("artifact", "empty", status=1) == {
+            node(): "new",
+            "empty": "refused TRT659",
+        }
+        assert days(root / SLUG / f"{MODULE}.json") == {"test_a": "2026-11-02"}
+
     def test_a_source_has_to_exist(self) -> None:
         assert collect("none.zip", status=1) == {"none.zip": "refused TRT654"}
         assert run_command("baseline", "collect").returncode == 2

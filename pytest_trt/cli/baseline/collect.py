@@ -16,6 +16,7 @@ from pytest_trt.baseline.collecting import (
     Collected,
     Found,
     collect_baselines,
+    nothing_to_collect,
     read_artifact,
 )
 from pytest_trt.baseline.file import (
@@ -127,13 +128,7 @@ def _committed(folders: Folders) -> Callable[[Path], AnyFile | None]:
 def _errors(sources: Sequence[str], collected: Sequence[Collected]) -> Iterator[BaselineError]:
     yield from (one.error for one in collected if one.error is not None)
     if all(one.status == "unchanged" for one in collected):
-        yield BaselineError(
-            f"nothing to collect from {', '.join(sources)}: "
-            + ("all baselines are unchanged" if collected else "no baselines in it"),
-            fix="Check that the tests in CI ran with --trt-update or --trt-update-new, and passed.",
-            code="TRT659",
-            facts={"sources": list(sources), "unchanged": len(collected)},
-        )
+        yield nothing_to_collect(sources, "all baselines are unchanged")
 
 
 def _print(
@@ -147,7 +142,7 @@ def _print(
     counts: Counter[str] = Counter(one.status for one in collected)
     kinds = ("new", "changed", "unchanged", "refused")
     total = ", ".join(f"{counts[kind]} {kind}" for kind in kinds if counts[kind])
-    echo(f"{total or 'no baselines'}{' (dry run: nothing was written)' * dry_run}")
+    echo(f"{total}{' (dry run: nothing was written)' * dry_run}")
     if counts["new"] + counts["changed"] and not dry_run:
         echo(f"Review them with `pytest-trt baseline diff`, and commit {folders.shown}.")
 
