@@ -169,6 +169,13 @@ class TestModels:
         assert any("[../models/my-a.onnx-min]" in name for name in names()) == stays
         assert any("[../models/ranking/a.onnx-min]" in name for name in names())
 
+    def test_names_of_folders_may_have_dots(self) -> None:
+        Path("models").rename("models-1.1")
+        done = run_command("baseline", "rename", "models", "models-1.1")
+        assert done.returncode == 0, done.stderr
+        assert "7 baselines moved" in done.stdout
+        assert any("[../models-1.1/a.onnx-min]" in name for name in names())
+
     def test_a_model_without_baselines_is_an_error(self) -> None:
         done = run_command("baseline", "rename", "models/b.onnx", "models/c.onnx")
         assert done.returncode == 2

@@ -13,6 +13,7 @@ from pytest_trt.cli.baseline.stored import Folders
 from pytest_trt.cli.command import command
 from pytest_trt.cli.output import echo
 from pytest_trt.diagnostics import as_typed
+from pytest_trt.engine.finished import SUFFIXES
 from pytest_trt.wording import count
 
 
@@ -64,8 +65,8 @@ def _checked(name: str) -> str:
 
 def _kind(name: str) -> tuple[bool, bool, bool]:
     """Return what a name is of: a test, a module, a model file, or a folder."""
-    models = is_of_models(name)
-    return "::" in name, models, models and bool(PurePosixPath(name).suffix)
+    is_file = PurePosixPath(name).suffix in (".onnx", *SUFFIXES)  # names of folders may have dots
+    return "::" in name, is_of_models(name), is_file
 
 
 def _print(folders: Folders, move: Move) -> None:
