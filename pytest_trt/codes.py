@@ -1293,14 +1293,14 @@ CODES: dict[str, Code] = {
         ("file",),
     ),
     "TRT657": Code(
-        "baseline of no test module",
+        "baseline without a test module",
         "A baseline file of an artifact belongs to a test module that does not exist here.",
         "Check out the commit that it was recorded with, or move it where it was recorded.",
         ("module",),
     ),
     "TRT658": Code(
-        "file of an artifact is no baseline",
-        "A file is not where baselines of its target are, or is a part of none.",
+        "file of an artifact is not a baseline",
+        "A file is not in the folder of its target, or belongs to no baseline.",
         "Upload the folder of baselines as it is, with nothing else in it.",
         ("file",),
     ),

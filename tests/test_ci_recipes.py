@@ -389,11 +389,11 @@ def gitlab_job(ci: Ci, name: str, env: Mapping[str, str]) -> Iterator[tuple[str,
     for line in (*job.get("before_script", []), *job["script"]):
         if not INSTALL.fullmatch(line):
             yield line, ci.run(folder, line, values)
-    kept = job.get("artifacts", {})
-    reports = kept.get("reports", {}).values()
+    artifacts = job.get("artifacts", {})
+    reports = artifacts.get("reports", {}).values()
     target = ci.artifacts / name
     target.mkdir(exist_ok=True)
-    for path in (*kept.get("paths", []), *reports):
+    for path in (*artifacts.get("paths", []), *reports):
         matching = list(folder.glob(path.replace("$ARCH", "cpu").rstrip("/")))
         assert matching, path
         for found in matching:

@@ -38,12 +38,12 @@ _Member: TypeAlias = "tuple[str, int, Read | None]"
 
 
 class UnsafeError(Exception):
-    """An artifact has something that an upload of baselines has not; the text says what."""
+    """An artifact has something that an upload of baselines never has; the text names it."""
 
 
 @contextmanager
 def open_artifact(path: Path) -> Iterator[Mapping[str, Read]]:
-    """Provide the regular files of an artifact by name; each is read when it is called.
+    """Provide a function for each regular file of an artifact, by name, that reads it.
 
     Args:
         path: A folder, a `.zip` file, or a `.tar` file, also gzipped.
@@ -192,7 +192,7 @@ def _reader(path: Path, name: str, size: int, read: Read) -> Read:
 
 def _refused(path: Path, problem: str) -> BaselineError:
     return BaselineError(
-        f"nothing of {as_typed(path)} is read: {problem}",
+        f"{as_typed(path)} is not safe to read: {problem}",
         fix="Find out who made it. Upload folders of baselines as they are, with nothing else.",
         code="TRT653",
         facts={"file": str(path), "problem": problem},

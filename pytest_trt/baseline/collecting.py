@@ -207,7 +207,7 @@ def _place(source: str, name: str, target: Mapping[str, str], folder: BaselineFo
 
 def _misplaced(source: str, name: str, problem: str) -> BaselineError:
     return BaselineError(
-        f"{as_typed(Path(source, name))} is no baseline file: {problem}",
+        f"{as_typed(Path(source, name))} is not a baseline file: {problem}",
         fix="Upload the folder of baselines as it is, with nothing else in it.",
         code="TRT658",
         facts={"file": str(Path(source, name)), "problem": problem},
@@ -399,8 +399,8 @@ def _preferring(*sources: str) -> str:
 
 def _newer(path: Path, test: str, source: str, here: AnyEntry, entry: AnyEntry) -> BaselineError:
     return BaselineError(
-        f"{as_typed(path)}: the baseline of {test} was recorded {_when(here).isoformat()}, that "
-        f"of {source} before, {_when(entry).isoformat()}",
+        f"{as_typed(path)}: the baseline of {test} was recorded at {_when(here).isoformat()}, "
+        f"later than that of {source}, {_when(entry).isoformat()}",
         fix=Remedy("Keep the newer one, or replace it:", (_preferring(source),)),
         code="TRT656",
         facts={"file": str(path), "test": test, "source": source},

@@ -268,7 +268,7 @@ class Proposal:
         """What was renamed, and what to do."""
         if self.old_model:
             return (
-                f"{self.old_model} is called {self.new_model} now (the same bytes). Move its "
+                f"{self.old_model} was renamed to {self.new_model} (the same bytes). Move its "
                 "baselines, and commit the files:"
             )
         return "If the test was renamed, move its baseline, and commit the files:"

@@ -130,10 +130,10 @@ def sweep_drafts(folder: Path, used: Iterable[Path], now_s: float) -> None:
         used: Those of what may be accepted.
         now_s: Seconds since 1970.
     """
-    kept = set(used)
+    in_use = set(used)
     for path in folder.glob("*.answers"):
         with suppress(OSError):
-            if path not in kept and now_s - path.stat().st_mtime > _LONGEST_RUN_S:
+            if path not in in_use and now_s - path.stat().st_mtime > _LONGEST_RUN_S:
                 path.unlink()
 
 
@@ -160,19 +160,19 @@ def _write_file(
         data.update(_numbers(one))
         earlier = tests.get(one.test)
         if earlier is not old and earlier is not None:  # of another precision of this run
-            tests[one.test] = _kept_errors(old, _joined(earlier, one.entry))
+            tests[one.test] = _with_earlier_errors(old, _joined(earlier, one.entry))
             continue
         same = old is not None and old.is_same(one.entry)
         entry = _joined(old, one.entry) if old is not None and same else one.entry
-        tests[one.test] = _kept_errors(old, entry)
+        tests[one.test] = _with_earlier_errors(old, entry)
         replaced.append((one, old))
-    kept = {digest for entry in tests.values() for digest in entry.data} - data.keys()
+    unchanged = {digest for entry in tests.values() for digest in entry.data} - data.keys()
     if replaced:
-        write_answers(path, AnswerFile(tests), {**read_intact(path, kept), **data})
+        write_answers(path, AnswerFile(tests), {**read_intact(path, unchanged), **data})
     return [WrittenAnswers(one, old, tests[one.test]) for one, old in replaced], overtaken
 
 
-def _kept_errors(old: AnswerEntry | None, new: AnswerEntry) -> AnswerEntry:
+def _with_earlier_errors(old: AnswerEntry | None, new: AnswerEntry) -> AnswerEntry:
     """Return a new entry with the errors of engines that did not run, if they still apply."""
     if old is None or old.answers != new.answers:
         return new

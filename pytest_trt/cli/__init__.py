@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def _run(arguments: list[str]) -> int:
-    # As click's own `main`, which has status 1 for everything.
+    # Not click's own `main`: for Ctrl-C and closed pipes it has the status of a negative answer.
     try:
         with commands.make_context(NAME, arguments) as context:
             commands.invoke(context)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -21,9 +21,6 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 #: The command, and the variable by which a shell asks it for completions.
 NAME = "pytest-trt"
 COMPLETE_VARIABLE = "_PYTEST_TRT_COMPLETE"
-
-#: The module of each command of a group, and its short help.
-_Lazy: TypeAlias = "Mapping[str, tuple[str, str]]"
 
 #: What each exit status of every command means.
 EXIT_STATUSES: Mapping[int, str] = MappingProxyType(

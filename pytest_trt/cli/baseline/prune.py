@@ -124,7 +124,7 @@ class _LostModels:
                 if is_of_bytes(one.entry, load_model(file).digest):
                     shown = Path(os.path.relpath(file, self.base)).as_posix()
                     command = shlex.join(["pytest-trt", "baseline", "rename", model, shown])
-                    return "unknown", f"{model} is called {shown} now: {command}"
+                    return "unknown", f"{model} was renamed to {shown}: {command}"
         return "missing", f"its model {model} does not exist"
 
     def _files(self, nodeid: str, function: str) -> list[Path]:
