@@ -17,7 +17,6 @@ from pytest_trt.engine.facts import EngineFacts
 from pytest_trt.engine.sidecar import Sidecar, SidecarError, read_entry
 from pytest_trt.onnx.file import OnnxModel, load_model
 from pytest_trt.private import PrivateFolder
-from pytest_trt.records import to_data
 from pytest_trt.report.summary import shares
 from pytest_trt.tensors.profiles import example_profiles, needs_profile
 
@@ -99,14 +98,13 @@ def _model_data(model: OnnxModel) -> dict[str, object]:
 
 
 def _plan_data(file: Path, cached: tuple[Sidecar, EngineFacts] | None) -> dict[str, object]:
-    header = to_data(read_plan_header(file)) if _is_plan(file) else None
     sidecar, facts = cached or (None, None)
     return {
         "kind": "plan",
         "file": str(file),
-        "header": header,
-        "sidecar": to_data(sidecar) if sidecar else None,
-        "facts": to_data(facts) if facts else None,
+        "header": read_plan_header(file) if _is_plan(file) else None,
+        "sidecar": sidecar,
+        "facts": facts,
     }
 
 

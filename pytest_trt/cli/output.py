@@ -19,6 +19,7 @@ import click
 
 from pytest_trt.diagnostics import PytestTrtError
 from pytest_trt.escaping import block, terminal
+from pytest_trt.records import to_data
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,8 +41,8 @@ def echo_data(text: str) -> None:
 
 
 def echo_json(data: object) -> None:
-    """Print data as JSON."""
-    echo_data(json.dumps(data, indent=2, default=dict))
+    """Print data as JSON; see `to_data`."""
+    echo_data(json.dumps(to_data(data), indent=2))
 
 
 def columns() -> int | None:
@@ -51,7 +52,7 @@ def columns() -> int | None:
     return None
 
 
-def console(*, colors: bool = True) -> Console:
+def console(*, colors: bool = True, err: bool = False) -> Console:
     """Return what prints lines with colours, unless they are not wanted."""
     from rich.console import Console
 
@@ -60,8 +61,9 @@ def console(*, colors: bool = True) -> Console:
             raise BrokenPipeError
 
     if not colors or os.environ.get("NO_COLOR"):
-        return Lines(highlight=False, color_system=None)
-    return Lines(highlight=False, force_terminal=True if os.environ.get("FORCE_COLOR") else None)
+        return Lines(stderr=err, highlight=False, color_system=None)
+    forced = True if os.environ.get("FORCE_COLOR") else None
+    return Lines(stderr=err, highlight=False, force_terminal=forced)
 
 
 @contextmanager
@@ -70,9 +72,7 @@ def steps(title: str) -> Iterator[Callable[[str], None]]:
     if not sys.stderr.isatty():
         yield lambda step: None
         return
-    from rich.console import Console
     from rich.markup import escape
 
-    colors = None if os.environ.get("NO_COLOR") else "auto"
-    with Console(stderr=True, color_system=colors).status(escape(terminal(title))) as status:  # type: ignore[arg-type]
+    with console(err=True).status(escape(terminal(title))) as status:
         yield lambda step: status.update(escape(terminal(step)))

@@ -26,7 +26,6 @@ from pytest_trt.diagnostics import ConfigurationError, Remedy, as_typed
 from pytest_trt.engine.builder_options import BACKEND_PRECISIONS, BUILDER_OPTIONS, check_options
 from pytest_trt.engine.spec import PRECISIONS, OptionValue
 from pytest_trt.files import write_output
-from pytest_trt.records import to_data
 
 if TYPE_CHECKING:
     from pytest_trt.onnx.file import OnnxModel
@@ -265,7 +264,7 @@ def _show(
     from pytest_trt.report.precision.page import suggestion_page
 
     if as_json:
-        echo_json(to_data(found))
+        echo_json(found)
     else:
         _print(found)
     for path, text in ((html, suggestion_page), (markdown, suggestion_markdown)):
@@ -350,7 +349,7 @@ def tolerance(
             facts={"reason": "no engine", "test": test},
         )
     if as_json:
-        echo_json(to_data(found))
+        echo_json(found)
     for proposed in found if not as_json else ():
         _print_tolerances(proposed)
     for file in dict.fromkeys(proposed.file for proposed in found):

@@ -14,7 +14,6 @@ from pytest_trt.cli.table import print_table
 from pytest_trt.diagnostics import ConfigurationError, as_typed
 from pytest_trt.engine.spec import FULL_PRECISIONS, PRECISIONS
 from pytest_trt.files import write_output
-from pytest_trt.records import to_data
 
 if TYPE_CHECKING:
     from pytest_trt.precision.tune import Tuned
@@ -78,7 +77,7 @@ def tune(
             facts={"reason": "no engine of the precision", "precision": precision},
         )
     if as_json:
-        echo_json(to_data(gatherer.found))
+        echo_json(gatherer.found)
     else:
         for one in gatherer.found:
             _print(one)

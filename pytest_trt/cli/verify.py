@@ -17,7 +17,6 @@ from pytest_trt.engine.finished import SUFFIXES, opened_plan
 from pytest_trt.engine.manifest import ENDING, Manifest, invalid_manifest, read_manifest
 from pytest_trt.engine.protocols import Plan
 from pytest_trt.onnx.file import read_interface
-from pytest_trt.records import to_data
 from pytest_trt.wording import count
 
 
@@ -43,11 +42,11 @@ def verify(folders: tuple[Path, ...], as_json: bool) -> None:
             manifest = _verified(path)
         except PytestTrtError as error:
             problems.append(error)
-            data.append({"plan": str(path), "problem": to_data(error.diagnostic)})
+            data.append({"plan": str(path), "problem": error.diagnostic})
             rows.append((as_typed(path), "", "", "", "", ("failed", "red")))
         else:
             rows.append((as_typed(path), *_columns(manifest), ("holds", "green")))
-            data.append({"plan": str(path), "manifest": to_data(manifest)})
+            data.append({"plan": str(path), "manifest": manifest})
     if as_json:
         echo_json(data)
     elif rows:
