@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +31,9 @@ _CLASS = "polygraphy_class"
 
 #: The time of the run, at the end of a runner's name.
 _MOMENT = re.compile(r"-\d\d/\d\d/\d\d-\d\d:\d\d:\d\d$")
+
+#: No inference takes so many seconds; a runtime beyond that, or below its inverse, is damage.
+_MOST_S = 1e12
 
 #: Of files that old versions wrote: {"__polygraphy_encoded_ndarray": "constant", ...}.
 _OLD_CLASS = "__polygraphy_encoded_"
@@ -167,7 +169,7 @@ def _iterations(data: Sequence[object]) -> Iterator[Iteration]:
         except RecordError as error:
             raise error.within(index) from None
         runtime = found.get("runtime")
-        known = isinstance(runtime, float) and math.isfinite(runtime) and runtime > 0
+        known = isinstance(runtime, float) and 1 / _MOST_S < runtime < _MOST_S
         yield Iteration(outputs, runtime if known else None)
 
 

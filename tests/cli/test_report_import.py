@@ -126,6 +126,16 @@ def test_runtimes_of_many_iterations_are_speed_by_the_hosts_clock() -> None:
     assert (measured["mode"], measured["calls"], measured["rounds"]) == ("end_to_end", 5, 4)
 
 
+@pytest.mark.parametrize("runtime", ["1e306", "1e-320", "1e999", "NaN", "-1.0"])
+def test_runtime_that_no_inference_has_is_unknown(runtime: str) -> None:
+    content = json.loads(Path("outputs.json").read_text())
+    content["lst"][0][1] *= 10
+    for one in content["lst"][0][1]:
+        one["runtime"] = "RUNTIME"
+    Path("outputs.json").write_text(json.dumps(content).replace('"RUNTIME"', runtime))
+    assert only_result(imported("outputs.json"))["speed"] is None
+
+
 def test_outputs_of_another_form_are_named() -> None:
     content = json.loads(Path("nudged.json").read_text())
     for iteration in content["lst"][0][1]:
@@ -135,7 +145,7 @@ def test_outputs_of_another_form_are_named() -> None:
     call("import", "outputs.json", "nudged.json", "-o", "a.json")
     shown = call("show", "a.json")
     assert "logit" in shown
-    assert "1 iterations were compared with 2" in shown
+    assert "the numbers of iterations differ: 1 and 2" in shown
 
 
 def test_reports_of_imports_are_shown_compared_merged_and_exported() -> None:

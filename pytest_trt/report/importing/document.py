@@ -200,7 +200,7 @@ def _compared(
     ]
     lengths = [len(one.iterations) for one in (runner, reference)]
     if len(set(lengths)) > 1:
-        problems.append(f"{lengths[0]} iterations were compared with {lengths[1]}")
+        problems.append("the numbers of iterations differ: {} and {}".format(*lengths))
     worst = max(merged.outputs, key=lambda output: output.used, default=None)
     # Findings are judgements; nobody asked for one.
     outputs = tuple(replace(output, findings=()) for output in merged.outputs)

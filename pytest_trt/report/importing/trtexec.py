@@ -133,11 +133,9 @@ def profile_of(data: Sequence[object]) -> tuple[int, tuple[LayerTime, ...]]:
         name = one.get("name") if isinstance(one, Mapping) else None
         if not isinstance(name, str):
             raise RecordError("expected the name of a layer", index, "name")
-        total_ms = _figure(one, "timeMs", index)
-        if total_ms < 0:
-            raise RecordError(f"expected a time, found {total_ms:g}", index, "timeMs")
-        median = one.get("medianMs") if isinstance(one, Mapping) else None
-        layers.append((name, total_ms, None if median is None else _figure(one, "medianMs", index)))
+        has_median = isinstance(one, Mapping) and one.get("medianMs") is not None
+        median_ms = _time(one, "medianMs", index) if has_median else None
+        layers.append((name, _time(one, "timeMs", index), median_ms))
     whole_ms = sum(total_ms for _, total_ms, _ in layers)
     return int(count), tuple(
         LayerTime(
@@ -152,6 +150,13 @@ def profile_of(data: Sequence[object]) -> tuple[int, tuple[LayerTime, ...]]:
 
 def _has(entry: object, name: str) -> bool:
     return isinstance(entry, Mapping) and name in entry
+
+
+def _time(entry: object, name: str, index: int) -> float:
+    value = _figure(entry, name, index)
+    if value < 0:
+        raise RecordError(f"expected a time, found {value:g}", index, name)
+    return value
 
 
 def _figure(entry: object, name: str, index: int) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,11 @@ def test_profile_of_tensorrt_8_has_no_medians() -> None:
         ([{"count": 1}, {"timeMs": 1}], r"\[1\]\.name: expected the name"),
         ([{"count": 1}, {"name": "a", "timeMs": None}], r"\[1\]\.timeMs: expected a number"),
         ([{"count": 1}, {"name": "a", "timeMs": -1}], "expected a time, found -1"),
+        ([{"count": 1}, {"name": "a", "timeMs": math.inf}], r"\[1\]\.timeMs: expected a number"),
+        (
+            [{"count": 1}, {"name": "a", "timeMs": 1, "medianMs": -1}],
+            r"\[1\]\.medianMs: expected a time, found -1",
+        ),
         ([{"count": 1}, 3], r"\[1\]\.name"),
     ],
 )
