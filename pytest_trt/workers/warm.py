@@ -76,7 +76,9 @@ class WarmBuilder:
     def run_waiting(
         self, kind: Hashable, job: object, *, timeout_s: float, progress: Callable[[str], None]
     ) -> tuple[Worker, Reply] | None:
-        """Do a job in the waiting worker; None if there is none, or it ended before it read it.
+        """Do a job in the waiting worker; None if there is none, or it did not get to the job.
+
+        What it does between jobs is not blamed on one: it is ended, and a new one does the job.
 
         Args:
             kind: See `run`, as for the other arguments.
@@ -88,7 +90,7 @@ class WarmBuilder:
         if worker is None:
             return None
         reply = worker.run(job, timeout_s=timeout_s, progress=progress)
-        if not (reply.is_started or reply.timed_out):
+        if not reply.is_started:
             return None
         if reply.is_waiting:
             self.put(kind, worker)
