@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 from builders import save_linear
 from plugin.conftest import PROFILES
@@ -468,3 +469,31 @@ def test_the_child_is_told_which_reference_comes_next_only_where_one_does(
         """)
     project.run()
     assert found[: len(announced)] == announced
+
+
+def test_weights_that_a_test_replaces_are_those_of_the_next_reference(project) -> None:
+    """Their file alone: the model's own has the stamp that it had when it was loaded ahead."""
+    model = onnx.load(project.path / "models" / "linear.onnx")
+    onnx.save(
+        model,
+        project.path / "models" / "linear.onnx",
+        save_as_external_data=True,
+        location="weights.bin",
+        size_threshold=0,
+    )
+    project.test_file(f"""
+        from pathlib import Path
+        M = pytest.mark.trt_model
+        WEIGHTS = Path(__file__).parent / "models" / "weights.bin"
+        @M("models/linear.onnx", precision=("fp32", "fp16"), {PROFILES})
+        @pytest.mark.trt_consistency
+        def test_before(trt_session, images):
+            trt_session.run({{"image": images}})
+        def test_replace():
+            (np.fromfile(WEIGHTS, np.float32) * 2).tofile(WEIGHTS)
+        @M("models/linear.onnx", {PROFILES})
+        @pytest.mark.trt_consistency
+        def test_after(trt_build, images):
+            trt_build().run({{"image": images}})
+        """)
+    project.run().assert_outcomes(passed=4)

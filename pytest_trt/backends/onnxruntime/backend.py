@@ -269,7 +269,11 @@ class OnnxRuntimeBackend:
         from pytest_trt.backends.onnxruntime.run_job import Source
 
         return Source(
-            model.path, model.size_bytes, threads=self.threads, custom_ops=model.custom_ops
+            model.path,
+            model.size_bytes,
+            threads=self.threads,
+            custom_ops=model.custom_ops,
+            stamps=model.stamps,
         )
 
     def _run_isolated(

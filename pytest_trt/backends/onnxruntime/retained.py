@@ -39,6 +39,11 @@ class Retained:
 _last: dict[bool, Retained] = {}
 
 
+def is_large(size_bytes: int) -> bool:
+    """Whether a session of a model of this size is dropped after its run."""
+    return size_bytes > _MOST_BYTES
+
+
 def retain(
     session: Any, load_s: float, *, plan: Path | None, threads: int, size_bytes: int
 ) -> Retained:
@@ -56,7 +61,7 @@ def retain(
         session,
         load_s,
         threads,
-        size_bytes > _MOST_BYTES,
+        is_large(size_bytes),
         None if plan is None else stamp_of(plan),
     )
     _last[plan is not None] = held

@@ -29,7 +29,7 @@ from pytest_trt.diagnostics import (
     Remedy,
 )
 from pytest_trt.engine.spec import EngineSpec
-from pytest_trt.files import memory_file
+from pytest_trt.files import FileStamp, memory_file
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.onnx.libraries import Library
 from pytest_trt.records import to_data
@@ -56,6 +56,8 @@ class Source:
         spec: What was requested, without profiles.
         threads: Threads of one inference; 0 for the default of ONNX Runtime.
         custom_ops: Libraries of custom operators.
+        stamps: Stamps of the model's files when they were hashed: what was loaded before for other
+            ones may be of other bytes.
     """
 
     model: Path
@@ -65,6 +67,7 @@ class Source:
     spec: EngineSpec = field(default_factory=EngineSpec)
     threads: int = 0
     custom_ops: tuple[Library, ...] = ()
+    stamps: tuple[FileStamp, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

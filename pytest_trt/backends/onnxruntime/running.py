@@ -16,8 +16,9 @@ from pytest_trt.records import from_data
 from pytest_trt.tensors.stored import read_samples, write_samples
 from pytest_trt.workers import calls
 
-#: What was loaded before a job asked for it, with the stamp that the model had before.
-_ahead: list[tuple[Source, tuple[int, ...], retained.Retained]] = []
+#: What was loaded before a job asked for it: with the stamp that the model had before, and the
+#: handle of the session, which is released like any other.
+_ahead: list[tuple[Source, tuple[int, ...], str]] = []
 
 
 class _Progress(Protocol):
@@ -48,21 +49,23 @@ def do_run(progress: _Progress, job: Mapping[str, Any]) -> Mapping[str, Any]:
     run_s = time.perf_counter() - started_s
     retained.drop(large=True)
     write_samples(given.outputs, [outputs])
-    if given.ahead is not None and not held.is_large:
+    is_large = held.is_large or (given.ahead and retained.is_large(given.ahead.size_bytes))
+    if given.ahead is not None and not is_large:
         calls.ahead.append(partial(_load_ahead, given.ahead))
     return {"load_s": held.load_s, "run_s": run_s, "held": "" if held.is_large else held.handle}
 
 
 def _load_ahead(source: Source) -> None:
     stamp = retained.stamp_of(source.model)
-    _ahead.append((source, stamp, _loaded(source)))
+    _ahead.append((source, stamp, _loaded(source).handle))
 
 
 def _loaded(source: Source) -> retained.Retained:
     """Return the session of a source, loaded unless it is held."""
     while _ahead:
-        expected, stamp, early = _ahead.pop()
-        if (expected, stamp) == (source, retained.stamp_of(source.model)):
+        expected, stamp, handle = _ahead.pop()
+        early = retained.of_handle(handle)
+        if early and (expected, stamp) == (source, retained.stamp_of(source.model)):
             return early
     if source.plan is not None and (held := retained.of_plan(source.plan, source.threads)):
         return held

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -99,3 +101,16 @@ def test_one_of_a_large_model_is_not_loaded_before(source, run, loaded, tmp_path
     large = Source(save_linear(tmp_path / "large.onnx"), 10**9)
     run(large, ahead=source)
     assert loaded == [large.model]
+    run(source, ahead=large)
+    assert loaded == [large.model, source.model]
+
+
+def test_one_that_nobody_asks_for_is_released_with_the_others(source, run, loaded, tmp_path):
+    run(other(tmp_path), ahead=source)
+    (early,) = (weakref.ref(one.session) for one in retained._last.values())
+    retained.drop()  # as before a build
+    calls.later.clear()
+    gc.collect()
+    assert early() is None
+    run(source)
+    assert loaded[1:] == [source.model, source.model]
