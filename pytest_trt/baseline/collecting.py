@@ -24,7 +24,6 @@ from pytest_trt.baseline.answers import (
     holds_answers,
     parse_answers,
     parse_data,
-    read_answers,
     read_data,
     write_answers,
 )
@@ -37,7 +36,6 @@ from pytest_trt.baseline.file import (
     baseline_path,
     module_of,
     parse_baselines,
-    read_baselines,
     write_baselines,
 )
 from pytest_trt.baseline.location import BaselineFolder
@@ -47,14 +45,13 @@ from pytest_trt.baseline.metrics import (
     holds_metrics,
     metrics_target,
     parse_metrics,
-    read_metrics,
     write_metrics,
 )
+from pytest_trt.baseline.models import AnyFile, read_stored
 from pytest_trt.baseline.staged import only_writer
 from pytest_trt.diagnostics import BaselineError, Remedy, as_typed
 
-#: The content of a baseline file, and one of its entries.
-AnyFile: TypeAlias = "BaselineFile | AnswerFile | MetricsFile"
+#: An entry of a baseline file.
 AnyEntry: TypeAlias = "Entry | AnswerEntry | MetricsEntry"
 
 #: What happens to a test's baseline.
@@ -62,12 +59,6 @@ Status: TypeAlias = Literal["new", "changed", "unchanged", "refused"]
 
 #: What to do about a file of an artifact that is not valid.
 _AGAIN = Remedy("Record the baselines again on the machine that made the artifact.")
-
-_READ: Mapping[type, Callable[[Path], Any]] = {
-    BaselineFile: read_baselines,
-    AnswerFile: read_answers,
-    MetricsFile: read_metrics,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +206,7 @@ def _misplaced(source: str, name: str, problem: str) -> BaselineError:
 
 
 def collect_baselines(
+    root: Path,
     found: Iterable[Found],
     *,
     prefer: str | None,
@@ -224,6 +216,7 @@ def collect_baselines(
     """Merge baseline files of artifacts into those of the project, each file atomically.
 
     Args:
+        root: The folder of all baselines.
         found: The files.
         prefer: The artifact that is right where two differ, or where a newer baseline is here.
         committed: Returns a file at the last commit; None where there is none.
@@ -236,18 +229,25 @@ def collect_baselines(
     for path, offers in sorted(by_path.items()):
         try:
             with nullcontext() if dry_run else only_writer(path.parent):
-                collected += _merge(path, offers, prefer, committed(path), dry_run=dry_run)
+                here = read_stored(root, path)
+                merged, tests = _merged(path, offers, here, committed(path), prefer)
+                if not dry_run and any(one.status in ("new", "changed") for one in merged):
+                    _write(path, offers, tests)
+                collected += merged
         except BaselineError as error:
             sources = tuple(dict.fromkeys(one.source for one in offers))
             collected.append(Collected("refused", path, "", sources, error))
     return collected
 
 
-def _merge(
-    path: Path, offers: Sequence[Found], prefer: str | None, old: AnyFile | None, *, dry_run: bool
-) -> list[Collected]:
-    kind = type(offers[0].content)
-    here = _READ[kind](path)
+def _merged(
+    path: Path,
+    offers: Sequence[Found],
+    here: AnyFile | None,
+    old: AnyFile | None,
+    prefer: str | None,
+) -> tuple[list[Collected], Mapping[str, Any]]:
+    """Return what happens to each test of a file, and the entries that it holds then."""
     _check_targets(path, [*(one.content for one in offers), *([here] if here else [])])
     tests: dict[str, Any] = dict(here.tests) if here else {}
     collected: list[Collected] = []
@@ -270,11 +270,7 @@ def _merge(
         collected.append(Collected("unchanged" if same else status, path, test, sources))
         if not same:
             tests[test] = entry
-    if not dry_run and any(one.status in ("new", "changed") for one in collected):
-        content: Any = offers[0].content
-        data = {digest: arrays for one in offers for digest, arrays in one.data.items()}
-        _write(path, replace(content, tests=tests), data)
-    return collected
+    return collected, tests
 
 
 def _check_targets(path: Path, files: Sequence[Any]) -> None:
@@ -370,12 +366,15 @@ def _when(entry: AnyEntry) -> datetime:
     return max(map(datetime.fromisoformat, (*noise, *(run.recorded for run in entry.runs))))
 
 
-def _write(path: Path, content: AnyFile, data: Data) -> None:
+def _write(path: Path, offers: Sequence[Found], tests: Mapping[str, Any]) -> None:
+    offered: Any = offers[0].content
+    content: AnyFile = replace(offered, tests=tests)
     if isinstance(content, BaselineFile):
         write_baselines(path, content)
     elif isinstance(content, MetricsFile):
         write_metrics(path, content)
     else:
+        data = {digest: arrays for one in offers for digest, arrays in one.data.items()}
         here = content.data - data.keys()
         write_answers(path, content, {**data, **(read_data(path, here) if here else {})})
 

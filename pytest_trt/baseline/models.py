@@ -10,19 +10,25 @@ import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
-from pytest_trt.baseline.answers import AnswerEntry, AnswerFile, read_answers
+from pytest_trt.baseline.answers import AnswerEntry, AnswerFile, parse_answers
 from pytest_trt.baseline.entry import Entry
 from pytest_trt.baseline.file import (
     ANSWERS,
     BaselineFile,
+    how_to_restore,
     is_of_metrics,
     module_file,
-    read_baselines,
+    parse_baselines,
+    read_text,
 )
 from pytest_trt.baseline.location import BaselineFolder
-from pytest_trt.baseline.metrics import MetricsEntry, MetricsFile, read_metrics
+from pytest_trt.baseline.metrics import MetricsEntry, MetricsFile, parse_metrics
+from pytest_trt.diagnostics import as_typed
+
+#: The content of a baseline file.
+AnyFile: TypeAlias = "BaselineFile | AnswerFile | MetricsFile"
 
 _AnyEntry = TypeVar("_AnyEntry", Entry, AnswerEntry, MetricsEntry)
 
@@ -156,17 +162,28 @@ def missing_in_module(
     return found
 
 
-def read_stored(root: Path, path: Path) -> BaselineFile | AnswerFile | MetricsFile | None:
+def read_stored(root: Path, path: Path) -> AnyFile | None:
     """Return the content of a file below the folder of all baselines; None if it does not exist.
 
     Raises:
         BaselineError: It cannot be read.
     """
+    text = read_text(path)
+    return None if text is None else parse_stored(root, path, text)
+
+
+def parse_stored(root: Path, path: Path, text: bytes) -> AnyFile:
+    """Return what such a file holds, given its bytes: those of the last commit, for instance.
+
+    Raises:
+        BaselineError: It is not valid, or of another format.
+    """
+    name, fix = as_typed(path), how_to_restore(path)
     if is_of_metrics(root, path):
-        return read_metrics(path)
+        return parse_metrics(text, name, fix=fix)
     if path.relative_to(root).parts[0] == ANSWERS:
-        return read_answers(path)
-    return read_baselines(path)
+        return parse_answers(text, name, fix=fix)
+    return parse_baselines(text, name, fix=fix)
 
 
 def _below(path: str, folder: str) -> str | None:

@@ -10,23 +10,16 @@ from typing import Any
 
 import click
 
-from pytest_trt.baseline.answers import AnswerFile, parse_answers
+from pytest_trt.baseline.answers import AnswerFile
 from pytest_trt.baseline.collecting import (
-    AnyFile,
     Collected,
     Found,
     collect_baselines,
     nothing_to_collect,
     read_artifact,
 )
-from pytest_trt.baseline.file import (
-    ANSWERS,
-    how_to_restore,
-    is_of_metrics,
-    module_of,
-    parse_baselines,
-)
-from pytest_trt.baseline.metrics import parse_metrics
+from pytest_trt.baseline.file import module_of
+from pytest_trt.baseline.models import AnyFile, parse_stored
 from pytest_trt.cli.baseline.answers_diff import Side
 from pytest_trt.cli.baseline.stored import Folders
 from pytest_trt.cli.command import command, json_option
@@ -81,7 +74,7 @@ def collect(
         found += files
         refused += others
     collected = collect_baselines(
-        found, prefer=prefer, committed=_committed(folders), dry_run=dry_run
+        folders.baselines.path, found, prefer=prefer, committed=_committed(folders), dry_run=dry_run
     )
     collected += refused
     if as_json:
@@ -113,13 +106,7 @@ def _committed(folders: Folders) -> Callable[[Path], AnyFile | None]:
     def read(path: Path) -> AnyFile | None:
         with suppress(BaselineError):
             text = content_at("HEAD", path)
-            if text is not None:
-                name, fix = as_typed(path), how_to_restore(path)
-                if is_of_metrics(root, path):
-                    return parse_metrics(text, name, fix=fix)
-                if path.relative_to(root).parts[0] == ANSWERS:
-                    return parse_answers(text, name, fix=fix)
-                return parse_baselines(text, name, fix=fix)
+            return None if text is None else parse_stored(root, path, text)
         return None
 
     return read
