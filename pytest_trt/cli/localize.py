@@ -17,8 +17,9 @@ from pytest_trt.cli.of_a_test import SETTINGS, test_and_arguments, timeout_optio
 from pytest_trt.cli.output import echo, echo_json
 from pytest_trt.cli.table import Row, print_table
 
-#: Codes of what a search found.
-_CODES = ("TRT440", "TRT441", "TRT442")
+#: The code of a search that ended without an answer, and those of all searches.
+_NO_ANSWER = "TRT442"
+_CODES = ("TRT440", "TRT441", _NO_ANSWER)
 
 
 @command(
@@ -60,9 +61,11 @@ def localize(
     for one, each in found if not as_json else ():
         # pytest has printed the details of a failure, and of a note its headline.
         _show(one["id"], each, rows, details=each not in one["diagnostics"])
-    if not found:
+    if all(each["code"] == _NO_ANSWER for _, each in found):
         ran = status in (0, 1)
         why = "the test ran none under trt_consistency" if ran else f"pytest ended with {status}"
+        if found:
+            why = "each search ended without an answer"
         echo(f"Error: no engine was searched: {why}.", err=True)
         raise SystemExit(2)
     raise SystemExit(1 if status else 0)

@@ -58,6 +58,19 @@ def test_shows_the_layers_of_a_test_whether_it_passes_or_fails(
     assert found["facts"]["layers"]
 
 
+def test_a_search_that_ended_without_an_answer_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    onnx.save(planted.network(), tmp_path / "right.onnx")
+    (tmp_path / "test_it.py").write_text(TESTS.format("right"))
+    args = ["localize", "test_it.py", *ARGS, f"--trt-cache-dir={tmp_path / 'cache'}"]
+    done = CliRunner().invoke(cli.commands, [*args, "--timeout=1e-9", "--json"])
+    assert done.exit_code == 2
+    assert [one["code"] for one in json.loads(done.stdout)] == ["TRT442"]
+    assert "no engine was searched" in done.stderr
+
+
 def test_a_test_without_an_engine_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
