@@ -23,6 +23,7 @@ from pytest_trt.report.comparison.findings import (
     Kind,
     TestChange,
 )
+from pytest_trt.report.coverage import uncollected
 from pytest_trt.report.document import Document
 from pytest_trt.statistics.agreement import changes_between
 from pytest_trt.statistics.bounds import Bounds
@@ -84,6 +85,7 @@ def compare(old: Document, new: Document, *, names: tuple[str, str] = ("old", "n
         )
     error = check_error(sum(2 * len(_rounds_of(new)) for _, new in pairs))
     tests = [_test_change(*pair, error, across=across) for pair in pairs]
+    tests += _uncollected_files(old, new)
     order = list(Direction)
     return Comparison(
         old=names[0],
@@ -94,6 +96,14 @@ def compare(old: Document, new: Document, *, names: tuple[str, str] = ("old", "n
         removed=tuple(_named(before[key]) for key in before if key not in after),
         added=tuple(_named(after[key]) for key in after if key not in before),
     )
+
+
+def _uncollected_files(old: Document, new: Document) -> Iterator[TestChange]:
+    """Yield files that the newer run could not collect: no report has their tests."""
+    before = uncollected(old)
+    for file, error in uncollected(new).items():
+        why = (error.splitlines() or [""])[-1]
+        yield TestChange(file, "file", "error" if file in before else "no error", "error", (), why)
 
 
 class _Case(NamedTuple):

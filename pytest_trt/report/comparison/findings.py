@@ -72,11 +72,11 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class TestChange:
-    """One test on one engine, before and now.
+    """One test on one engine, before and now, or a file that cannot be collected now.
 
     Attributes:
-        test: The test, without the architecture.
-        where: Model, precision and architecture.
+        test: The test, without the architecture; of a file its path.
+        where: Model, precision and architecture; "file" of a file.
         was: Its older status.
         status: Its newer status.
         why: Why it did not pass, in one line.

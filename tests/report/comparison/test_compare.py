@@ -59,6 +59,23 @@ def only(found: Comparison, kind: Kind, name: str = "") -> Finding:
 
 
 @pytest.mark.parametrize(
+    ("before", "direction"),
+    [({}, Direction.WORSE), ({"test_b.py": "E   SyntaxError"}, Direction.NO_VERDICT)],
+    ids=["collected", "neither"],
+)
+def test_file_that_cannot_be_collected_any_more_is_worse(before, direction: Direction) -> None:
+    error = {"test_b.py": "def f(:\nE   SyntaxError: invalid syntax\n"}
+    old = document({"test_it": reported(), "test_b": reported()}, collection_errors=before)
+    found = compare(old, document({"test_it": reported()}, id="2", collection_errors=error))
+    (file,) = [one for one in found.tests if one.test == "test_b.py"]
+    assert file.direction is direction
+    assert file.why == "E   SyntaxError: invalid syntax"
+    assert [file] == list(found.of(direction))
+    fixed = compare(document({"test_it": reported()}, id="2", collection_errors=error), old)
+    assert not list(fixed.of(Direction.WORSE))
+
+
+@pytest.mark.parametrize(
     ("ms", "direction"),
     [
         (1.1, Direction.WORSE),
