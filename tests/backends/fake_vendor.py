@@ -184,10 +184,16 @@ def _obey(name: str, argument: str, logger: ILogger) -> None:
         case "raise":
             raise TypeError(argument)
         case "hold":  # until this process ends, whoever reads the pipe waits
-            os.open(argument, os.O_WRONLY)
+            os.write(os.open(argument, os.O_WRONLY), b"x")
         case "hold-in-a-child":
-            held = "import sys, time; pipe = open(sys.argv[1], 'w'); time.sleep(600)"
-            subprocess.Popen([sys.executable, "-c", held, argument])
+            held, holds = os.pipe()
+            code = "import os, sys, time; os.write(os.open(sys.argv[1], os.O_WRONLY), b'x'); "
+            code += "os.close(int(sys.argv[2])); time.sleep(600)"
+            command = [sys.executable, "-c", code, argument, str(holds)]
+            child = subprocess.Popen(command, pass_fds=[holds])
+            os.close(holds)
+            os.read(held, 1)  # nothing, once the child has closed it
+            assert child.poll() is None
         case "ignore-termination":
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
         case "hang":

@@ -112,33 +112,32 @@ def test_nothing_that_hangs_lives_on(
     job, tmp_path: Path, lifeline: Lifeline, monkeypatch, stubborn
 ) -> None:
     of_its_child = Lifeline(tmp_path / "of its child")
-    clock = SimpleNamespace(monotonic=lambda: 0.0)
-    monkeypatch.setattr(process, "time", clock)
+    lifeline.read_without_waiting()
+    of_its_child.read_without_waiting()
+    steps: list[str] = []
+
+    def monotonic() -> float:
+        is_building = any(step.startswith("building") for step in steps)
+        held = is_building and lifeline.is_held() and of_its_child.is_held()
+        return 3601.0 if held else 0.0
+
+    monkeypatch.setattr(process, "time", SimpleNamespace(monotonic=monotonic))
     monkeypatch.setattr(process, "_GRACE_S", 0.1)
-
-    def progress(text: str) -> None:
-        if text.startswith("building"):
-            lifeline.wait_until_held()
-            of_its_child.wait_until_held()
-            clock.monotonic = lambda: 3601.0
-
     commands = (*stubborn, f"hold {lifeline.path}", f"hold-in-a-child {of_its_child.path}", "hang")
     with pytest.raises(EngineBuildError) as caught:
-        build_in_child(job(*commands), timeout_s=3600, progress=progress)
+        build_in_child(job(*commands), timeout_s=3600, progress=steps.append)
     assert caught.value.message.endswith("its last step: building digits.onnx fp16 for sm90")
     lifeline.wait_until_let_go()
     of_its_child.wait_until_let_go()
 
 
 def test_what_a_builder_started_ends_with_it(job, lifeline: Lifeline) -> None:
-    def progress(text: str) -> None:
-        if text.startswith("building digits.onnx fp16 for sm90") and not text.endswith(" s"):
-            lifeline.wait_until_held()
-
+    lifeline.read_without_waiting()
     # Its child holds the pipes open, so that the builder's end is not seen there.
     asked = job(f"hold-in-a-child {lifeline.path}", "exit 3")
     with pytest.raises(EngineBuildError, match="exit status 3"):
-        build_in_child(asked, timeout_s=0, progress=progress)
+        build_in_child(asked, timeout_s=0, progress=lambda text: None)
+    assert lifeline.is_held()
     lifeline.wait_until_let_go()
 
 
@@ -177,7 +176,7 @@ def test_the_builder_does_not_outlive_an_interrupt_or_its_parent(
         [sys.executable, "-c", SCRIPT, json.dumps(asked.to_data())],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
-    lifeline.wait_until_held()
+    lifeline.wait_until_held(parent)
     parent.send_signal(number)
     assert parent.wait(60) == status
     lifeline.wait_until_let_go()
