@@ -289,6 +289,14 @@ CODES: dict[str, Code] = {
         "conftest.py.",
         ("marker", "file"),
     ),
+    "TRT180": Code(
+        "override without effect",
+        "A function that lacks @pytest.fixture, or a fixture with a misspelt name, does not "
+        "override trt_reference or trt_inputs. Or the markers name reference=, and an override of "
+        "trt_reference does not use it.",
+        "Decorate or rename the function or fixture; or remove either reference= or the override.",
+        ("fixture",),
+    ),
     # 2xx model and inputs
     "TRT200": Code(
         "unreadable model",

@@ -33,6 +33,9 @@ MARKER_LINES = {
     "other engines; several markers are merged.",
 }
 
+#: Their names as a misspelt marker may have them: `trtconsistency`, `TRT_Consistency`.
+_JOINED = frozenset(name.replace("_", "") for name in MARKER_LINES)
+
 #: The fixtures. Projects may have others that begin with `trt_`.
 FIXTURES = frozenset(
     (
@@ -57,6 +60,10 @@ FIXTURES = frozenset(
 def is_ours(name: str, config: pytest.Config) -> bool:
     """Whether a marker is the plugin's, or a misspelt one: not registered by the project."""
     if not name.startswith("trt_"):
-        return False
+        return name.lower().replace("_", "") in _JOINED and not _is_registered(name, config)
+    return name in MARKER_LINES or not _is_registered(name, config)
+
+
+def _is_registered(name: str, config: pytest.Config) -> bool:
     registered = (line.partition(":")[0].partition("(")[0] for line in config.getini("markers"))
-    return name in MARKER_LINES or name not in map(str.strip, registered)
+    return name in map(str.strip, registered)

@@ -5,6 +5,8 @@ Each check raises ConfigurationError.
 
 from __future__ import annotations
 
+import difflib
+import inspect
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -114,6 +116,74 @@ def check_ignored(item: pytest.Function, parsed: Parsed) -> None:
                 code="TRT169",
                 facts={"marker": ours[0].name, "file": str(module.__file__)},
             )
+
+
+def check_overrides(item: pytest.Function, parsed: Parsed) -> None:
+    """Refuse what looks like an override of a fixture and is none, and a reference without use."""
+    used = {"trt_inputs"} & {*item.fixturenames}
+    if parsed.consistency is not None:
+        used.add("trt_reference")
+    for name in sorted(used):
+        if not _overrides(item, name):
+            _refuse_mistaken_override(item, name)
+    reference = parsed.model.reference if parsed.model is not None else None
+    if "trt_reference" not in used or reference is None:
+        return
+    # One that requests what it overrides uses the reference, and `request` may give anything.
+    uses = {"trt_reference", "request"}
+    if any(uses.isdisjoint(one.argnames) for one in _overrides(item, "trt_reference")):
+        raise ConfigurationError(
+            f"the markers name reference={reference.name}, but the project overrides "
+            "trt_reference, which does not use it",
+            fix="remove reference= (reference=None undoes that of an outer marker), or the "
+            "override.",
+            code="TRT180",
+            facts={"fixture": "trt_reference", "file": reference.name},
+        )
+
+
+def _overrides(item: pytest.Function, name: str) -> list[Any]:
+    """Return the project's definitions of a fixture of the plugin that a test may get."""
+    manager: Any = item.session._fixturemanager
+    definitions = manager.getfixturedefs(name, item) or ()
+    return [one for one in definitions if one.func.__module__ != "pytest_trt.plugin.fixtures"]
+
+
+def _refuse_mistaken_override(item: pytest.Function, name: str) -> None:
+    """Refuse a function that lacks `@pytest.fixture`, and a fixture that no test would use."""
+    for place in (item.cls, item.module, *_modules_above(item)):
+        found = getattr(place, name, None)
+        # A fixture was a function, too, before pytest 8.4.
+        if inspect.isfunction(found) and not hasattr(found, "_pytestfixturefunction"):
+            raise ConfigurationError(
+                f"{name} in {place.__name__} is a function without @pytest.fixture, so it "
+                "overrides nothing",
+                fix="decorate it with @pytest.fixture, or rename it.",
+                code="TRT180",
+                facts={"fixture": name, "file": place.__name__},
+            )
+    if name == "trt_reference":  # the others are arguments of the tests that use them
+        _refuse_misspelt_reference(item)
+
+
+def _refuse_misspelt_reference(item: pytest.Function) -> None:
+    manager: Any = item.session._fixturemanager
+    unused = [
+        name
+        for place in (item.cls, item.module, *_modules_above(item))
+        for name in dir(place)
+        if name.startswith("trt_") and name not in FIXTURES.union(item.fixturenames)
+    ]
+    # So close that one letter or two differ: a project may have other fixtures of its own.
+    close = difflib.get_close_matches("trt_reference", unused, n=1, cutoff=0.9)
+    if close and manager.getfixturedefs(close[0], item):
+        raise ConfigurationError(
+            f"the test does not use the fixture {close[0]}, which looks like a misspelt "
+            "trt_reference",
+            fix="name it trt_reference to compare with what it returns, or else less like it.",
+            code="TRT180",
+            facts={"fixture": close[0]},
+        )
 
 
 def _modules_above(item: pytest.Function) -> Iterator[ModuleType]:

@@ -85,6 +85,17 @@ def refused(result: pytest.RunResult) -> str:
     return text
 
 
+@pytest.mark.parametrize("option", ["arch", "require-arch"])
+def test_an_empty_architecture_is_a_usage_error_and_not_the_default(project, option: str) -> None:
+    """A shell makes one of --trt-arch=$ARCH where the variable is not set."""
+    project.test_file("def test_it():\n    pass\n")
+    assert f"--trt-{option} is empty: is a variable not set?" in refused(
+        project.run(f"--trt-{option}=")
+    )
+    (project.path / "pytest.ini").write_text(f"[pytest]\ntrt_{option.replace('-', '_')} =\n")
+    project.run().assert_outcomes(passed=1)  # states the default
+
+
 @pytest.mark.parametrize("option", ["cache-dir", "baseline-dir", "report"])
 def test_path_below_the_home_of_nobody_is_a_usage_error(project, option: str) -> None:
     project.test_file("def test_it():\n    pass\n")

@@ -204,13 +204,21 @@ def test_markers_of_module_class_and_test_add_up(project) -> None:
     project.run().assert_outcomes(passed=2)
 
 
-def test_misspelt_marker_is_a_collection_error_and_not_a_test_without_a_check(project) -> None:
+@pytest.mark.parametrize(
+    "name", ["trt_consistancy", "trtconsistency", "TRT_Consistency", "Trt_consistency"]
+)
+def test_misspelt_marker_is_a_collection_error_and_not_a_test_without_a_check(
+    project, name: str
+) -> None:
     project.test_file(
-        '@pytest.mark.trt_model("models/linear.onnx")\n@pytest.mark.trt_consistancy()\n' + BODY
+        '@pytest.mark.trt_model("models/linear.onnx")\n@pytest.mark.NAME()\n'.replace("NAME", name)
+        + BODY
     )
     result = project.run("-W", "ignore")
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*unknown marker 'trt_consistancy'*"])
+    result.stdout.fnmatch_lines(
+        [f"*unknown marker '{name}' *TRT150*", "*Did you mean 'trt_consistency'?*"]
+    )
 
 
 def test_marker_that_names_another_model_discards_outer_settings(project) -> None:

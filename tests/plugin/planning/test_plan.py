@@ -363,3 +363,89 @@ def test_shape_that_no_profile_has_is_refused_at_collection(project, shape: str)
     result.assert_outcomes(**({"passed": 1} if shape == "max" else {"errors": 1}))
     if shape != "max":
         result.stdout.fnmatch_lines([f"trt_shape='{shape}' is not a point of a profile*TRT154*"])
+
+
+#: What a test compares with unless it is overridden finds nothing; `wrong` finds everything.
+WRONG = (
+    "def wrong(inputs):\n"
+    "    return {name: np.full((4, 4), 99, np.float32) for name in ('logits', 'probs')}\n"
+)
+CHECKED = f"@{M}('models/linear.onnx')\n@{C}\ndef test_it(trt_session, images):\n{USES}"
+NOT_DECORATED = "trt_reference in * is a function without @pytest.fixture*TRT180*"
+WITH_REFERENCE = CHECKED.replace("linear.onnx'", "linear.onnx', reference='models/linear.onnx'")
+OVERRIDE = f"{WRONG}@pytest.fixture\ndef trt_reference(GIVEN):\n    return wrong\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (f"{WRONG}def trt_reference():\n    return wrong\n{CHECKED}", NOT_DECORATED),
+        (
+            f"class TestIt:\n    def trt_reference(self):\n        return 1\n"
+            f"    @{M}('models/linear.onnx')\n    @{C}\n"
+            f"    def test_it(self, trt_session, images):\n    {USES}",
+            NOT_DECORATED,
+        ),
+        (
+            "def trt_inputs():\n    return {}\n"
+            + CHECKED.replace("images", "trt_inputs").replace(
+                "{'image': trt_inputs}", "trt_inputs"
+            ),
+            "trt_inputs in * is a function without @pytest.fixture*TRT180*",
+        ),
+        (
+            f"{WRONG}@pytest.fixture\ndef trt_refrence():\n    return wrong\n{CHECKED}",
+            "*fixture trt_refrence, which looks like a misspelt trt_reference*TRT180*",
+        ),
+        (
+            OVERRIDE.replace("GIVEN", "") + WITH_REFERENCE,
+            "*name reference=linear.onnx, but the project overrides trt_reference*TRT180*",
+        ),
+    ],
+    ids=["function", "method", "inputs", "misspelt", "reference="],
+)
+def test_override_without_effect_is_refused_and_not_ignored(project, source, message) -> None:
+    project.test_file(source)
+    result = project.run()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([message])
+
+
+def test_function_of_a_conftest_that_overrides_nothing_is_refused(project) -> None:
+    project.test_file(CHECKED)
+    with (project.path / "conftest.py").open("a") as conftest:
+        conftest.write("\ndef trt_reference():\n    raise AssertionError\n")
+    result = project.run()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([NOT_DECORATED])
+
+
+@pytest.mark.parametrize(
+    ("source", "passes"),
+    [
+        # Helpers of tests that do not compare, or whose fixture has another name in the file.
+        (f"def trt_reference():\n    pass\n{CHECKED.replace(f'@{C}', '@pytest.mark.own')}", True),
+        (f"def trt_inputs():\n    pass\n{CHECKED}", True),
+        (
+            f"{WRONG}def trt_reference():\n    return wrong\n"
+            f"@pytest.fixture(name='trt_reference')\ndef _given():\n    return trt_reference()\n"
+            f"{CHECKED}",
+            False,
+        ),
+        (f"@pytest.fixture\ndef trt_refusals():\n    pass\n{CHECKED}", True),
+        # It is what the marker names, or what the fixture makes of it.
+        (OVERRIDE.replace("GIVEN", "trt_reference") + WITH_REFERENCE, False),
+        (OVERRIDE.replace("GIVEN", "") + CHECKED, False),
+        (
+            OVERRIDE.replace("GIVEN", "")
+            + WITH_REFERENCE.replace(f"@{C}", f"@{C}\n@pytest.mark.own", 1).replace(
+                "reference='models/linear.onnx'", "reference=None"
+            ),
+            False,
+        ),
+    ],
+    ids=["no check", "helper", "name=", "own fixture", "wraps", "no reference=", "undone"],
+)
+def test_override_that_takes_effect_is_not_refused(project, source: str, passes: bool) -> None:
+    project.test_file(source)
+    project.run("-Wignore").assert_outcomes(passed=passes, failed=not passes)
