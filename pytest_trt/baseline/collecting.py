@@ -127,10 +127,25 @@ def read_artifact(
                 elif name.endswith(".npz") and f"{name[:-4]}.json" not in files:
                     raise _misplaced(source, name, "it has no JSON file next to it")
             except BaselineError as error:
+                if error.diagnostic.code == "TRT673":  # nothing in the repository is damaged
+                    error = _incomplete(error)
                 refused.append(Collected("refused", Path(source, name), "", (source,), error))
     if not refused and not any(one.content.tests for one in found):
         raise nothing_to_collect([source], "no baselines in it")
     return found, refused
+
+
+def _incomplete(error: BaselineError) -> BaselineError:
+    """Return the error of arrays that an artifact lacks, with what to do about the artifact."""
+    return BaselineError(
+        error.message,
+        fix=Remedy(
+            "Download the artifact again. If it is damaged where CI stores it as well, record the "
+            "baselines again on the machine that made it, and upload the whole folder."
+        ),
+        code="TRT673",
+        facts=error.diagnostic.facts,
+    )
 
 
 def nothing_to_collect(sources: Sequence[str], why: str) -> BaselineError:
@@ -256,9 +271,8 @@ def _merged(
             (one.source, one.content.tests[test]) for one in offers if test in one.content.tests
         ]
         base = old.tests.get(test) if old else None
-        recorded = [
-            (source, entry) for source, entry in given if entry not in (base, tests.get(test))
-        ]
+        # Also what is here already: an earlier call may have collected it.
+        recorded = [(source, entry) for source, entry in given if entry != base]
         sources = tuple(dict.fromkeys(source for source, _ in recorded or given))
         try:
             entry = _chosen(path, test, recorded, tests.get(test), base, prefer)

@@ -225,6 +225,25 @@ class TestTheSameTargetTwice:
         assert collect("one", "two", "--prefer=one") == {node(): "new", other: "unchanged"}
         assert days(root / SLUG / f"{MODULE}.json") == {"test_a": "2026-11-02"}
 
+    @pytest.mark.parametrize("kind", ["speeds", "answers"])
+    @pytest.mark.parametrize("is_committed", [False, True], ids=["new", "changed"])
+    def test_a_repetition_changes_nothing(self, root, kind, is_committed) -> None:
+        """What is here already still counts where sources differ: else the others would win."""
+        if is_committed:
+            speed(root, 1), answers(root, 0.0, day=1)
+            commit()
+        if kind == "speeds":
+            speed("one", 2), speed("two", 3)
+        else:
+            answers("one", 1.0, day=2), answers("two", 2.0, day=3)
+        (status,) = collect("one", "two", "--prefer=one").values()
+        assert status == ("changed" if is_committed else "new")
+        before = snapshot(root)
+        for _ in range(2):
+            assert collect("one", "two", "--prefer=one", status=1) == {node(): "unchanged"}
+        assert collect("one", "two", status=1) == {node(): "refused TRT655"}
+        assert snapshot(root) == before
+
     def test_also_within_one_source(self, root) -> None:
         speed("all/one", 2), speed("all/two", 3)
         assert collect("all", status=1) == {node(): "refused TRT655"}
@@ -326,6 +345,22 @@ def test_answers_are_refused_unless_both_files_belong_together(root) -> None:
         (status,) = collect(source, status=1).values()
         assert status == f"refused {code}", source
     assert not root.exists()
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "shape"])
+def test_answers_that_an_artifact_lacks_are_recorded_there_again(damage) -> None:
+    path = data_path(answers("artifact", 1.0))
+    if damage == "missing":
+        path.unlink()
+    elif damage == "truncated":
+        path.write_bytes(path.read_bytes()[:-40])
+    else:
+        edit(path.with_suffix(".json"), '"shape": [8, 10]', '"shape": [80, 10]')
+    error = run_command("baseline", "collect", "artifact").stderr
+    assert "Error: stored answers artifact/answers/tests/test_speed." in error
+    assert "[TRT673]" in error
+    assert "record the baselines again on the machine that made it" in " ".join(error.split())
+    assert "git checkout" not in error  # it would discard what was collected before
 
 
 @pytest.mark.parametrize(
