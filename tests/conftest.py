@@ -37,7 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--exhaustive",
         action="store_true",
-        help="run the tests that are marked as exhaustive, too; they take longer than all others",
+        help="also run the tests that are marked as exhaustive or slow; they take longer",
     )
 
 
@@ -55,12 +55,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out exhaustive tests unless they are asked for, or files or folders are named."""
+    """Leave out exhaustive and slow tests unless asked for, or files or folders are named."""
     if config.option.exhaustive:
         return
-    left_out = [item for item in items if item.get_closest_marker("exhaustive")]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if not item.get_closest_marker("exhaustive")]
+
+    def is_long(item: pytest.Item) -> bool:
+        return any(map(item.get_closest_marker, ("exhaustive", "slow")))
+
+    config.hook.pytest_deselected(items=list(filter(is_long, items)))
+    items[:] = [item for item in items if not is_long(item)]
 
 
 @pytest.fixture(autouse=True)

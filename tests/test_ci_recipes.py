@@ -330,7 +330,7 @@ def reasons(folder: Path) -> set[str]:
     }
 
 
-@pytest.mark.exhaustive
+@pytest.mark.slow
 def test_github_recipes_record_collect_test_and_judge(ci, monkeypatch) -> None:
     tests, update = GITHUB
     passed(github_job(ci, update, "record", EVENT))
@@ -401,7 +401,7 @@ def gitlab_job(ci: Ci, name: str, env: Mapping[str, str]) -> Iterator[tuple[str,
             copy(found, target / found.relative_to(folder))
 
 
-@pytest.mark.exhaustive
+@pytest.mark.slow
 def test_gitlab_recipe_records_collects_tests_and_judges(ci) -> None:
     merge_request = {"CI_MERGE_REQUEST_TITLE": TITLE, "CI_MERGE_REQUEST_IID": "7"}
     passed(gitlab_job(ci, "record", merge_request))
