@@ -1166,7 +1166,8 @@ CODES: dict[str, Code] = {
         "invalid baseline file",
         "A baseline file is not JSON, contains merge conflict markers, or has a field that is "
         "missing or invalid.",
-        "Restore the file from git, or move it away and record it again with --trt-update-new.",
+        "Restore the file from git, or move it away and record it again with --trt-update-new. In "
+        "an unfinished merge, take one side, and record again what that lacks.",
         ("file",),
     ),
     "TRT603": Code(

@@ -63,6 +63,16 @@ def commit_that_added(text: str, path: Path) -> str | None:
     return None
 
 
+def is_unmerged(path: Path) -> bool:
+    """Whether a file has a conflict in an unfinished merge; False where there is no git."""
+    with suppress(BaselineError, _Refused, OSError):
+        listed = _text(
+            path.parent, "--literal-pathspecs", "ls-files", "--unmerged", "--", path.name
+        )
+        return bool(listed)
+    return False
+
+
 def json_files_at(revision: str, folder: Path) -> list[Path]:
     """Return every JSON file below a folder at a revision, by the path that it has or had.
 

@@ -15,6 +15,7 @@ import zipfile
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -22,7 +23,14 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_trt.baseline.entry import check_time
-from pytest_trt.baseline.file import ANSWERS, cannot_write, content_of, how_to_restore, read_text
+from pytest_trt.baseline.file import (
+    ANSWERS,
+    Fix,
+    cannot_write,
+    content_of,
+    how_to_restore,
+    read_text,
+)
 from pytest_trt.diagnostics import BaselineError, Remedy, as_typed
 from pytest_trt.files import LFS_POINTER, atomic_open, atomic_write, open_regular
 from pytest_trt.records import RecordError, parse_json, to_data
@@ -192,10 +200,11 @@ def read_answers(path: Path) -> AnswerFile | None:
         BaselineError: It cannot be read, is invalid, or of another format.
     """
     text = read_text(path)
-    return None if text is None else parse_answers(text, as_typed(path), fix=how_to_restore(path))
+    fix = partial(how_to_restore, path)
+    return None if text is None else parse_answers(text, as_typed(path), fix=fix)
 
 
-def parse_answers(text: bytes, name: str, *, fix: Remedy) -> AnswerFile:
+def parse_answers(text: bytes, name: str, *, fix: Fix) -> AnswerFile:
     """Return the answers that a JSON file holds.
 
     Args:

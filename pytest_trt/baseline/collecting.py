@@ -57,9 +57,6 @@ AnyEntry: TypeAlias = "Entry | AnswerEntry | MetricsEntry"
 #: What happens to a test's baseline.
 Status: TypeAlias = Literal["new", "changed", "unchanged", "refused"]
 
-#: What to do about a file of an artifact that is not valid.
-_AGAIN = Remedy("Record the baselines again on the machine that made the artifact.")
-
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -158,6 +155,10 @@ def nothing_to_collect(sources: Sequence[str], why: str) -> BaselineError:
     )
 
 
+def _record_again() -> Remedy:
+    return Remedy("Record the baselines again on the machine that made the artifact.")
+
+
 def _parsed(source: str, name: str, files: Mapping[str, Read], folder: BaselineFolder) -> Found:
     """Return a file of an artifact.
 
@@ -168,16 +169,16 @@ def _parsed(source: str, name: str, files: Mapping[str, Read], folder: BaselineF
     content: AnyFile
     data: Data = {}
     if holds_answers(text):
-        content, target = parse_answers(text, shown, fix=_AGAIN), TARGET
+        content, target = parse_answers(text, shown, fix=_record_again), TARGET
         arrays, read = f"{shown[:-5]}.npz", files.get(f"{name[:-5]}.npz")
         if read is None:
             raise data_error(arrays, "it is not in the artifact")
         data = parse_data(BytesIO(read()), content.data, arrays)
     elif holds_metrics(text):
-        content = parse_metrics(text, shown, fix=_AGAIN)
+        content = parse_metrics(text, shown, fix=_record_again)
         target = metrics_target(content.target.get("arch", ""))
     else:
-        content = parse_baselines(text, shown, fix=_AGAIN)
+        content = parse_baselines(text, shown, fix=_record_again)
         target = content.target
         if _slug(target).partition("-")[0] in (ANSWERS, METRICS):
             raise _misplaced(source, name, "speeds have the target of other baselines")

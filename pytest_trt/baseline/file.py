@@ -9,17 +9,24 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from pytest_trt.baseline.entry import Entry
-from pytest_trt.diagnostics import BaselineError, Remedy, as_typed
+from pytest_trt.diagnostics import BaselineError, Remedy, as_typed, git_restore_commands
 from pytest_trt.files import atomic_write, open_regular
+from pytest_trt.git import is_unmerged
 from pytest_trt.records import RecordError, from_data, parse_json, schema_of, to_data
 
 _T = TypeVar("_T")
+
+#: Returns what to do about an invalid file; called for such a file alone, as it may run git.
+Fix: TypeAlias = Callable[[], Remedy]
+
+_MARKER = re.compile(b"^<<<<<<< ", flags=re.MULTILINE)
 
 #: Format of baseline files; files of any other format are refused.
 BASELINE_SCHEMA = 1
@@ -106,7 +113,8 @@ def read_baselines(path: Path) -> BaselineFile | None:
         BaselineError: It cannot be read, is invalid, or of another format.
     """
     text = read_text(path)
-    return None if text is None else parse_baselines(text, as_typed(path), fix=how_to_restore(path))
+    fix = partial(how_to_restore, path)
+    return None if text is None else parse_baselines(text, as_typed(path), fix=fix)
 
 
 def read_text(path: Path) -> bytes | None:
@@ -129,7 +137,7 @@ def read_text(path: Path) -> bytes | None:
         ) from error
 
 
-def parse_baselines(text: bytes, name: str, *, fix: Remedy) -> BaselineFile:
+def parse_baselines(text: bytes, name: str, *, fix: Fix) -> BaselineFile:
     """Return the baselines that a file holds.
 
     Args:
@@ -144,7 +152,7 @@ def parse_baselines(text: bytes, name: str, *, fix: Remedy) -> BaselineFile:
     return BaselineFile(content.target, content.tests)
 
 
-def content_of(kind: type[_T], text: bytes, name: str, format_: int, *, fix: Remedy) -> _T:
+def content_of(kind: type[_T], text: bytes, name: str, format_: int, *, fix: Fix) -> _T:
     """Return what a file of baselines holds.
 
     Args:
@@ -157,22 +165,25 @@ def content_of(kind: type[_T], text: bytes, name: str, format_: int, *, fix: Rem
     Raises:
         BaselineError: It is not valid, or of another format.
     """
-    if re.search(b"^<<<<<<< ", text, flags=re.MULTILINE):
-        raise _invalid(name, "it contains merge conflict markers", fix)
+    if _MARKER.search(text):
+        raise _invalid(name, "it contains merge conflict markers", fix())
     try:
         data = parse_json(text)
         schema = schema_of(data)
         if schema != format_:
+            remedy = fix()
             raise BaselineError(
                 f"the baseline file has format {schema}, but this version of pytest-trt reads "
                 f"format {format_}: {name}",
-                fix=replace(fix, text=f"Use the version of pytest-trt that wrote it. {fix.text}"),
+                fix=replace(
+                    remedy, text=f"Use the version of pytest-trt that wrote it. {remedy.text}"
+                ),
                 code="TRT603",
                 facts={"file": name, "schema": schema, "expected": format_},
             )
         return from_data(kind, data)
     except RecordError as error:
-        raise _invalid(name, str(error), fix) from error
+        raise _invalid(name, str(error), fix()) from error
 
 
 def _invalid(name: str, problem: str, fix: Remedy) -> BaselineError:
@@ -187,11 +198,33 @@ def _invalid(name: str, problem: str, fix: Remedy) -> BaselineError:
 def how_to_restore(path: Path) -> Remedy:
     """Return how to get a usable file again without losing the one that cannot be used."""
     file, aside = shlex.quote(as_typed(path)), shlex.quote(f"{as_typed(path)}.broken")
+    again = "pytest --trt-update-new"
+    if is_unmerged(path):
+        # Answers are two files, which belong together.
+        data = path.with_suffix(".npz")
+        both = f"{file} {shlex.quote(as_typed(data))}" if data.exists() else file
+        return Remedy(
+            "It is part of an unfinished merge. Take one side (--ours or --theirs), and record "
+            "again what that lacks:",
+            (f"git checkout --theirs -- {both}", again),
+        )
+    if _has_markers(path):
+        return Remedy(
+            "Restore it from a commit that has no markers, and record again what that lacks:",
+            (*git_restore_commands(path), again),
+        )
     return Remedy(
         "Restore the file from git:",
         (f"git checkout -- {file}",),
-        (f"Move it away and record again: `mv {file} {aside}`, then `pytest --trt-update-new`",),
+        (f"Move it away and record again: `mv {file} {aside}`, then `{again}`",),
     )
+
+
+def _has_markers(path: Path) -> bool:
+    try:
+        return _MARKER.search(read_text(path) or b"") is not None
+    except BaselineError:
+        return False
 
 
 def write_baselines(path: Path, baselines: BaselineFile) -> None:

@@ -9,18 +9,20 @@ import json
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from pytest_trt.baseline.entry import check_time
 from pytest_trt.baseline.file import (
     METRICS,
+    Fix,
     cannot_write,
     content_of,
     how_to_restore,
     is_of_metrics,
     read_text,
 )
-from pytest_trt.diagnostics import Remedy, as_typed
+from pytest_trt.diagnostics import as_typed
 from pytest_trt.files import atomic_write
 from pytest_trt.records import RecordError, parse_json, to_data
 
@@ -129,10 +131,11 @@ def read_metrics(path: Path) -> MetricsFile | None:
         BaselineError: It cannot be read, is invalid, or of another format.
     """
     text = read_text(path)
-    return None if text is None else parse_metrics(text, as_typed(path), fix=how_to_restore(path))
+    fix = partial(how_to_restore, path)
+    return None if text is None else parse_metrics(text, as_typed(path), fix=fix)
 
 
-def parse_metrics(text: bytes, name: str, *, fix: Remedy) -> MetricsFile:
+def parse_metrics(text: bytes, name: str, *, fix: Fix) -> MetricsFile:
     """Return the task metrics that a file holds.
 
     Args:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias, TypeVar
 
@@ -178,7 +179,7 @@ def parse_stored(root: Path, path: Path, text: bytes) -> AnyFile:
     Raises:
         BaselineError: It is not valid, or of another format.
     """
-    name, fix = as_typed(path), how_to_restore(path)
+    name, fix = as_typed(path), partial(how_to_restore, path)
     if is_of_metrics(root, path):
         return parse_metrics(text, name, fix=fix)
     if path.relative_to(root).parts[0] == ANSWERS:

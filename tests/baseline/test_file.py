@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import subprocess
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -18,10 +20,15 @@ from pytest_trt.baseline.file import (
     read_baselines,
     write_baselines,
 )
-from pytest_trt.diagnostics import BaselineError
+from pytest_trt.diagnostics import BaselineError, Remedy
 
 TARGET = {"arch": "sm90", "gpu": "NVIDIA H200", "sm_count": "132"}
 SPEC = {"model": "resnet50.onnx", "precision": "fp16", "shapes": "image [8, 3, 224, 224]"}
+
+
+def git(folder: Path, *args: str) -> None:
+    who = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
+    subprocess.run(["git", "-C", str(folder), *who, *args], check=True, capture_output=True)
 
 
 def run(day: int = 1, p50: float = 0.53123456) -> StoredRun:
@@ -150,8 +157,57 @@ def test_damaged_files_are_named_and_left_alone(tmp_path: Path, text: str, why: 
     with pytest.raises(BaselineError, match=why) as caught:
         read_baselines(path)
     assert str(path) in str(caught.value)
-    assert caught.value.diagnostic.remedy.commands[0] == f"git checkout -- {path}"
+    expected = f"git log -- {path}" if "markers" in why else f"git checkout -- {path}"
+    assert caught.value.diagnostic.remedy.commands[0] == expected
     assert path.read_text() == text
+
+
+@pytest.fixture
+def conflict(tmp_path: Path, monkeypatch) -> Path:
+    """A file of answers with a conflict in an unfinished merge, its `.npz` beside it."""
+    path = tmp_path / "answers" / "test_a.json"
+    path.parent.mkdir()
+
+    def commit(text: str, branch: str, *start: str) -> None:
+        git(tmp_path, "checkout", "-q", "-B", branch, *start)
+        path.write_text(text)
+        path.with_suffix(".npz").write_bytes(b"\0" + text.encode())
+        git(tmp_path, "add", ".")
+        git(tmp_path, "commit", "-q", "-m", branch)
+
+    git(tmp_path, "init", "-q")
+    commit('{"schema": 1, "tests": {}}\n', "main")
+    commit('{"schema": 1, "tests": {"ours": 1}}\n', "ours")
+    commit('{"schema": 1, "tests": {"theirs": 1}}\n', "theirs", "main")
+    git(tmp_path, "checkout", "-q", "ours")
+    with pytest.raises(subprocess.CalledProcessError):
+        git(tmp_path, "merge", "theirs")
+    monkeypatch.chdir(tmp_path)
+    return path
+
+
+def remedy_of(path: Path) -> Remedy:
+    with pytest.raises(BaselineError, match="merge conflict markers") as caught:
+        read_baselines(path)
+    return caught.value.diagnostic.remedy
+
+
+def test_the_fix_of_an_unfinished_merge_works(conflict: Path) -> None:
+    take, record = remedy_of(conflict).commands
+    subprocess.run(shlex.split(take), check=True)
+    assert "theirs" in conflict.read_text()
+    assert b"theirs" in conflict.with_suffix(".npz").read_bytes()
+    assert "<<<" not in conflict.read_text()
+    assert record == "pytest --trt-update-new"
+
+
+def test_committed_markers_are_not_restored(conflict: Path) -> None:
+    git(conflict.parent, "add", ".")
+    git(conflict.parent, "commit", "-q", "-m", "with markers")
+    _, restore, record = remedy_of(conflict).commands
+    subprocess.run(shlex.split(restore.replace("COMMIT", "ours^")), check=True)
+    assert "<<<" not in conflict.read_text()
+    assert record == "pytest --trt-update-new"
 
 
 def test_a_newer_format_is_refused(tmp_path: Path) -> None:

@@ -97,6 +97,40 @@ def test_one_entry_is_recorded_for_all_precisions(project, recorded) -> None:
     assert before == (recorded.read_bytes(), recorded.with_suffix(".npz").read_bytes())
 
 
+def truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def with_markers(path: Path) -> None:
+    text = path.read_text()
+    path.write_text(f"<<<<<<< HEAD\n{text}=======\n{text}>>>>>>> other\n")
+
+
+def with_unknown_field(path: Path) -> None:
+    path.write_text(path.read_text().replace('"errors"', '"mistakes"'))
+
+
+@pytest.mark.parametrize("damage", [truncated, with_markers, with_unknown_field])
+@pytest.mark.parametrize("update", [False, True])
+def test_a_broken_file_fails_its_tests_for_one_reason(
+    project, recorded, damage, monkeypatch, *, update: bool
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    damage(recorded)
+    before = recorded.read_bytes()
+    report = project.path / "r.json"
+    given = ["--trt-update", "--trt-update-reason=why"] if update else []
+    result = project.run(f"--trt-report={report}", *given)
+    result.assert_outcomes(failed=2)
+    printed = result.stdout.str()
+    assert "Traceback" not in printed
+    assert printed.count("invalid baseline file trt_baselines/answers/test_it.json") == 5
+    result.stdout.fnmatch_lines(["*trt: what to do*", "2 tests: invalid baseline file *TRT602*"])
+    for test in json.loads(report.read_text())["tests"]:
+        assert test["reason"].startswith("invalid baseline file")
+    assert recorded.read_bytes() == before
+
+
 @pytest.mark.parametrize("against", ["stored", "both"])
 def test_a_changed_model_fails_and_is_named_as_the_cause(project, recorded, write, against) -> None:
     write(against)

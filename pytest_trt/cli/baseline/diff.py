@@ -136,9 +136,8 @@ class _Version:
         """Its name in errors."""
         return f"{as_typed(self.path)} at {self.revision}" if self.revision else as_typed(self.path)
 
-    @property
     def fix(self) -> Remedy:
-        """What to do if it is invalid."""
+        """Return what to do if it is invalid."""
         if self.revision:
             return Remedy("Name another revision with --git.")
         return how_to_restore(self.path)

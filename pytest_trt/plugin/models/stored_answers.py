@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import cached_property
@@ -39,6 +40,7 @@ from pytest_trt.engine.build import Engine
 from pytest_trt.git import commit_that_added
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.plugin.planning.plan import TestPlan
+from pytest_trt.plugin.results.failure import PluginFailure
 from pytest_trt.plugin.results.pinning import answers_nodeid, baseline_location
 from pytest_trt.plugin.results.renames import (
     move_remedy,
@@ -155,9 +157,11 @@ class StoredAnswers:
 
     def answer(self, inputs: Tensors) -> Mapping[str, Stored] | None:
         """Return what is stored for inputs, and collect what may be stored instead."""
+        __tracebackhide__ = True
         digest = short_digest(inputs_digest(inputs))
         self._ran[digest] = None
-        entry = self.entry
+        with _without_traceback():
+            entry = self.entry
         stored = None if entry is None else entry.answer(digest)
         changed = entry is not None and (
             entry.model_digest != self.model.digest
@@ -170,7 +174,8 @@ class StoredAnswers:
             if entry is not None and not self.records:
                 self._unmatched.append(_shapes_text(inputs))
             return None
-        return None if self.records else self._read(stored)
+        with _without_traceback():
+            return None if self.records else self._read(stored)
 
     def measure(self, engine: Engine, inputs: Tensors, compared: Callable[[], Comparison]) -> None:
         """Measure the error of a run against the answers that `baseline accept` may store."""
@@ -504,6 +509,16 @@ class StoredAnswers:
                 error = rounded(_error(output), 3)
                 levels[output.name] = max(levels.get(output.name, 0.0), error)
         return {engine: errors for engine, errors in found.items() if errors}
+
+
+@contextmanager
+def _without_traceback() -> Iterator[None]:
+    """Fail the test for a file that cannot be read, which is not the fault of a line of it."""
+    __tracebackhide__ = True
+    try:
+        yield
+    except BaselineError as error:
+        raise PluginFailure(error.diagnostic) from None
 
 
 def _engine_of(result: AccuracyResult) -> str:

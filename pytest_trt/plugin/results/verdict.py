@@ -16,7 +16,8 @@ import pytest
 
 from pytest_trt.accuracy.check import NOTHING_COMPARED
 from pytest_trt.accuracy.result import AccuracyResult
-from pytest_trt.diagnostics import Diagnostic, PytestTrtWarning, Remedy
+from pytest_trt.baseline.staged_answers import StagedAnswers
+from pytest_trt.diagnostics import BaselineError, Diagnostic, PytestTrtWarning, Remedy
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.layer_changes import layer_rows
 from pytest_trt.engine.record import EngineRecord
@@ -501,6 +502,7 @@ def attach(item: pytest.Item, report: pytest.TestReport) -> None:
     metrics = None if state.skipped else state.metrics
     if not ends_here or not (made or state.unbuilt or state.diagnostics):
         return
+    staged = _staged_answers(state, report)
     record = TestRecord(
         engines=tuple(
             _engine_record(engine, run, item.config.rootpath) for engine in _distinct(state)
@@ -508,9 +510,7 @@ def attach(item: pytest.Item, report: pytest.TestReport) -> None:
         checks=tuple(_checks(state)),
         speeds=_speeds(state),
         has_answers=state.answers is not None,
-        answers=None
-        if state.answers is None or state.skipped
-        else state.answers.staged(_stored_results(state)),
+        answers=staged,
         task_metrics=metrics.results if metrics else (),
         staged_metrics=metrics.staged() if metrics else None,
         skipped=state.skipped,
@@ -526,6 +526,20 @@ def attach(item: pytest.Item, report: pytest.TestReport) -> None:
     # The list that the reports of all phases share: junit reads it from the last one.
     state.properties = properties_of(record)
     item.user_properties += state.properties
+
+
+def _staged_answers(state: TestState, report: pytest.TestReport) -> StagedAnswers | None:
+    """Return the answers that a test may store; none where those that are stored are invalid."""
+    if state.answers is None or state.skipped:
+        return None
+    try:
+        return state.answers.staged(_stored_results(state))
+    except BaselineError as error:
+        # A test that reads the file has failed for it; one that failed before has its own reason.
+        if report.passed:
+            report.outcome, report.longrepr = "failed", str(error.diagnostic)
+            state.diagnostics, state.failed_by_checks = (error.diagnostic,), True
+        return None
 
 
 def _stored_results(state: TestState) -> list[AccuracyResult]:
