@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from pytest_trt.baseline.answers import AnswerEntry, AnswerFile, StoredAnswer
 from pytest_trt.baseline.models import with_model
+from pytest_trt.wording import count
+
+#: Outputs of an engine whose errors are shown.
+_NAMED = 3
 
 #: What happened to a test's answers. "edited": the arrays are the same.
 Kind: TypeAlias = Literal["added", "removed", "renamed", "replaced", "not comparable", "edited"]
@@ -82,11 +87,18 @@ def _kind(old: AnswerEntry | None, new: AnswerEntry | None) -> Kind:
 
 def errors_changes(old: AnswerEntry, new: AnswerEntry) -> list[str]:
     """Return what happened to the errors of engines: "errors of cpu fp16 removed"."""
-    both = {**old.errors, **new.errors}
-    kinds: dict[str, list[str]] = {"added": [], "changed": [], "removed": []}
-    for engine in both:
-        then, now = old.errors.get(engine), new.errors.get(engine)
-        if then != now:
-            kind = "added" if then is None else "removed" if now is None else "changed"
-            kinds[kind].append(engine)
-    return [f"errors of {', '.join(names)} {kind}" for kind, names in kinds.items() if names]
+    before, after = old.errors, new.errors
+    added, removed = [x for x in after if x not in before], [x for x in before if x not in after]
+    lines = [f"errors of {', '.join(added)} added"] if added else []
+    for engine, then in before.items():
+        if then != after.get(engine, then):
+            lines.append(f"errors of {engine} changed: {_moved(then, after[engine])}")
+    return lines + ([f"errors of {', '.join(removed)} removed"] if removed else [])
+
+
+def _moved(then: Mapping[str, float], now: Mapping[str, float]) -> str:
+    """Return the errors that moved: "logits 0.102 -> 0.156"; the outputs that grew most first."""
+    moved = [(one, then.get(one, 0.0), now.get(one, 0.0)) for one in {**then, **now}]
+    moved = sorted((one for one in moved if one[1] != one[2]), key=lambda one: one[1] - one[2])
+    more = f" and {count(len(moved) - _NAMED, 'other output')}" if len(moved) > _NAMED else ""
+    return ", ".join(f"{name} {a:.3g} -> {b:.3g}" for name, a, b in moved[:_NAMED]) + more

@@ -182,7 +182,12 @@ def _with_earlier_errors(old: AnswerEntry | None, new: AnswerEntry) -> AnswerEnt
 def _joined(one: AnswerEntry, other: AnswerEntry) -> AnswerEntry:
     """Return an entry with what another one has besides: other inputs, errors of other engines."""
     new = [answer for answer in other.answers if one.answer(answer.inputs) is None]
-    return replace(one, answers=(*one.answers, *new), errors={**one.errors, **other.errors})
+    return replace(
+        one,
+        answers=(*one.answers, *new),
+        errors={**one.errors, **other.errors},
+        reason=other.reason or one.reason,
+    )
 
 
 def _numbers(staged: StagedAnswers) -> Data:

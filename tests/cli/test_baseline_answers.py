@@ -102,6 +102,22 @@ class TestDiff:
         after = save_answers(Path("new"), {"test_it": new, "test_same": answered()}, **of)
         return shown("diff", str(before), str(after), *args)
 
+    def test_accepted_errors_have_their_reason_and_numbers(self, root) -> None:
+        before = save_answers(
+            Path("old"), {"test_it": answered()}, errors={"cpu int8": {"logits": 0.102, "p": 0.1}}
+        )
+        after = save_answers(
+            Path("new"),
+            {"test_it": answered()},
+            errors={"cpu int8": {"logits": 0.156, "p": 0.1}, "cpu fp16": {"logits": 0.01}},
+            reason="ONNX Runtime 1.32",
+        )
+        assert shown("diff", str(before), str(after)).splitlines()[2:] == [
+            "test_it: answers unchanged: ONNX Runtime 1.32",
+            "  errors of cpu fp16 added",
+            "  errors of cpu int8 changed: logits 0.102 -> 0.156",
+        ]
+
     def test_two_files_give_a_table_of_outputs(self, root) -> None:
         moved, flipped = logits() + np.float32(1e-6), logits()
         moved[2, 3] += np.float32(5e-5)

@@ -449,6 +449,17 @@ class TestDrift:
         project.run("--trt-update-new").assert_outcomes(passed=2)
         project.run("--trt-missing-baseline=fail").assert_outcomes(passed=2)
 
+    def test_accepted_errors_store_their_reason(self, project, recorded) -> None:
+        content = json.loads(recorded.read_text())
+        content["tests"]["test_it"]["errors"]["cpu fp16"]["probs"] = 1e-9
+        recorded.write_text(json.dumps(content))
+        result = project.run("--trt-update", "--trt-update-reason=a new runtime")
+        result.assert_outcomes(passed=2)
+        assert "errors of cpu fp16 changed: probs 1e-09 -> 0.0" in text(result)
+        entry = json.loads(recorded.read_text())["tests"]["test_it"]
+        assert entry["reason"] == "a new runtime"
+        assert entry["errors"]["cpu fp16"]["probs"] > 1e-9
+
     @pytest.mark.parametrize(
         "against",
         ['model", drift="2x', 'both", drift="fast', 'both", elementwise=False, top1=1, drift="2x'],

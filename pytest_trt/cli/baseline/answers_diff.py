@@ -192,7 +192,12 @@ def _what(change: AnswersChange) -> str:
         "edited": "unchanged",
         "not comparable": "replaced, not comparable: other inputs",
     }
-    reason = change.new.reason if change.new and change.kind not in ("edited", "renamed") else ""
+    old, new = change.old, change.new
+    # What stays the same was stored for an earlier reason.
+    earlier = change.kind == "renamed" or (
+        change.kind == "edited" and old is not None and new is not None and old.reason == new.reason
+    )
+    reason = new.reason if new and not earlier else ""
     what = texts.get(change.kind, change.kind)
     return f"answers {what}{': ' if reason else ''}{reason}"
 

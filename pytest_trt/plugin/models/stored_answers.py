@@ -478,7 +478,10 @@ class StoredAnswers:
             errors = {key: one for key, one in new.errors.items() if self._records_level(key)}
             if errors.items() <= dict(entry.errors).items() and not self._repairs:
                 return None
-            new = replace(entry, errors=errors)
+            # A reason is for what it changes: errors of further engines have none.
+            changed = any(entry.errors.get(key, one) != one for key, one in errors.items())
+            given = self._run.settings.update_reason if changed else ""
+            new = replace(entry, errors=errors, reason=given or entry.reason)
         data = {key: one for _, each in self._collected.values() for key, one in each.items()}
         return StagedAnswers(
             path=self.location.path,
