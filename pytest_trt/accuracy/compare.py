@@ -413,9 +413,13 @@ def _swapped(
     actual: Mapping[str, Array],
     reference: Mapping[str, Array],
 ) -> Iterator[Finding]:
-    """Find pairs of failing outputs that hold each other's values."""
+    """Find pairs of failing outputs that hold each other's values; a sketch does not show it."""
     failing = [output for output in outputs if output.mismatched and not output.passed]
-    numeric = [output for output in failing if is_number(actual[output.name].dtype)]
+    numeric = [
+        output
+        for output in failing
+        if is_number(actual[output.name].dtype) and output.name in reference
+    ]
     for one, other in itertools.combinations(numeric, 2):
         if all(
             holds_values_of(

@@ -33,6 +33,15 @@ def test_an_unchanged_output_passes() -> None:
     assert LEAST_SAMPLE <= comparison.outputs[0].sampled < reference.size
 
 
+def test_outputs_that_fail_together_are_each_explained_and_not_looked_for_in_each_other() -> None:
+    one = output()
+    actual = {"a": one + 1, "b": one + 2}
+    stored = {name: sketch_of(one, 20_000) for name in actual}
+    comparison = compare_stored(actual, stored, dict.fromkeys(actual, CLOSE))
+    assert [each.passed for each in comparison.outputs] == [False, False]
+    assert not comparison.findings
+
+
 @pytest.mark.parametrize("share", [0.01, 0.1, 1.0])
 def test_a_share_of_changed_elements_fails(share: float) -> None:
     reference = output()

@@ -313,7 +313,9 @@ def test_large_outputs_are_sketches(project, recorded) -> None:
     assert outputs["probs"]["stored"] == "sketch"
     project.run("--trt-missing-baseline=fail").assert_outcomes(passed=2)
     noisy(project)
-    project.run().assert_outcomes(failed=2)
+    result = project.run()
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines([f"FAILED *fp{n}] - the model's own answers*" for n in (32, 16)])
 
 
 def sketched(project, answers, limits: str) -> pytest.RunResult:
