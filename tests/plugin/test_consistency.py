@@ -109,6 +109,7 @@ def test_swapped_outputs_fail(project, save) -> None:
     save(save_linear, "swapped.onnx", swapped=True)
     result = project.check(model='"models/swapped.onnx", reference="models/linear.onnx"')
     result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*'logits' and 'probs' hold each other's values*"])
 
 
 def test_another_shape_fails(project, save) -> None:
@@ -251,6 +252,7 @@ def test_skip_after_a_failing_run_does_not_hide_it(project) -> None:
         consistency=TIGHT,
     )
     result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*over tolerance*TRT401]"])
 
 
 def test_skip_after_a_run_that_passes_is_left_a_skip(project) -> None:
@@ -259,7 +261,9 @@ def test_skip_after_a_run_that_passes_is_left_a_skip(project) -> None:
 
 
 def test_run_on_no_rows_at_all_fails(project) -> None:
-    project.check('trt_session.run({"image": images[:0]})').assert_outcomes(failed=1)
+    result = project.check('trt_session.run({"image": images[:0]})')
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["nothing compared (linear.onnx, fp32, cpu) ?TRT400]"])
 
 
 def test_worst_run_is_reported_in_full_and_the_others_in_a_line(project) -> None:
@@ -510,6 +514,9 @@ def test_marker_has_tolerances_by_precision(project, more: str, failed: set[str]
     project.test_file(BY_PRECISION.format(more=more))
     result = project.run("-v")
     result.assert_outcomes(failed=len(failed), passed=2 - len(failed))
+    for precision in ("fp32", "fp16"):
+        outcome = "FAILED" if precision in failed else "PASSED"
+        result.stdout.fnmatch_lines([f"*::test_it?{precision}] {outcome}*"])
 
 
 def test_what_is_offered_is_for_the_precision_that_failed_and_then_passes(project) -> None:

@@ -229,7 +229,9 @@ def test_slower_engine_fails_once_the_other_process_ends(recorded, monkeypatch) 
     monkeypatch.setattr(DeviceWatch, "listen", lambda _: next(heard))
     recorded.change_engine()
     recorded.latency_ms = 3.0
-    recorded.run().assert_outcomes(failed=1)
+    result = recorded.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["P50 +200% over the baseline, limit 5% *TRT50?]"])
 
 
 def test_passing_benchmark_checks_for_other_processes_once(recorded, monkeypatch) -> None:
@@ -276,7 +278,9 @@ def test_what_is_exact_fails_on_a_disturbed_gpu_too(machine, how: str) -> None:
 def test_slower_engine_on_an_idle_gpu_fails(recorded) -> None:
     recorded.change_engine()
     recorded.latency_ms = 3.0
-    recorded.run().assert_outcomes(failed=1)
+    result = recorded.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["P50 +200% over the baseline, limit 5% *TRT50?]"])
 
 
 def test_the_baselines_own_plan_is_not_slower_than_itself(recorded) -> None:

@@ -157,4 +157,6 @@ def test_outputs_that_are_all_empty_do_not_pass(project) -> None:
         "@pytest.mark.trt_consistency()\n"
         "def test_it(trt_session, trt_inputs):\n    trt_session.run(trt_inputs)\n"
     )
-    project.run("--trt-arch=cpu").assert_outcomes(failed=1)
+    result = project.run("--trt-arch=cpu")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["nothing compared (m.onnx, fp32, cpu) ?TRT400]"])

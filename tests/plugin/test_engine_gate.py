@@ -105,7 +105,9 @@ def test_cold_start_on_a_busy_host_is_inconclusive(gate) -> None:
 
 def test_exact_limits_fail_on_a_busy_host_too(gate) -> None:
     gate.project.host.load = OVERLOADED
-    gate.run("max_layers=1").assert_outcomes(failed=1)
+    result = gate.run("max_layers=1")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["layers 5 exceeds the limit of 1 *TRT504]"])
 
 
 @pytest.mark.exhaustive
@@ -197,7 +199,9 @@ def test_engine_that_does_not_report_a_figure_is_inconclusive(gate) -> None:
 
 def test_exact_limits_in_the_ini_file_give_way_to_the_marker(gate) -> None:
     gate.project.pytester.makeini("[pytest]\ntrt_limits =\n    fp32: max_layers=1\n")
-    gate.run("").assert_outcomes(failed=1)
+    result = gate.run("")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["layers 5 exceeds the limit of 1 *TRT504]"])
     gate.run("max_layers=50").assert_outcomes(passed=1)
     gate.run('max_layers="off", p50="90%"').assert_outcomes(passed=1)
 

@@ -162,7 +162,9 @@ def test_models_of_a_mapping_are_opponents_and_per_model_sets_other_factors(race
 def test_ini_file_requires_factors_by_precision(race) -> None:
     race.project.pytester.makeini("[pytest]\ntrt_limits = int8: faster_than.fp32=1000")
     race.write("p50_ms=1e6", model='"models/linear.onnx", precision=("fp32", "int8")')
-    race.run().assert_outcomes(passed=1, failed=1)
+    result = race.run()
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*x as fast as fp32, limit 1*000x (linear.onnx, int8, *TRT517]"])
 
 
 def test_engines_of_opponents_are_built_ahead_and_are_no_results(race) -> None:

@@ -179,22 +179,27 @@ def test_reports_have_every_metric(project) -> None:
     assert 'metric="top1",output="probs"} 1.0' in text.read_text()
 
 
+NEVER = "output 'logits' has elementwise=False and no metric, so it could never fail"
+UNKNOWN_OUTPUT = "a tolerance is given for output 'prob', which the model does not have"
+
+
 @pytest.mark.parametrize(
-    "given",
+    ("given", "message"),
     [
-        "elementwise=False",
-        'elementwise=False, outputs={"probs": {"metrics": {"max_abs": "<= 1"}}}',
-        'metrics={"iou": ">= 0.9"}',
-        'metrics={"iou": (lambda o: 1, ">= 0.9")}',
-        'metrics={"max_abs": ">= 0.1"}',
-        'outputs={"prob": {"metrics": {"max_abs": "<= 0.1"}}}',
-        'by_precision={"fp32": {"metrics": {"max_abs": "0.1"}}}',
-        'elementwise="no", metrics={"max_abs": "<= 1"}',
+        ("elementwise=False", NEVER),
+        ('elementwise=False, outputs={"probs": {"metrics": {"max_abs": "<= 1"}}}', NEVER),
+        ('metrics={"iou": ">= 0.9"}', "*metric 'iou' is unknown"),
+        ('metrics={"iou": (lambda o: 1, ">= 0.9")}', "*metric 'iou': its function takes (o)"),
+        ('metrics={"max_abs": ">= 0.1"}', "*'>= 0.1' would fail the better engines*"),
+        ('outputs={"prob": {"metrics": {"max_abs": "<= 0.1"}}}', UNKNOWN_OUTPUT),
+        ('by_precision={"fp32": {"metrics": {"max_abs": "0.1"}}}', "*'0.1' is not a limit"),
+        ('elementwise="no", metrics={"max_abs": "<= 1"}', "*elementwise='no' is not True or False"),
     ],
 )
-def test_mistakes_are_errors_at_collection(project, given) -> None:
+def test_mistakes_are_errors_at_collection(project, given, message) -> None:
     result = project.check(consistency=given)
     result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([f"{message} ?TRT14?]", "  in test_it.py::test_it"])
 
 
 def test_selftest_proves_metrics(nudged) -> None:

@@ -102,7 +102,9 @@ def test_failing_test_has_reached_its_verdict(project) -> None:
         '@pytest.mark.trt_model(precision="fp16")\n'
         'def test_a(trt_session, images):\n    trt_session.run({"image": images})\n'
     )
-    assert project.run("--trt-require-arch=cpu").ret == 0
+    result = project.run("--trt-require-arch=cpu")
+    result.assert_outcomes(xfailed=1)
+    assert result.ret == 0
 
 
 def test_tests_that_need_no_engine_need_no_verdict(project) -> None:

@@ -101,6 +101,7 @@ def test_ignoring_nan_in_an_output_that_is_nothing_else_fails(project) -> None:
     check(project, 'nan="ignore"')
     result, _ = selftest(project)
     result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["y: nothing compared*TRT400]"])
 
 
 def test_ignoring_nan_is_allowed_where_something_is_compared(project) -> None:

@@ -110,7 +110,9 @@ def test_samples_are_judged_in_pairs(run) -> None:
 
     run(samples(20)).assert_outcomes(passed=1)
     run(samples(30)).assert_outcomes(passed=1)
-    run(samples(60)).assert_outcomes(failed=1)
+    result = run(samples(60))
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["accuracy 0.97 is worse than its baseline 0.99 *TRT430]"])
 
 
 def test_missing_baseline_fails_where_it_is_required(run, stored) -> None:
@@ -188,7 +190,10 @@ def test_value_of_a_failing_test_is_not_recorded(run, stored) -> None:
     ],
 )
 def test_what_cannot_be_judged_fails(run, stored, wrong) -> None:
-    run(wrong).assert_outcomes(failed=1)
+    result = run(wrong)
+    result.assert_outcomes(failed=1)
+    message = "trt_metrics.record('*): *TRT142]" if "limit=" in wrong else "*argument: 'limit'"
+    result.stdout.fnmatch_lines([message])
     assert not stored.exists()
 
 
@@ -199,7 +204,9 @@ def test_error_that_the_test_catches_fails_it_all_the_same(project, run) -> None
             '        trt_metrics.record("a", None, limit=1)'
         )
     )
-    project.run().assert_outcomes(failed=1)
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["trt_metrics.record('a'): None is not a finite number*TRT142]"])
 
 
 def test_recording_nothing_fails(run) -> None:

@@ -437,6 +437,10 @@ def test_every_class_with_something_wrong_is_reported(project) -> None:
     project.test_file(f"class TestOne:\n{one}class TestOther:\n{one}")
     result = project.run("-W", "ignore")
     result.assert_outcomes(errors=2)
+    for name in ("TestOne", "TestOther"):
+        result.stdout.fnmatch_lines(
+            ["unknown marker 'trt_consistancy' *TRT150]", f"  in test_it.py::{name}::test_it*"]
+        )
 
 
 def test_other_modules_run_with_continue_on_collection_errors(project) -> None:

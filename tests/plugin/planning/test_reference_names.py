@@ -70,6 +70,8 @@ def test_outputs_are_compared_with_those_of_the_reference_by_its_names(
         result = suite(marks)
     right = reference == "renamed"
     result.assert_outcomes(passed=2 * right, failed=2 * (not right))
+    if not right:
+        result.stdout.fnmatch_lines([f"*against {reference}.onnx*TRT4??]"])
 
 
 def test_names_that_are_crossed_on_purpose_match_a_reference_that_crosses_them(suite) -> None:
@@ -136,7 +138,10 @@ def test_shared_engines_take_the_names(project, suite, reference: str) -> None:
         "def test_it(shared, images):\n    shared.run({'image': images})\n"
     )
     right = reference == "renamed"
-    project.run().assert_outcomes(passed=right, failed=not right)
+    result = project.run()
+    result.assert_outcomes(passed=right, failed=not right)
+    if not right:
+        result.stdout.fnmatch_lines(["*over tolerance against wrong.onnx*TRT415]"])
 
 
 def test_shared_engine_with_other_names_is_not_the_one_that_the_markers_name(
