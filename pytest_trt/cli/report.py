@@ -25,7 +25,7 @@ from pytest_trt.report.groups import Group, group_lines
 from pytest_trt.report.markdown import speed_cell
 from pytest_trt.report.merging import check_distinct_files, merge_documents
 from pytest_trt.report.schema import schema_text
-from pytest_trt.report.status import VERDICTS, counted
+from pytest_trt.report.status import counted, has_verdict
 from pytest_trt.terms import parse_archs
 from pytest_trt.wording import count
 
@@ -201,7 +201,7 @@ def _cell(test: Mapping[str, Any] | None) -> tuple[str, str]:
     used = [float(r["accuracy"]["used"] or 0) for r in test["results"] if r["accuracy"]]
     figures = [units.share(max(used))] if used else []
     figures += [text for r in test["results"] if r["speed"] and (text := speed_cell(r["speed"]))]
-    reason = "" if test["status"] in {one.value for one in VERDICTS} else test["reason"]
+    reason = "" if has_verdict(test) else test["reason"]
     details = "; ".join(filter(None, [*figures, reason]))
     text = f"{test['status']}{': ' if details else ''}{details}"
     return text, _STYLES.get(test["status"], "yellow")

@@ -8,13 +8,11 @@ from typing import Any
 from pytest_trt.diagnostics import Diagnostic, Remedy
 from pytest_trt.records import to_data
 from pytest_trt.report.entries import Status
-from pytest_trt.report.status import VERDICTS
+from pytest_trt.report.status import has_verdict
 from pytest_trt.terms import CPU, EXAMPLES
 
 #: Files that a remedy names.
 _FILES = 5
-
-_VERDICTS = {status.value for status in VERDICTS}
 
 
 def coverage_of(document: Mapping[str, Any], required: Sequence[str]) -> dict[str, Any] | None:
@@ -34,13 +32,13 @@ def coverage_of(document: Mapping[str, Any], required: Sequence[str]) -> dict[st
         if test["on_engine"]:
             by_arch = by_test.setdefault(test["test"], {})
             for arch in _archs(test):
-                if arch not in by_arch or by_arch[arch]["status"] not in _VERDICTS:
+                if arch not in by_arch or not has_verdict(by_arch[arch]):
                     by_arch[arch] = test
     missing = [
         {"test": name, "arch": arch, **_missing(by_arch.get(arch), document["engines"])}
         for name, by_arch in by_test.items()
         for arch in required
-        if arch not in by_arch or by_arch[arch]["status"] not in _VERDICTS
+        if arch not in by_arch or not has_verdict(by_arch[arch])
     ]
     coverage = {
         "required": list(required),

@@ -21,7 +21,7 @@ from pytest_trt.report.coverage import coverage_of
 from pytest_trt.report.entries import REPORT_SCHEMA, Status
 from pytest_trt.report.groups import groups_of
 from pytest_trt.report.record import PlannedTest, TestRecord
-from pytest_trt.report.status import Phase, PhaseOutcomes, checks_status, status_of
+from pytest_trt.report.status import Phase, PhaseOutcomes, checks_status, is_judged, status_of
 from pytest_trt.selftest.proof import Proof
 from pytest_trt.version import __version__
 
@@ -139,8 +139,9 @@ def _test(
         notes=record.notes,
         repeat=repeat,
         selftest=tuple(from_data(Proof, proof) for proof in record.proofs),
-        results=tuple(_result(engine, record, status) for engine in record.engines),
+        results=_results(record, status),
         imported_from=plan.imported_from,
+        judged=is_judged(outcomes, status),
     )
 
 
@@ -174,6 +175,14 @@ def _failure(phases: Mapping[str, Phase], most_chars: int) -> str:
     half = most_chars // 2
     left_out = len(text) - 2 * half
     return f"{text[:half]}\n[... {left_out:,} characters left out ...]\n{text[-half:]}"
+
+
+def _results(record: TestRecord, status: Status) -> tuple[entries.Result, ...]:
+    found = tuple(_result(engine, record, status) for engine in record.engines)
+    if status is Status.FAILED and all(one.status is not Status.FAILED for one in found):
+        # None of them is to blame alone, and none may stand as passed in a failed test.
+        return tuple(replace(one, status=status) for one in found)
+    return found
 
 
 def _result(engine: EngineRecord, record: TestRecord, status: Status) -> entries.Result:

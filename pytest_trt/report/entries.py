@@ -37,11 +37,12 @@ class Status(str, Enum):
     """The status of a test, or of one engine in it. Passed, failed and xfailed are verdicts.
 
     - passed: every check was made and passed.
-    - failed: a check failed, or the test failed by itself.
+    - failed: pytest counts it as failed: a check failed or was never made, or the test failed by
+      itself.
     - xfailed: it failed as expected, after one of its checks, if it has any, judged something.
     - error: its setup or teardown failed, such as the build of an engine.
     - inconclusive: speed was measured, and the data neither show a regression nor rule one out.
-    - not measured: a check had nothing to compare with, or was never made.
+    - not measured: a check had nothing to compare with, and pytest does not count that as failed.
     - skipped: by the test, or because its engine cannot run on this machine.
     - deselected: by -k, -m, --deselect or a hook.
     - not run: the run ended before it.
@@ -363,6 +364,8 @@ class Test:
         results: A row for each engine that it asked for.
         imported_from: The tool whose files it was imported from, as evidence that nothing judged;
             empty for a test.
+        judged: Whether its status is a verdict on the engine. A test also fails where a check had
+            nothing to compare with or was never made.
     """
 
     __test__ = False  # not a test class, whatever its name says
@@ -388,6 +391,7 @@ class Test:
     selftest: tuple[Proof, ...]
     results: tuple[Result, ...]
     imported_from: str = ""
+    judged: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

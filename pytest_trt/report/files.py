@@ -115,6 +115,7 @@ def read_document(path: Path) -> Document:
             )
         # Fields of a newer version that are no part of this one's types end here.
         document: Document = to_data(from_data(Report, content, ignore_unknown=True))
+        _correct_statuses(document)
     except RecordError as error:
         raise ReportError(
             f"{path} is not a valid report: {error}",
@@ -123,6 +124,16 @@ def read_document(path: Path) -> Document:
             facts={**facts, "problem": str(error)},
         ) from error
     return document
+
+
+def _correct_statuses(document: Document) -> None:
+    """Correct tests that older versions called not measured or inconclusive, and pytest failed."""
+    for test in document["tests"]:
+        was = test["status"]
+        if test["outcome"] == "failed" and was in ("not measured", "inconclusive"):
+            test.update(status="failed", judged=False)
+            counts = document["runs"][test["run"]]["counts"]
+            counts[was], counts["failed"] = counts.get(was, 1) - 1, counts.get("failed", 0) + 1
 
 
 def _unreadable(path: Path, error: OSError) -> ReportError:

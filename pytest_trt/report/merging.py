@@ -9,7 +9,7 @@ from pytest_trt.diagnostics import ReportError
 from pytest_trt.report.coverage import coverage_of
 from pytest_trt.report.document import Document, grouped
 from pytest_trt.report.entries import REPORT_SCHEMA, Status
-from pytest_trt.report.status import VERDICTS
+from pytest_trt.report.status import VERDICTS, has_verdict
 from pytest_trt.version import __version__
 
 #: Where no run has a verdict, the first of these is taken.
@@ -71,7 +71,7 @@ def _preferred(
     old: tuple[str, dict[str, Any]], new: tuple[str, dict[str, Any]]
 ) -> tuple[str, dict[str, Any]]:
     statuses = [Status(test["status"]) for _, test in (old, new)]
-    if VERDICTS.issuperset(statuses):
+    if all(has_verdict(test) for _, test in (old, new)):
         (file, test), (other, _) = old, new
         raise ReportError(
             f"{test['test']} has a verdict on {test['arch']} in {file} ({statuses[0].value}) and "
@@ -80,7 +80,9 @@ def _preferred(
             code="TRT910",
             facts={"test": test["test"], "arch": test["arch"], "files": [file, other]},
         )
-    first, second = map(_PRECEDENCE.index, statuses)
+    first, second = (
+        (not has_verdict(test), _PRECEDENCE.index(Status(test["status"]))) for _, test in (old, new)
+    )
     # Any verdict goes before none; the order among verdicts does not matter.
     return old if first <= second else new
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from pytest_trt.report.entries import Status
 from pytest_trt.report.record import TestRecord
@@ -93,12 +93,30 @@ def status_of(
         # A test that fails before one of its checks judged anything says nothing of the engine.
         judged = of_checks in (Status.PASSED, Status.FAILED) or not (of_checks or checks)
         return Status.XFAILED if judged else of_checks or Status.NOT_MEASURED
-    if call.outcome == "passed":
-        return of_checks or Status.PASSED
-    if outcomes.record is None or not outcomes.record.failed_by_checks:
-        return Status.FAILED
-    # Checks that pass cannot have failed it: one was never made.
-    return Status.NOT_MEASURED if of_checks in (None, Status.PASSED) else of_checks
+    # What pytest counts as failed is failed, whatever its checks found: a reader of a report must
+    # not take a run for green that was red.
+    return of_checks or Status.PASSED if call.outcome == "passed" else Status.FAILED
+
+
+def is_judged(outcomes: PhaseOutcomes | None, status: Status) -> bool:
+    """Whether a status is a verdict on the engine.
+
+    It is none where a check failed the test as it had nothing to compare with, was never made, or
+    was inconclusive.
+
+    Args:
+        outcomes: What was reported of the test; None where nothing was.
+        status: Its status.
+    """
+    if status is not Status.FAILED or outcomes is None or outcomes.record is None:
+        return status in VERDICTS
+    record = outcomes.record
+    return not record.failed_by_checks or checks_status(record) is Status.FAILED
+
+
+def has_verdict(test: Mapping[str, Any]) -> bool:
+    """Whether a test of a report reached a verdict."""
+    return bool(test["judged"]) and Status(test["status"]) in VERDICTS
 
 
 def checks_status(record: TestRecord | None, key: str | None = None) -> Status | None:

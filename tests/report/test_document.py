@@ -23,7 +23,13 @@ from pytest_trt.accuracy.result import Comparison, InvariantOutcome, merge_runs
 from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.records import to_data
 from pytest_trt.report.document import make_document
-from pytest_trt.report.files import WRITERS, check_suffix, json_text, write_report
+from pytest_trt.report.files import (
+    WRITERS,
+    check_suffix,
+    json_text,
+    read_document,
+    write_report,
+)
 from pytest_trt.terms import Verdict
 
 FULL = {
@@ -185,3 +191,26 @@ def test_spec_of_speed_is_bounded_and_long_ones_are_told_apart() -> None:
     long, other = (spec("x [1]; " * 500 + end)["shapes"] for end in "ab")
     assert long != other
     assert len(long) < 200
+
+
+def test_no_engine_of_a_failed_test_stands_as_passed() -> None:
+    found = reported("failed", checks=(check(),), failed_by_checks=True)
+    (test,) = document({"test_a": found})["tests"]
+    assert (test["status"], test["judged"]) == ("failed", False)
+    assert [one["status"] for one in test["results"]] == ["failed"]
+
+
+@pytest.mark.parametrize("was", ["not measured", "inconclusive"])
+def test_older_report_that_hid_a_failed_test_is_corrected_when_it_is_read(tmp_path, was) -> None:
+    made = document({"test_a": reported("failed", failed_by_checks=True), "test_b": reported()})
+    del made["tests"][0]["judged"]
+    made["tests"][0]["status"] = was
+    made["runs"][0]["counts"] = {"passed": 1, was: 1}
+    write_report(tmp_path / "old.json", made)
+    read = read_document(tmp_path / "old.json")
+    assert [one["status"] for one in read["tests"]] == ["failed", "passed"]
+    assert (read["tests"][0]["judged"], read["tests"][1]["judged"]) == (False, True)
+    assert {name: n for name, n in read["runs"][0]["counts"].items() if n} == {
+        "passed": 1,
+        "failed": 1,
+    }

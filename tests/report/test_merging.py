@@ -147,3 +147,12 @@ def test_inconclusive_and_not_measured_are_not_verdicts() -> None:
     merged = merge_documents({"a": made}, ("sm86",))
     missing = [one["status"] for one in merged["coverage"]["missing"]]
     assert missing == ["inconclusive", "not measured"]
+
+
+def test_test_that_failed_without_a_verdict_covers_nothing_and_gives_way_to_one() -> None:
+    unjudged = document({"test_a": reported("failed", failed_by_checks=True)}, required=("sm86",))
+    assert [one["status"] for one in unjudged["coverage"]["missing"]] == ["failed"]
+    judged = document({"test_a": reported()}, id="2")
+    for both in ({"a": unjudged, "b": judged}, {"b": judged, "a": unjudged}):
+        (test,) = merge_documents(both, ())["tests"]
+        assert test["status"] == "passed"

@@ -4,7 +4,7 @@ import pytest
 from builders_report import check, engine, reported, skipped, speed
 
 from pytest_trt.report.record import TestRecord
-from pytest_trt.report.status import Phase, PhaseOutcomes, Status, status_of
+from pytest_trt.report.status import Phase, PhaseOutcomes, Status, is_judged, status_of
 
 
 def of(found: PhaseOutcomes | None, *, selected: bool = True) -> str:
@@ -32,27 +32,31 @@ def test_test_without_a_report_was_deselected_or_not_reached() -> None:
 
 
 @pytest.mark.parametrize(
-    ("verdict", "status"),
+    ("verdict", "judged"),
     [
-        ("regressed", "failed"),
-        ("inconclusive", "inconclusive"),
-        ("not comparable", "not measured"),
-        ("not measured", "not measured"),
+        ("regressed", True),
+        ("inconclusive", False),
+        ("not comparable", False),
+        ("not measured", False),
     ],
 )
-def test_check_that_fails_the_test_says_how(verdict, status) -> None:
+def test_what_pytest_counts_as_failed_is_failed_and_shows_whether_that_is_a_verdict(
+    verdict: str, judged: bool
+) -> None:
     found = reported("failed", speeds=(speed(verdict=verdict),), failed_by_checks=True)
-    assert of(found) == status
+    assert of(found) == "failed"
+    assert is_judged(found, Status.FAILED) is judged
 
 
 def test_test_that_fails_by_itself_has_failed_whatever_its_checks_say() -> None:
     assert of(reported("failed", speeds=(speed(verdict="inconclusive"),))) == "failed"
 
 
-def test_test_that_never_made_its_check_was_not_measured() -> None:
-    assert of(reported("failed", engines=(), failed_by_checks=True)) == "not measured"
+def test_test_that_never_made_its_check_failed_without_a_verdict() -> None:
+    made_none = reported("failed", engines=(), failed_by_checks=True)
     made_one = reported("failed", checks=(check(),), failed_by_checks=True)
-    assert of(made_one) == "not measured"
+    for found in (made_none, made_one):
+        assert (of(found), is_judged(found, Status.FAILED)) == ("failed", False)
 
 
 def test_passing_for_pytest_is_not_enough() -> None:

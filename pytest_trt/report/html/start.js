@@ -48,8 +48,7 @@ async function start() {
 
 /** Use the status of the terminal: failed, or recorded where the figures became the baseline. */
 function useTerminalStatus(test) {
-  test.unmeasured = test.status === "not measured" && test.outcome === "failed";
-  if (test.unmeasured) test.status = "failed";
+  test.unmeasured = test.status === "failed" && test.judged === false;
   const recorded = test.results.filter((result) => result.status === "not measured" && RECORDED.includes(result.speed?.baseline_update));
   if (test.status !== "not measured" || test.outcome !== "passed" || !recorded.length) return;
   for (const one of [test, ...recorded]) one.status = "recorded";
