@@ -1712,6 +1712,13 @@ CODES: dict[str, Code] = {
         "A report was written by a version of pytest-trt with another format.",
         "Use one version of pytest-trt for all reports.",
     ),
+    "TRT904": Code(
+        "run of a report has not ended",
+        "A run writes its reports when it starts, marked as incomplete, and again when it ends. So "
+        "it is still running, or its process was killed: no test in it has a verdict.",
+        "Wait for the run, or repeat it.",
+        ("started",),
+    ),
     "TRT910": Code(
         "reports do not belong together",
         "Reports of the same run, of different commits, versions or models, or with two verdicts "

@@ -22,7 +22,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_trt.diagnostics import Diagnostic, PytestTrtError, ReportError, failure_lines
+from pytest_trt.diagnostics import (
+    Diagnostic,
+    PytestTrtError,
+    Remedy,
+    ReportError,
+    failure_lines,
+)
 from pytest_trt.escaping import terminal
 from pytest_trt.git import UntrustedError, head_commit
 from pytest_trt.plugin.options.table import OPTIONS, anything_given, given_flags, ini_value
@@ -81,6 +87,39 @@ class ReportLog:
         self._written: list[str] = []
         self._notes: list[Diagnostic] = []
         self._uncovered = ""
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionstart(self) -> None:
+        """Replace the reports of an earlier run, which a run that is killed would leave."""
+        if self._worker or self._config.option.collectonly or not anything_given(self._config):
+            return
+        # Metrics of the last run are what a collector reads in the meantime.
+        paths = [one for one in settings_of(self._config).report if one.suffix != ".prom"]
+        if not paths:
+            return
+        from pytest_trt.report.document import make_document
+        from pytest_trt.report.files import write_report
+
+        started = _start_facts(self._config, self._started_s)
+        commit = None
+        with suppress(UntrustedError):  # reported with the results
+            commit = _commit(self._config.rootpath, os.environ)
+        run = {
+            **started,
+            "machine_facts": {},
+            "commit": commit,
+            "duration_s": 0.0,
+            "exit_status": int(pytest.ExitCode.INTERRUPTED),
+            "interrupted": True,
+            "stopped": "",
+            "targets": [],
+            "collection_errors": {},
+            "diagnostics": [_not_ended(started["started"])],
+        }
+        document = make_document(run, {}, {}, {})
+        for path in paths:
+            with suppress(ReportError):  # that of the whole run fails as well
+                write_report(path, document)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Record why files could not be collected."""
@@ -200,6 +239,7 @@ class ReportLog:
             self._notes.append(error.diagnostic)
         run = {
             **_start_facts(self._config, self._started_s),
+            "machine_facts": _machine_facts(self._config),
             "commit": commit,
             "duration_s": round(time.time() - self._started_s, 3),
             "exit_status": int(session.exitstatus),
@@ -331,8 +371,17 @@ def _start_facts(config: pytest.Config, started_s: float) -> dict[str, Any]:
         "platform": platform.platform(),
         "versions": _versions(),
         "options": _given_options(config),
-        "machine_facts": _machine_facts(config),
     }
+
+
+def _not_ended(started: str) -> Diagnostic:
+    return Diagnostic(
+        "TRT904",
+        f"the run that was started {started} has not ended: it is still running, or was killed, "
+        "and there is no result of any test",
+        {"started": started},
+        remedy=Remedy("Wait for it, or repeat it."),
+    )
 
 
 def _machine_facts(config: pytest.Config) -> dict[str, str]:

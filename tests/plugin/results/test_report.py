@@ -3,11 +3,13 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import xml.etree.ElementTree as ET
 from typing import Any
 
 import pytest
+from builders_cli import run_command
 from builders_report import check_schema
 from prometheus_client.openmetrics import parser
 
@@ -249,6 +251,37 @@ def test_file_that_cannot_be_collected_is_reported(report) -> None:
     report.run()
     (run,) = report.read()["runs"]
     assert "no_such_module" in run["collection_errors"]["test_broken.py"]
+
+
+@needs_xdist
+@pytest.mark.parametrize("processes", ["-n0", pytest.param("-n1", marks=pytest.mark.exhaustive)])
+def test_a_killed_run_leaves_no_report_of_an_earlier_one(report, processes) -> None:
+    """A merge would take it for one of this run: the commit is the same."""
+    report.project.test_file(SUITE)
+    page = report.project.path / "old.html"
+    report.run("-k", "passed", "--trt-report=old.html")
+    assert report.statuses()["passed"] == "passed"
+    before = page.read_bytes()
+    kill = "def pytest_runtest_setup():\n    os.kill(CONTROLLER, 9)\n"
+    controller = "int(os.environ.setdefault('CONTROLLER', str(os.getpid())))"
+    report.project.pytester.makeconftest(f"import os\nCONTROLLER = {controller}\n{kill}")
+    result = report.run("--trt-report=old.html", processes, subprocess=True)
+    assert result.ret == -signal.SIGKILL
+    assert report.read()["tests"] == []
+    assert page.read_bytes() != before
+    for command in ("show", "merge"):
+        done = run_command("report", command, str(report.path))
+        assert "has not ended" in done.stdout
+        assert "[TRT904]" in done.stdout
+        assert done.returncode == (command == "merge")
+
+
+def test_an_earlier_report_stays_where_a_run_writes_none(report) -> None:
+    report.project.test_file(SUITE)
+    report.run("-k", "passed")
+    before = report.path.read_bytes()
+    report.run("--collect-only")
+    assert report.path.read_bytes() == before
 
 
 @needs_xdist
