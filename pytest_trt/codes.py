@@ -87,6 +87,15 @@ CODES: dict[str, Code] = {
         ("metric",),
     ),
     # 15x: markers
+    "TRT149": Code(
+        "settings for a model that was removed or left out",
+        "per_model of a marker has an entry for a model that no longer exists, or that the list or "
+        "pattern of the marker leaves out. All other models are tested; the entry fails as an item "
+        "of its own, so that it is not forgotten.",
+        "Remove the entry, or write the model's new name; the message has it where a model with "
+        "the same bytes is tested.",
+        ("model", "renamed_to"),
+    ),
     "TRT150": Code(
         "invalid marker",
         "A trt_ marker is unknown, has an unknown keyword, or a value that it cannot have.",

@@ -73,6 +73,18 @@ def is_unmerged(path: Path) -> bool:
     return False
 
 
+def was_committed(path: Path) -> bool:
+    """Whether a commit that the checkout knows has a file, which may have been removed since."""
+    folder = path.parent
+    while not folder.is_dir():
+        folder = folder.parent
+    with suppress(BaselineError, _Refused):
+        name = os.path.relpath(path, folder)
+        log = ("log", "-1", "--format=%h", "--", name)
+        return bool(_text(folder, "--literal-pathspecs", *log))
+    return False
+
+
 def json_files_at(revision: str, folder: Path) -> list[Path]:
     """Return every JSON file below a folder at a revision, by the path that it has or had.
 

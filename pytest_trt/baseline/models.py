@@ -163,6 +163,29 @@ def missing_in_module(
     return found
 
 
+def baselines_of(
+    folder: BaselineFolder, module: Path, model: Path
+) -> list[Entry | AnswerEntry | MetricsEntry]:
+    """Return the baselines of a module that are of a model, which need not exist any more.
+
+    Args:
+        folder: The folder of all baselines.
+        module: The test module.
+        model: The model's file.
+
+    Raises:
+        BaselineError: A file cannot be read.
+    """
+    name, wanted = _relative(module, folder.base), _relative(model, folder.base)
+    return [
+        entry
+        for path in sorted(folder.path.glob("*"))
+        for content in [read_stored(folder.path, path / module_file(PurePosixPath(name)))]
+        for test, entry in (content.tests if content else {}).items()
+        if NamedBaseline(folder.base, name, test, model_of(entry)).names(wanted)
+    ]
+
+
 def read_stored(root: Path, path: Path) -> AnyFile | None:
     """Return the content of a file below the folder of all baselines; None if it does not exist.
 

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 from typing import TypeAlias
 
 import pytest
@@ -21,6 +22,8 @@ from pytest_trt.plugin.planning.markers import BenchmarkMarker, ConsistencyMarke
 from pytest_trt.plugin.planning.marks import MULTIPLIED_KEY, marks_of, params_of, same_marks
 from pytest_trt.plugin.planning.plan import MODEL
 from pytest_trt.plugin.planning.planner import PlanError
+from pytest_trt.plugin.planning.stale_entries import StaleEntry
+from pytest_trt.plugin.stale_items import StaleEntryItem, items_of, was_a_model
 from pytest_trt.plugin.state import PLAN_KEY, planner_of, uses_plugin
 from pytest_trt.records import to_data
 
@@ -30,6 +33,9 @@ _WRONG_KEY = pytest.StashKey[_Wrong]()
 
 #: What is wrong, by test.
 _Failed: TypeAlias = dict[pytest.Function, tuple[Diagnostic, ...]]
+
+#: Of a module: the models of stale entries of `per_model` that have an item.
+_STALE_KEY = pytest.StashKey[set[Path]]()
 
 #: Codes of mistakes in markers, also where they concern one of several models.
 _OF_MARKERS = frozenset({"TRT150", "TRT154"})
@@ -113,7 +119,7 @@ def plan_tests(collector: pytest.Collector, report: pytest.CollectReport) -> Non
                 continue
             _plan(node, failed)
         planned.append(node)
-    report.result = planned
+    report.result = planned = [*planned, *_stale_items(planned, failed)]
     if _are_of_models(failed, planned):
         _fail_when_run(failed)
     elif failed:
@@ -127,7 +133,8 @@ def plan_changed_tests(items: list[pytest.Item]) -> None:
     wrong: dict[pytest.Collector, _Wrong] = {}
     for item in list(items):
         if not isinstance(item, pytest.Function):
-            _refuse_checks_on(item, wrong)
+            if not isinstance(item, StaleEntryItem):
+                _refuse_checks_on(item, wrong)
             continue
         if not uses_plugin(item, item.fixturenames):
             continue
@@ -135,7 +142,9 @@ def plan_changed_tests(items: list[pytest.Item]) -> None:
         if plan is not None and same_marks(plan.marks, marks_of(item)):
             continue
         assert item.parent is not None
-        _plan(item, failed.setdefault(item.parent, {}))
+        changed = failed.setdefault(item.parent, {})
+        _plan(item, changed)
+        items += _stale_items([item], changed)
     for collector, found in failed.items():
         if _are_of_models(found, items):
             _fail_when_run(found)
@@ -173,6 +182,29 @@ def _plan(item: pytest.Function, failed: _Failed) -> None:
         item.stash[PLAN_KEY] = planner_of(item.config).plan(item)
     except PlanError as error:
         failed[item] = error.diagnostics
+
+
+def _stale_items(
+    nodes: Sequence[pytest.Item | pytest.Collector], failed: _Failed
+) -> list[pytest.Item]:
+    """Return the items of stale entries of `per_model`; what seems to be a typo fails its tests."""
+    stale: list[tuple[pytest.Item, StaleEntry]] = []
+    typos: dict[StaleEntry, bool] = {}
+    for node in nodes:
+        if not (isinstance(node, pytest.Function) and uses_plugin(node, node.fixturenames)):
+            continue
+        for entry in planner_of(node.config).stale_entries(node):
+            if entry not in typos:
+                typos[entry] = bool(entry.similar) and not was_a_model(entry, node)
+            if typos[entry]:
+                failed[node] = (*failed.get(node, ()), entry.refusal())
+            else:
+                stale.append((node, entry))
+    if not stale:
+        return []
+    module = stale[0][0].getparent(pytest.Module)
+    assert module is not None
+    return items_of(stale, module.stash.setdefault(_STALE_KEY, set()))
 
 
 def _by_text(failed: _Failed) -> _Wrong:

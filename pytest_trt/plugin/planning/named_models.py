@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from pytest_trt.diagnostics import ConfigurationError, Remedy
 from pytest_trt.plugin.planning.keywords import NAMING, PER_MODEL, expect, invalid, listed, names_in
+from pytest_trt.plugin.planning.stale_entries import StaleEntry
 from pytest_trt.wording import known_names
 
 if TYPE_CHECKING:
@@ -127,23 +128,37 @@ def _of_fixture(mark: pytest.Mark) -> NamedModel:
     return NamedModel(fixture, None, "", fixture)
 
 
-def check_per_model(marks: Sequence[pytest.Mark], models: Sequence[NamedModel]) -> None:
+def check_per_model(
+    marks: Sequence[pytest.Mark], models: Sequence[NamedModel], several_of: Path | None = None
+) -> list[StaleEntry]:
     """Refuse keywords for a model that the markers do not name: they would have no effect.
+
+    Args:
+        marks: The test's marks.
+        models: The models that they name.
+        several_of: The test's file if the models are a list, a mapping or a pattern: a model may
+            have been removed or left out since, and its entry is returned.
 
     Raises:
         ConfigurationError: There are some, or they are given twice for one model.
     """
     counting = [*model_marks(marks), *(mark for mark in marks if mark.name != MODEL_MARKER)]
+    found: list[StaleEntry] = []
     for mark in counting:
         given = names_in(mark)
         known = {name: model.id for model in models for name in model.names} if given else {}
         for name in given:
             where = f"{mark.name}: {PER_MODEL} names {name!r}"
             if name not in known:
+                free = [model.id for model in models if not set(model.names) & set(given)]
+                stale = several_of and StaleEntry.of(name, mark.name, free, several_of)
+                if stale:
+                    found.append(stale)
+                    continue
                 raise invalid(
                     mark.name,
                     f"{where}, which is not a model of the test",
-                    known_names("model", name, [model.id for model in models]),
+                    known_names("model", name, free or [model.id for model in models]),
                 )
             several = [model.id for model in models if name in model.names]
             if len(several) > 1:
@@ -156,6 +171,7 @@ def check_per_model(marks: Sequence[pytest.Mark], models: Sequence[NamedModel]) 
                 raise invalid(
                     mark.name, f"{where} and the same model by another name", "name it once."
                 )
+    return found
 
 
 def _of_mapping(value: Mapping[Any, Any], test_file: Path) -> Iterator[NamedModel]:

@@ -17,6 +17,7 @@ from pytest_trt.diagnostics import ConfigurationError, Diagnostic, PytestTrtErro
 from pytest_trt.plugin.planning.markers import BenchmarkMarker, ConsistencyMarker, ModelMarker
 from pytest_trt.plugin.planning.named_models import NamedModel
 from pytest_trt.plugin.planning.opponents import Opponent, same_engine
+from pytest_trt.plugin.planning.stale_entries import StaleEntry
 from pytest_trt.tensors.profiles import Profile
 from pytest_trt.tensors.spec import TensorSpec
 from pytest_trt.tensors.value_ranges import Point
@@ -230,10 +231,12 @@ class ParsedModels:
     Attributes:
         by_id: The content by the model's id; a single entry where they name no model.
         several: Whether ids of tests name the model, see `NamedModels`.
+        stale: Entries of `per_model` for models that are missing or left out.
     """
 
     by_id: Mapping[str, Parsed]
     several: bool = False
+    stale: tuple[StaleEntry, ...] = ()
 
     def of(self, params: Mapping[str, object]) -> Parsed | None:
         """Return the content for the model of a test, by its parameters; None if it is unknown."""

@@ -65,6 +65,7 @@ from pytest_trt.plugin.planning.refusals import (
     check_variants,
     unknown_model,
 )
+from pytest_trt.plugin.planning.stale_entries import StaleEntry
 from pytest_trt.tensors.batch import batch_axes, require_batches
 from pytest_trt.tensors.profile_choice import distinct_points, values_at
 from pytest_trt.tensors.profiles import parse_profiles, profiles_without_model
@@ -174,6 +175,10 @@ class Planner:
         """Whether a test is that of one of several models that its markers name."""
         return MODEL in params_of(item) and self._parse(marks_of(item), item.path).several
 
+    def stale_entries(self, item: pytest.Function) -> tuple[StaleEntry, ...]:
+        """Return the entries of its markers for models that are missing or left out."""
+        return self._parse(marks_of(item), item.path).stale
+
     def failing_plan(self, item: pytest.Function, wrong: Sequence[Diagnostic]) -> TestPlan:
         """Return the plan of a test that fails when it runs, as its model cannot be tested.
 
@@ -242,12 +247,12 @@ class Planner:
 
     def _newly_parsed(self, marks: tuple[pytest.Mark, ...], path: Path) -> ParsedModels:
         wrong: list[Diagnostic] = []
-        named = NamedModels()
+        named, stale = NamedModels(), list[StaleEntry]()
         with gathered_into(wrong):
             check_names(marks)
         with gathered_into(wrong):
             named = named_models(marks, path)
-            check_per_model(marks, named.models)
+            stale = check_per_model(marks, named.models, path if named.several else None)
         by_id, ids = {}, tuple(one.id for one in named.models)
         for model in named.models or (None,):
             parsed = Parsed(marks, model, wrong=list(wrong))
@@ -260,7 +265,7 @@ class Planner:
             }
             by_id[model.id if model is not None else ""] = parsed
         check_plan_files(by_id.values(), self._run.selections)
-        return ParsedModels(by_id, named.several)
+        return ParsedModels(by_id, named.several, tuple(stale))
 
     def _parse_for(
         self,

@@ -1,0 +1,92 @@
+"""Entries of `per_model` for models that a test no longer has, and what tells them from typos."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_trt.diagnostics import Diagnostic
+from pytest_trt.plugin.planning.keywords import PER_MODEL, invalid
+
+_SUFFIX = ".onnx"
+
+#: The most edits that make a typo.
+_EDITS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class StaleEntry:
+    """An entry of `per_model` whose model is a file that is missing, or that the marker leaves out.
+
+    Attributes:
+        name: The model as the entry names it.
+        path: Its file.
+        marker: The marker.
+        similar: A model of the test without an entry that the name may be a typo of; or empty.
+    """
+
+    name: str
+    path: Path
+    marker: str
+    similar: str
+
+    @classmethod
+    def of(cls, name: str, marker: str, free: Iterable[str], test_file: Path) -> StaleEntry | None:
+        """Return the entry of a name that is no model of a test; None if it names no ONNX file.
+
+        Args:
+            name: The name.
+            marker: The marker with the entry.
+            free: Ids of the models of the test without an entry.
+            test_file: The file that paths are relative to.
+        """
+        if not name.endswith(_SUFFIX):
+            return None
+        path = Path(os.path.normpath(test_file.parent / name))
+        similar = similar_names(name, free)
+        return cls(name, path, marker, "" if path.exists() or not similar else similar[0])
+
+    def refusal(self) -> Diagnostic:
+        """Return the refusal of a name that seems to be a typo."""
+        return invalid(
+            self.marker,
+            f"{self.marker}: {PER_MODEL} names {self.name!r}, which is not a model of the test",
+            f"did you mean {self.similar!r}?",
+        ).diagnostic
+
+
+def similar_names(name: str, names: Iterable[str]) -> list[str]:
+    """Return the names that differ from one as a typo does.
+
+    Another number is another model. The same file name in another folder counts, as a folder is
+    easily left out.
+    """
+    return [
+        one
+        for one in names
+        if _numbers(one) == _numbers(name)
+        and (Path(one).name == Path(name).name or _edits(one.casefold(), name.casefold()) <= _EDITS)
+    ]
+
+
+def _numbers(name: str) -> list[int]:
+    return [int(one) for one in re.findall(r"\d+", name)]
+
+
+def _edits(a: str, b: str) -> int:
+    """Return by how many inserted, removed, replaced or swapped characters two texts differ."""
+    if abs(len(a) - len(b)) > _EDITS:
+        return _EDITS + 1
+    before: list[int] = []
+    last = list(range(len(b) + 1))
+    for i, one in enumerate(a, 1):
+        row = [i]
+        for j, other in enumerate(b, 1):
+            row.append(min(last[j] + 1, row[-1] + 1, last[j - 1] + (one != other)))
+            if i > 1 and j > 1 and (one, a[i - 2]) == (b[j - 2], other):
+                row[-1] = min(row[-1], before[j - 2] + 1)
+        before, last = last, row
+    return last[-1]
