@@ -201,6 +201,21 @@ def test_run_that_an_error_of_the_reference_ends_fails_the_test_that_catches_it(
     )
 
 
+def test_run_of_a_shared_engine_that_cannot_be_compared_fails_the_test_that_catches_it(
+    suite,
+) -> None:
+    """A test compares one model with stored answers: the second one is not compared."""
+    result = suite(
+        "@C(against='stored')\ndef test_it(trt_engines):\n"
+        "    trt_engines(**GOOD).run(X)\n"
+        "    with pytest.raises(Exception):\n        trt_engines('models/wrong.onnx').run(X)\n"
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["the test caught an error, so a run was not compared: wrong.onnx fp32 at *TRT168]"]
+    )
+
+
 def test_run_that_an_error_of_the_engine_ends_fails_the_test_that_catches_it(
     suite, project
 ) -> None:
@@ -510,6 +525,24 @@ def test_shared_engine_is_compared_with_the_reference_fixture_of_its_test(suite,
     )
     result.assert_outcomes(failed=1, passed=1)
     result.stdout.fnmatch_lines(["*TestOff::test_it FAILED*", "*over tolerance*"])
+
+
+@pytest.mark.parametrize(
+    "call", ["shared.run(X)", "pytest.raises(Exception, shared.run, X); right.run(X)"]
+)
+def test_reference_of_a_shared_engine_is_not_ignored_for_that_of_the_fixture(suite, call) -> None:
+    """The fixture's outputs agree with the engine, those of `reference=` do not."""
+    result = suite(
+        '@pytest.fixture(scope="module")\ndef shared(trt_engines):\n'
+        "    return trt_engines(**WRONG)\n"
+        "@pytest.fixture(scope='module')\ndef right(trt_engines):\n"
+        "    return trt_engines(**GOOD)\n"
+        "@pytest.fixture\ndef trt_reference(right):\n    return right\n"
+        f"@C\ndef test_it(shared, right):\n    {call}\n"
+        "@C\ndef test_other(right):\n    right.run(X)\n"
+    )
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines(["*trt_engines was given reference=wrong.onnx, but *"])
 
 
 def test_reference_that_runs_shared_engines_of_the_model_is_used(suite) -> None:

@@ -448,7 +448,7 @@ class LoadableModel:
                 raise changed(engine.model.path)
             where = calling_line()
             if isinstance(outputs, BaseException):
-                state.uncompared.append(_ended_by(outputs, engine, where))
+                state.uncompared.append(ended_by(outputs, engine, where))
                 return
             try:
                 observe(engine, inputs, outputs, where)
@@ -456,7 +456,7 @@ class LoadableModel:
                 raise
             except BaseException as error:
                 in_reference = error is state.reference_error
-                state.uncompared.append(_ended_by(error, engine, where, in_reference=in_reference))
+                state.uncompared.append(ended_by(error, engine, where, in_reference=in_reference))
                 raise
             # The test may have ended meanwhile: computing the reference can take long.
             self.refuse_late_use(state, "trt_session.run")
@@ -565,7 +565,7 @@ class LoadableModel:
         return progress_of(self.request.config).task(title)
 
 
-def _ended_by(
+def ended_by(
     error: BaseException, engine: Engine, where: str, *, in_reference: bool = False
 ) -> str:
     """Return which run an error ended, and the error, in one line."""

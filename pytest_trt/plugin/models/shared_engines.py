@@ -19,8 +19,8 @@ import pytest
 from pytest_trt.accuracy.subject import CalibratedBy
 from pytest_trt.diagnostics import ConfigurationError
 from pytest_trt.engine.build import Engine
-from pytest_trt.engine.session import Session
-from pytest_trt.plugin.models.loadable import LoadableModel
+from pytest_trt.engine.session import Session, calling_line
+from pytest_trt.plugin.models.loadable import LoadableModel, ended_by
 from pytest_trt.plugin.models.project_reference import project_reference
 from pytest_trt.plugin.planning.markers import calibration_path, parse_model, same_file
 from pytest_trt.plugin.planning.named_models import check_per_model, named_models
@@ -79,13 +79,17 @@ class SharedModel(LoadableModel):
         names = f"{marker.reference or ''} {marker.reference_names} {marker.reference_only}"
         key = f"{engine.key.digest} {names} {nested}"
         if key not in state.checks:
-            reference = None if nested else self._reference_fixture(plan)
-            state.checks[key] = self.check(
-                plan,
-                reference or self.reference().run,
-                calibrated_by=calibrated_by,
-                calibration=calibration,
-            )
+            try:
+                reference = None if nested else self._reference_fixture(plan)
+                state.checks[key] = self.check(
+                    plan,
+                    reference or self.reference().run,
+                    calibrated_by=calibrated_by,
+                    calibration=calibration,
+                )
+            except BaseException as error:  # which the test may catch
+                state.uncompared.append(ended_by(error, engine, calling_line()))
+                raise
             if reference is None and not self._has_reference_of(plan):
                 state.other_references.add(key)
             state.observers[key] = self.observer(state, state.checks[key], calibration)
@@ -96,6 +100,15 @@ class SharedModel(LoadableModel):
         same = plan.model is None or same_file(self.model_marker.path, plan.model.model)
         if not (same and self.overrides("trt_reference")):
             return None
+        own, named = self.model_marker.reference, plan.model and plan.model.reference
+        if own is not None and not (named and same_file(own, named)):
+            raise ConfigurationError(
+                f"trt_engines was given reference={own.name}, but the project overrides "
+                "trt_reference for this test, so the run would not be compared with it",
+                fix="remove reference= or the override.",
+                code="TRT180",
+                facts={"fixture": "trt_reference", "file": own.name},
+            )
         # The fixture has function scope: the request of the factory cannot make it.
         request: pytest.FixtureRequest = self.item._request  # type: ignore[attr-defined]
         given = request.getfixturevalue("trt_reference")
