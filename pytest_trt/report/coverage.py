@@ -11,11 +11,32 @@ from pytest_trt.report.entries import Status
 from pytest_trt.report.status import has_verdict
 from pytest_trt.terms import CPU, EXAMPLES
 
+#: What requires verdicts of a run, and of merged reports.
+OPTION, MERGE_OPTION = "--trt-require-arch", "--require-arch"
+
 #: Files that a remedy names.
 _FILES = 5
 
+_UNJUDGED = "Tests ran, and their checks gave no verdict: correct what their reasons name."
 
-def coverage_of(document: Mapping[str, Any], required: Sequence[str]) -> dict[str, Any] | None:
+#: What to do about tests of each status.
+_OF_STATUS = {
+    Status.ERROR: "Correct what the errors of these tests name.",
+    Status.NOT_RUN: "The run ended before some tests: repeat it.",
+    Status.FAILED: _UNJUDGED,
+    Status.NOT_MEASURED: _UNJUDGED,
+    Status.INCONCLUSIVE: "Tests with inconclusive speed: repeat them while nothing else runs on "
+    "the machine.",
+    Status.SKIPPED: "Tests were skipped: remove what skips them. A test with xfail(run=False) "
+    "does not run either.",
+    Status.DESELECTED: "Tests were deselected: run without -k, -m and --deselect, or merge the "
+    "report of a run with them.",
+}
+
+
+def coverage_of(
+    document: Mapping[str, Any], required: Sequence[str], option: str = OPTION
+) -> dict[str, Any] | None:
     """Return required verdicts and those that are missing, or None where none are required.
 
     Every test that any run of the document collected and that needs an engine must have
@@ -24,6 +45,7 @@ def coverage_of(document: Mapping[str, Any], required: Sequence[str]) -> dict[st
     Args:
         document: A report, of one run or of several.
         required: The architectures.
+        option: The option that requires them.
     """
     if not required:
         return None
@@ -45,6 +67,7 @@ def coverage_of(document: Mapping[str, Any], required: Sequence[str]) -> dict[st
         "tests": len(by_test),
         "missing": missing,
         "uncollected": list(uncollected(document)),
+        "option": option,
     }
     diagnostic = None if is_covered(coverage) else to_data(missing_verdicts(coverage))
     return {**coverage, "diagnostic": diagnostic}
@@ -104,7 +127,7 @@ def missing_verdicts(coverage: Mapping[str, Any], most: int = 20) -> Diagnostic:
     return Diagnostic(
         "TRT930",
         f"{len(coverage['missing'])} of {expected} required verdicts are missing "
-        f"(--trt-require-arch={','.join(required)})",
+        f"({coverage.get('option', OPTION)}={','.join(required)})",
         facts,
         tuple(line for arch in required for line in _of_arch(coverage, arch, most)),
         _remedy(coverage, required),
@@ -139,33 +162,36 @@ def _collect(coverage: Mapping[str, Any]) -> Remedy:
 
 
 def _remedy(coverage: Mapping[str, Any], required: Sequence[str]) -> Remedy:
-    missing = coverage["missing"]
+    """Return what to do about each reason for which verdicts are missing."""
     if first := _collect(coverage):
         return first
-    if all(one["status"] == Status.ERROR.value for one in missing):
-        return Remedy("Correct what the errors of these tests name.")
-    alternatives = []
-    if any(one["status"] == Status.DESELECTED.value for one in missing):
-        alternatives.append("Tests were deselected: run without -k, -m and --deselect.")
+    missing = coverage["missing"]
+    statuses = {one["status"] for one in missing}
+    elsewhere = any(one["built_only"] or one["status"] is None for one in missing)
+    texts = [*dict.fromkeys(text for of, text in _OF_STATUS.items() if of.value in statuses)]
     if any(one["built_only"] for one in missing):
-        alternatives.append("Engines that were built but not run give no verdict.")
+        texts.append("Engines that were built but not run give no verdict.")
+    if not elsewhere:
+        return Remedy(texts[0], alternatives=tuple(texts[1:]))
+    merges = coverage.get("option", OPTION) == MERGE_OPTION
     if len(required) == 1:
         (arch,) = required
+        run = f"pytest --trt-arch={arch}"
         return Remedy(
-            f"Run this on a machine with {_device(arch)}, or remove {arch} from "
-            "--trt-require-arch:",
-            (f"pytest --trt-arch={arch} --trt-require-arch={arch}",),
-            tuple(alternatives),
+            f"Run the tests on a machine with {_device(arch)}"
+            f"{', and merge its report too' * merges}:",
+            (f"{run} --trt-report={arch}.json" if merges else f"{run} {OPTION}={arch}",),
+            tuple(texts),
         )
     files = " ".join(f"{arch}.json" for arch in required)
     return Remedy(
-        "Run the tests on a machine for each architecture, without --trt-require-arch, then merge "
+        f"Run the tests on a machine for each architecture, without {OPTION}, then merge "
         "their reports.",
         (
             "pytest --trt-arch=ARCH --trt-report=ARCH.json",
-            f"pytest-trt report merge {files} --require-arch={','.join(required)}",
+            f"pytest-trt report merge {files} {MERGE_OPTION}={','.join(required)}",
         ),
-        tuple(alternatives),
+        tuple(texts),
     )
 
 

@@ -154,7 +154,8 @@ def _reason(status: Status, phases: Mapping[str, Phase], record: TestRecord) -> 
         return record.skipped
     for phase in phases.values():
         if phase.xfail is not None and phase.outcome == "skipped":
-            return phase.xfail
+            early = status is Status.NOT_MEASURED
+            return f"{'xfail before a verdict: ' * early}{phase.xfail}"
         if phase.outcome != "passed":
             return phase.reason
     updates: list[str] = [one.update for one in record.speeds]

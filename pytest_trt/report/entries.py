@@ -423,6 +423,7 @@ class Coverage:
         missing: Verdicts that are missing.
         diagnostic: What to do about them; null where none is missing.
         uncollected: Files that could not be collected, whose tests are not counted.
+        option: The option that requires them.
     """
 
     required: tuple[str, ...]
@@ -430,6 +431,7 @@ class Coverage:
     missing: tuple[Missing, ...]
     diagnostic: Diagnostic | None
     uncollected: tuple[str, ...] = ()
+    option: str = "--trt-require-arch"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

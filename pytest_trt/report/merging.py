@@ -6,21 +6,22 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pytest_trt.diagnostics import ReportError
-from pytest_trt.report.coverage import coverage_of
+from pytest_trt.report.coverage import MERGE_OPTION, coverage_of
 from pytest_trt.report.document import Document, grouped
 from pytest_trt.report.entries import REPORT_SCHEMA, Status
 from pytest_trt.report.status import VERDICTS, has_verdict
 from pytest_trt.version import __version__
 
-#: Where no run has a verdict, the first of these is taken.
+#: Where no run has a verdict, the first of these is taken. That a run ended early comes before
+#: deselection: tests are divided among runs by deselecting them.
 _PRECEDENCE = (
     *VERDICTS,
     Status.ERROR,
     Status.INCONCLUSIVE,
     Status.NOT_MEASURED,
     Status.SKIPPED,
-    Status.DESELECTED,
     Status.NOT_RUN,
+    Status.DESELECTED,
 )
 
 
@@ -62,7 +63,7 @@ def merge_documents(
             new = (name, {**test, "run": test["run"] + offset})
             chosen[key] = _preferred(chosen[key], new) if key in chosen else new
     merged["tests"] = [test for _, test in chosen.values()]
-    merged["coverage"] = coverage_of(merged, required)
+    merged["coverage"] = coverage_of(merged, required, MERGE_OPTION)
     merged["groups"] = grouped(merged["tests"])
     return merged
 

@@ -75,13 +75,13 @@ def test_architecture_that_was_not_tested_fails_the_run_by_name(project, process
             f"{MODEL}@pytest.mark.xfail(reason='later')\n@pytest.mark.trt_consistency\n"
             "def test_b(trt_session):\n    misspelt(trt_session)\n",
             (),
-            "not measured: later",
+            "not measured: xfail before a verdict: later",
         ),
         (
             f"{MODEL}@pytest.mark.trt_benchmark(p50='10%')\n"
             "def test_b(trt_benchmark):\n    pytest.xfail('later')\n",
             (),
-            "not measured: later",
+            "not measured: xfail before a verdict: later",
         ),
     ],
     ids=["deselected", "skipped", "not measured", "xfailed early", "xfail before the benchmark"],
@@ -129,3 +129,13 @@ def test_word_that_is_not_an_architecture_is_a_usage_error(project) -> None:
     result = project.run("--trt-require-arch=banana")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*--trt-require-arch: 'banana' is not a GPU architecture*"])
+
+
+@needs_xdist
+def test_a_crashed_worker_is_the_reason(project) -> None:
+    project.test_file(
+        f"import os\n{MODEL}@pytest.mark.trt_consistency\n"
+        "def test_a(trt_session):\n    os._exit(3)\n"
+    )
+    result = project.run("--trt-require-arch=cpu", "-n1")
+    result.stdout.fnmatch_lines(["*error: worker 'gw0' crashed while running *test_a*"])

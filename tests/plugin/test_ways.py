@@ -658,6 +658,13 @@ def test_summary_counts_tests_that_a_failure_stopped(suite) -> None:
     result.stdout.fnmatch_lines(["not run  6 of 7 tests: 6 not run"])
 
 
+def test_summary_counts_tests_that_failed_in_setup_as_expected(suite) -> None:
+    marks = "@M(**GOOD)\n@C\n@pytest.mark.xfail(run=False, reason='later')\n"
+    result = suite(f"{marks}def test_it(trt_session):\n    trt_session.run(X)\n")
+    result.assert_outcomes(xfailed=1)
+    result.stdout.fnmatch_lines(["not run  1 of 1 tests: 1 xfailed"])
+
+
 def test_summary_says_nothing_where_all_ran(suite) -> None:
     result = suite("@M(**GOOD)\n@C\ndef test_it(trt_session):\n    trt_session.run(X)\n")
     result.stdout.no_fnmatch_line("not run*")

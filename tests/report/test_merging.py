@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from fnmatch import fnmatch
+
 import pytest
 from builders_report import check_schema, document, engine, reported, skipped
 
@@ -47,6 +49,8 @@ def test_architecture_that_nothing_was_run_for_is_one_line_and_not_a_list() -> N
     assert missing.remedy.alternatives == ()
     alone = missing_verdicts(merge_documents(runs(sm86=two()), ("sm120",))["coverage"])
     assert "a machine with an sm120 GPU (RTX 50 series, RTX PRO Blackwell)" in alone.remedy.text
+    assert alone.remedy.commands == ("pytest --trt-arch=sm120 --trt-report=sm120.json",)
+    alone = missing_verdicts(document(two(), required=("sm120",))["coverage"])
     assert alone.remedy.commands == ("pytest --trt-arch=sm120 --trt-require-arch=sm120",)
 
 
@@ -59,9 +63,46 @@ def test_tests_that_were_deselected_or_only_built_are_explained() -> None:
         one["runs_here"] = False
     missing = missing_verdicts(merge_documents({"a": made}, ("sm86",))["coverage"])
     assert missing.remedy.alternatives == (
-        "Tests were deselected: run without -k, -m and --deselect.",
+        "Tests were skipped: remove what skips them. A test with xfail(run=False) does not run "
+        "either.",
+        "Tests were deselected: run without -k, -m and --deselect, or merge the report of a run "
+        "with them.",
         "Engines that were built but not run give no verdict.",
     )
+
+
+@pytest.mark.parametrize(
+    ("status", "remedy"),
+    [
+        ("inconclusive", "Tests with inconclusive speed: repeat them while nothing else runs*"),
+        ("not measured", "Tests ran, and their checks gave no verdict: correct what*"),
+        ("failed", "Tests ran, and their checks gave no verdict: correct what*"),
+        ("deselected", "Tests were deselected: run without -k*"),
+        ("not run", "The run ended before some tests: repeat it."),
+        ("skipped", "Tests were skipped: remove what skips them.*"),
+        ("error", "Correct what the errors of these tests name."),
+    ],
+)
+def test_the_remedy_for_tests_of_this_machine_names_no_other_machine(status, remedy) -> None:
+    made = document(two(), required=("sm86",))
+    made["tests"][0].update(status=status, judged=False)
+    found = missing_verdicts(merge_documents({"a": made}, ("sm86",))["coverage"])
+    assert found.message.endswith("(--require-arch=sm86)")
+    assert fnmatch(found.remedy.text, remedy)
+    assert (found.remedy.commands, found.remedy.alternatives) == ((), ())
+
+
+def test_a_run_that_ended_early_is_why_no_shard_tested_and_not_deselection() -> None:
+    shards = {name: document(two()) for name in "ab"}
+    for number, (shard, status) in enumerate(
+        zip(shards.values(), ("not run", "deselected"), strict=True)
+    ):
+        shard["runs"][0]["id"] = str(number)
+        shard["tests"][0].update(status=status, judged=False)
+        shard["tests"].pop()
+    for one in (shards, dict(reversed(shards.items()))):
+        merged = merge_documents(one, ("sm86",))
+        assert [test["status"] for test in merged["tests"]] == ["not run"]
 
 
 def test_test_that_only_one_runner_collected_is_missing_on_the_other() -> None:

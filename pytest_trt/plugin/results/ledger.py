@@ -40,6 +40,7 @@ class Ledger:
         self._sent = False
         self._collected: list[pytest.Item] = []
         self._ran: dict[str, bool] = {}
+        self._xfailed: set[str] = set()
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(
@@ -84,6 +85,8 @@ class Ledger:
         """Record whether a test ran."""
         self._add(getattr(report, "trt_planned", ()))
         if report.nodeid in self.planned:
+            if report.skipped and hasattr(report, "wasxfail"):
+                self._xfailed.add(report.nodeid)
             ran = report.failed or (report.when == "call" and not _is_skip(report))
             self._ran[report.nodeid] = ran or (
                 report.when != "setup" and self._ran.get(report.nodeid, False)
@@ -115,7 +118,13 @@ class Ledger:
         """Return how many tests that need an engine did not run, and why; empty for none."""
         tests = [one for one in self.planned.values() if one.on_engine]
         missing = Counter(
-            "skipped" if one.nodeid in self._ran else "not run" if one.selected else "deselected"
+            "xfailed"
+            if one.nodeid in self._xfailed
+            else "skipped"
+            if one.nodeid in self._ran
+            else "not run"
+            if one.selected
+            else "deselected"
             for one in tests
             if not self._ran.get(one.nodeid)
         )

@@ -335,7 +335,8 @@ def _reason(report: pytest.TestReport) -> str:
     if isinstance(shown, tuple):  # a skip: file, line, pytest's "Skipped: reason"
         return str(shown[2]).removeprefix("Skipped: ")
     crash = getattr(shown, "reprcrash", None)
-    text = str(crash.message if crash is not None else report.longreprtext)
+    # Not report.longreprtext: with xdist it starts with the worker and its interpreter.
+    text = str(crash.message if crash is not None else shown or "")
     line = next((line for line in text.splitlines() if line.strip()), "")
     return line.removeprefix("Failed: ")  # pytest's prefix of pytest.fail
 
