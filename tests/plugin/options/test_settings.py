@@ -85,6 +85,32 @@ def refused(result: pytest.RunResult) -> str:
     return text
 
 
+#: A test for which the options are read.
+USER = '@pytest.mark.trt_model("models/linear.onnx")\ndef test_it(trt_model_path):\n    pass\n'
+
+
+@pytest.mark.parametrize("where", ["ini", "-o"])
+@pytest.mark.parametrize("name", ["trt_aganist", "trt-against", "trt_Against"])
+def test_a_misspelt_line_of_the_ini_file_is_a_usage_error(project, name: str, where: str) -> None:
+    """The tests would pass without the comparison that it asks for."""
+    project.test_file(USER)
+    if where == "ini":
+        (project.path / "pytest.ini").write_text(f"[pytest]\n{name} = stored\n")
+        result = project.run("-Wignore")
+    else:
+        result = project.run("-Wignore", f"-o{name}=stored")
+    text = refused(result)
+    assert f"{name} in the ini file: no such option; did you mean 'trt_against'?" in text
+
+
+def test_lines_of_other_plugins_are_theirs(project) -> None:
+    project.test_file(USER)
+    (project.path / "pytest.ini").write_text("[pytest]\ntrt_own = 1\nother = 2\n")
+    with (project.path / "conftest.py").open("a") as conftest:
+        conftest.write("\ndef pytest_addoption(parser):\n    parser.addini('trt_own', 'own')\n")
+    project.run().assert_outcomes(passed=1)
+
+
 @pytest.mark.parametrize("option", ["arch", "require-arch"])
 def test_an_empty_architecture_is_a_usage_error_and_not_the_default(project, option: str) -> None:
     """A shell makes one of --trt-arch=$ARCH where the variable is not set."""
