@@ -97,6 +97,32 @@ def test_one_entry_is_recorded_for_all_precisions(project, recorded) -> None:
     assert before == (recorded.read_bytes(), recorded.with_suffix(".npz").read_bytes())
 
 
+def test_reports_name_tests_whose_answers_were_recorded(
+    project, write, answers, monkeypatch
+) -> None:
+    report, summary = project.path / "r.json", project.path / "summary.md"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    why = "its answers were recorded as a new baseline, nothing stored to compare with"
+
+    def shown() -> tuple[str, str, set[str]]:
+        summary.unlink(missing_ok=True)
+        project.run(f"--trt-report={report}", "--trt-missing-baseline=record").assert_outcomes(
+            passed=2
+        )
+        table = CliRunner().invoke(commands, ["report", "show", str(report)]).output
+        reasons = {test["reason"] for test in json.loads(report.read_text())["tests"]}
+        return " ".join(table.split()), summary.read_text(), reasons
+
+    write("both")
+    table, markdown, reasons = shown()
+    assert reasons == {why}
+    assert markdown.count(f"passed: `{why}`") == 2
+    assert table.count("its answers were recorded") == 2
+    table, markdown, reasons = shown()
+    assert reasons == {""}
+    assert "recorded as a new baseline" not in table + markdown
+
+
 def truncated(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:200])
 

@@ -177,8 +177,10 @@ def write_baselines_of(
                     to_write.append(candidate)
         not_recorded.update(_write_new(kind, to_write, outcome, update=update))
         missed += [f"not recorded: {nodeid}: {why}" for nodeid, why in not_recorded.items()]
-        if kind is _SPEEDS:
-            outcome.results[:] = [_with_update(result, not_recorded) for result in results]
+        outcome.results[:] = [
+            _not_recorded(kind, result) if result.nodeid in not_recorded else result
+            for result in outcome.results
+        ]
     outcome.lines.extend(missed)
     return outcome
 
@@ -245,9 +247,11 @@ def _unfinished(result: TestResult, *, stopped: bool) -> str:
     return "the run was interrupted" if stopped else ""
 
 
-def _with_update(result: TestResult, not_recorded: Mapping[str, str]) -> TestResult:
-    if result.nodeid not in not_recorded:
-        return result
+def _not_recorded(kind: _Kind, result: TestResult) -> TestResult:
+    """Return a result that does not claim that its new baseline of a kind was stored."""
+    if kind is not _SPEEDS:
+        answers = None if kind.name == "answers" else result.record.answers
+        return replace(result, record=replace(result.record, answers=answers))
     speeds = tuple(
         replace(speed, update=NOT_RECORDED) if speed.update else speed
         for speed in result.record.speeds
