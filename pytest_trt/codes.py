@@ -1604,7 +1604,8 @@ CODES: dict[str, Code] = {
     ),
     "TRT752": Code(
         "backend installed inconsistently",
-        "Parts of a backend have different versions, or do not fit this machine's driver or GPUs.",
+        "Parts of a backend have different versions, or do not fit this machine's driver, GPUs or "
+        "CPU.",
         "Reinstall it with the printed command.",
         ("module",),
     ),

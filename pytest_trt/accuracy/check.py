@@ -23,11 +23,12 @@ from pytest_trt.accuracy.subject import CalibratedBy, Subject, Tried
 from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.diagnostics import Diagnostic, Remedy, as_typed
 from pytest_trt.engine.build import Engine
+from pytest_trt.engine.known_faults import KnownFault, known_fault
 from pytest_trt.engine.session import CallingLine
 from pytest_trt.tensors.calibration import RangeWatch
 from pytest_trt.tensors.containers import Items, description, items_of
 from pytest_trt.tensors.spec import Tensors
-from pytest_trt.terms import Verdict
+from pytest_trt.terms import CPU, Verdict
 from pytest_trt.wording import count
 
 #: Gives options, as they are typed, and what an engine with them returns for inputs.
@@ -559,7 +560,16 @@ class ConsistencyCheck:
             calibrated_by=self._calibrated_by,
             plan=as_typed(engine.plan) if engine.finished else "",
             outside=watch[1].outside() if watch else (),
+            fault=fault_of(engine),
         )
+
+
+def fault_of(engine: Engine) -> KnownFault | None:
+    """Return the known fault of what runs an engine, on this CPU; None for none."""
+    toolchain = engine.toolchain
+    if engine.target.arch != CPU:
+        return None
+    return known_fault(toolchain.product, toolchain.version, engine.spec.precision)
 
 
 def _shapes(inputs: Tensors) -> str:

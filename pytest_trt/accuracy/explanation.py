@@ -30,6 +30,9 @@ _NAMES_LENGTH = 24
 #: Further outputs that have a row each.
 _ROWS = 10
 
+#: Kinds of findings that wrong values cause.
+_OF_VALUES = ("mismatch", "nonfinite", "top1", "topk", "cosine", "metric", "no metric value")
+
 _CODES: dict[Kind, str] = {
     "nothing compared": "TRT400",
     "mismatch": "TRT401",
@@ -97,7 +100,11 @@ def explain(
         facts["outside_range"] = [one.input for one in subject.outside]
     if metrics := [one.name for one in comparison.failed_metrics]:
         facts["metrics"] = [*metrics]
+    fault = subject.fault if finding.kind in _OF_VALUES else None
+    if fault is not None:
+        facts["known_fault"] = fault.text
     details = [
+        *((f"likely cause: {fault.text}",) if fault else ()),
         *_primary(finding, output, comparison),
         *(_needed(output, subject.precision) if output is not None and offer else ()),
         *(one.text for one in found_in_all(comparison) if output is not None),
@@ -106,12 +113,16 @@ def explain(
         *_own_model(agrees=other.agrees if other else None),
         *_rows(comparison, output),
     ]
+    remedy = remedy_for(comparison, subject, offer)
+    if fault is not None:
+        still = remedy.as_alternatives("if it still fails:") if remedy else ()
+        remedy = replace(fault.remedy, alternatives=still)
     return Diagnostic(
         _code(finding, output, agrees=bool(agrees) and not of_fixture),
         f"{fact(comparison)}{against}{of}",
         facts,
         tuple(details),
-        remedy_for(comparison, subject, offer),
+        remedy,
     )
 
 
@@ -147,7 +158,8 @@ def explain_stored(
         if no_reference:
             return _of_unknown_cause(found, subject, no_reference)
         return replace(found, details=(_which_differs(subject), *found.details))
-    found = explain(changed, subject, runs=changed, context=context)
+    # The model itself runs in FP32.
+    found = explain(changed, replace(subject, fault=None), runs=changed, context=context)
     own, outputs, restored = "the model's own", "the model's FP32 outputs", "the model"
     if subject.other is not None:
         restored = subject.other.path

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from pytest_trt.engine.known_faults import KnownFault
 from pytest_trt.tensors.calibration import OutsideRange
 
 #: What sets the ranges of an int8 engine: seeded inputs, those of the project's own trt_calibration
@@ -71,6 +72,7 @@ class Subject:
         calibrated_by: What set the ranges of an int8 engine.
         plan: A finished plan, as it is typed; empty for an engine that was built here.
         outside: Inputs that runs feed beyond the ranges that the engine was calibrated on.
+        fault: A known fault of what ran the engine.
     """
 
     model: str = ""
@@ -84,6 +86,7 @@ class Subject:
     calibrated_by: CalibratedBy = ""
     plan: str = ""
     outside: tuple[OutsideRange, ...] = ()
+    fault: KnownFault | None = None
 
     def __str__(self) -> str:
         return ", ".join(part for part in (self.model, self.precision, self.arch) if part)

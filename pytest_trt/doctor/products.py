@@ -13,6 +13,7 @@ from pytest_trt.diagnostics import Remedy
 from pytest_trt.doctor.finding import NO_REMEDY, Finding, Level
 from pytest_trt.doctor.machine import MachineFacts
 from pytest_trt.doctor.modules import ModuleFacts, import_remedy
+from pytest_trt.engine.known_faults import known_fault
 from pytest_trt.extras import INSTALL_TENSORRT, install_command
 from pytest_trt.terms import RTX_ARCHS, compute_capability
 
@@ -95,6 +96,15 @@ def _onnxruntime(facts: ModuleFacts) -> Finding:
             f"{facts.version}, of one of {' and '.join(kinds)}",
             "they install into the same folder, so which one is imported is undefined",
             Remedy(commands=(f"pip uninstall -y {' '.join(kinds)}", *_INSTALL_ORT.commands)),
+        )
+    fault = known_fault("ONNX Runtime", facts.version)
+    if fault is not None:
+        return _inconsistent(
+            facts,
+            Level.WARN,
+            f"{facts.version}, wrong in int8 on this CPU",
+            fault.text,
+            fault.remedy,
         )
     return _finding(facts, Level.OK, f"{facts.version}, builds and runs on the CPU")
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pytest_trt.backends.observing.tensor_error import TensorError
 from pytest_trt.diagnostics import Diagnostic, Fact, Remedy
+from pytest_trt.engine.known_faults import KnownFault
 from pytest_trt.precision.localize import Localization
 from pytest_trt.units import percent_of
 from pytest_trt.wording import count
@@ -53,6 +54,7 @@ class About:
         arch: What the engine was built for.
         reference: The other model that gives the reference, and that the engine's own model was
             compared with; empty where the engine was compared with its own model.
+        fault: A known fault of what ran the engine.
     """
 
     model: str
@@ -60,6 +62,7 @@ class About:
     precision: str
     arch: str
     reference: str = ""
+    fault: KnownFault | None = None
 
 
 def explain(
@@ -107,6 +110,8 @@ def not_searched(reason: str, about: About, remedy: Remedy) -> Diagnostic:
 
 
 def _details(found: Localization, first: TensorError | None, about: About) -> Iterator[str]:
+    if about.fault:
+        yield f"likely cause: {about.fault.text}"
     if about.reference:
         yield f"compared are {about.model} and {about.reference}, both in FP32"
     if first is not None:
@@ -147,14 +152,17 @@ def _remedy(found: Localization, about: About, kept: Kept | None) -> Remedy:
     if kept is None:
         return Remedy()
     line = f"keep_fp32={json.dumps(kept.layers)}"
+    remedy = Remedy()
     if kept.passes:
-        return Remedy("the check passes with this argument of trt_model:", (line,))
-    if kept.error < ALONE * found.total:
+        remedy = Remedy("the check passes with this argument of trt_model:", (line,))
+    elif kept.error < ALONE * found.total:
         figures = f"{_figure(found.total)} to {_figure(kept.error)}"
-        return Remedy(
+        remedy = Remedy(
             f"this argument of trt_model lowers the error of the outputs from {figures}:", (line,)
         )
-    return Remedy()
+    if about.fault is None or not remedy:
+        return remedy
+    return replace(about.fault.remedy, alternatives=remedy.as_alternatives("if that is no option:"))
 
 
 def _facts(found: Localization, about: About, kept: Kept | None) -> dict[str, Fact]:

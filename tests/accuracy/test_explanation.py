@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from pytest_trt.accuracy.result import merge_runs
 from pytest_trt.accuracy.subject import OtherModel, Subject
 from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.codes import CODES
+from pytest_trt.diagnostics import Remedy
+from pytest_trt.engine.known_faults import KnownFault
 from pytest_trt.records import to_data
 
 ONES = np.ones((2, 4))
@@ -37,6 +40,20 @@ def explained(actual, reference, tolerance=LOOSE, subject=SUBJECT, **options):
 
 def details_of(actual, reference, tolerance=LOOSE):
     return explained({"y": np.asarray(actual)}, {"y": np.asarray(reference)}, tolerance).details
+
+
+def test_a_known_fault_of_the_backend_comes_first():
+    fault = KnownFault("ONNX Runtime before 1.25 computes INT8 incorrectly", Remedy("Upgrade it:"))
+    subject = replace(SUBJECT, fault=fault)
+    found = explained({"y": ONES * 2}, {"y": ONES}, subject=subject)
+    assert found.details[0] == f"likely cause: {fault.text}"
+    assert found.facts["known_fault"] == fault.text
+    assert found.remedy.text == "Upgrade it:"
+    assert found.remedy.alternatives[0].startswith("If it still fails: ")
+    # It is no cause of a wrong shape.
+    shape = explained({"y": ONES[:1]}, {"y": ONES}, subject=subject)
+    assert "known_fault" not in shape.facts
+    assert "Upgrade" not in str(shape)
 
 
 def test_the_whole_text_of_a_mismatch():

@@ -144,6 +144,21 @@ def test_the_embedded_backend_that_cannot_be_imported_is_always_an_error() -> No
     )
 
 
+def test_an_onnx_runtime_that_computes_int8_wrongly_here_is_warned_of(
+    tmp_path: Path, monkeypatch
+) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text("flags : amx_int8\n")
+    monkeypatch.setattr("pytest_trt.engine.known_faults.CPUINFO", cpuinfo)
+    old, new = (
+        find("onnxruntime", modules(onnxruntime=module("onnxruntime", version)))
+        for version in ("1.24.1", "1.25.0")
+    )
+    assert (old.level, new.level) == (Level.WARN, Level.OK)
+    assert "AMX" in old.why
+    assert "onnxruntime>=1.25" in remedy_text(old.remedy)
+
+
 def test_two_builds_of_onnx_runtime_are_warned_of() -> None:
     both = {"onnxruntime": "1.32.0", "onnxruntime_gpu": "1.32.0"}
     facts = module("onnxruntime", "1.32.0", distributions=both)

@@ -11,8 +11,10 @@ from builders_networks import constant, model, value
 from builders_planted import network
 from onnx import ModelProto, helper, numpy_helper
 
-from pytest_trt.diagnostics import EngineBuildError
+from pytest_trt.diagnostics import EngineBuildError, Remedy
+from pytest_trt.engine.known_faults import KnownFault
 from pytest_trt.precision import localize as localizing
+from pytest_trt.precision.explain import About, Kept, explain
 from pytest_trt.precision.localize import Localization, localize
 from pytest_trt.tensors.spec import Tensors
 
@@ -48,6 +50,19 @@ def test_names_the_layer_of_a_planted_fault_and_its_cause(
     assert found.share > 0.9
     assert found.is_complete
     assert found.layers[0].tensor == found.first.tensor
+
+
+def test_a_known_fault_of_the_backend_comes_before_keep_fp32(tmp_path: Path) -> None:
+    _, found = found_in("channel", tmp_path)
+    fault = KnownFault("this version computes INT8 incorrectly", Remedy("Upgrade:", ("pip x",)))
+    about = About("m.onnx", "m.onnx", "int8", "cpu", fault=fault)
+    kept = Kept(("n1",), passes=True, error=0.0)
+    shown = explain(found, about, kept)
+    assert shown.details[0] == f"likely cause: {fault.text}"
+    assert shown.remedy.commands == ("pip x",)
+    assert "If that is no option: The check passes" in shown.remedy.alternatives[0]
+    assert 'keep_fp32=["n1"]' in shown.remedy.alternatives[0]
+    assert explain(found, replace(about, fault=None), kept).remedy.commands == ('keep_fp32=["n1"]',)
 
 
 def test_names_no_layer_where_nothing_differs(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from pytest_trt.accuracy.check import ConsistencyCheck
+from pytest_trt.accuracy.check import ConsistencyCheck, fault_of
 from pytest_trt.accuracy.evidence import Evidence
 from pytest_trt.accuracy.reference_names import ReferenceNames
 from pytest_trt.accuracy.repeatable import RANDOM_OPERATORS
@@ -79,6 +79,7 @@ class LayerSearch:
             engine.spec.precision,
             engine.target.arch,
             self.reference.path.name if between_models else "",
+            None if between_models else fault_of(engine),
         )
         if run.agrees and not between_models:
             return None  # the project's own reference differs, which is no model
