@@ -208,6 +208,15 @@ class ConsistencyCheck:
         __tracebackhide__ = True
         return self._by_item(engine, self._reference(inputs))
 
+    def model_differs(self, inputs: Tensors, reference: Tensors) -> Mapping[str, str]:
+        """Return outputs of which the model itself differs from its reference, and why.
+
+        Args:
+            inputs: What the engine was given.
+            reference: What `expected` returned for them.
+        """
+        return self._other.differing(inputs, reference) if self._other is not None else {}
+
     def _by_item(
         self, engine: Engine, reference: Tensors
     ) -> tuple[Tensors, Mapping[str, Tolerance]]:

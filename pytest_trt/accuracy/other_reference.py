@@ -12,14 +12,17 @@ from typing import Protocol
 from pytest_trt.accuracy.compare import compare_values
 from pytest_trt.accuracy.explanation import fact
 from pytest_trt.accuracy.own_reference import OwnReference
+from pytest_trt.accuracy.remedy import beyond_rounding
 from pytest_trt.accuracy.result import Comparison
 from pytest_trt.accuracy.subject import OtherModel
-from pytest_trt.accuracy.tolerance import Tolerance
+from pytest_trt.accuracy.tolerance import DEFAULT_TOLERANCES, Tolerance
 from pytest_trt.diagnostics import ConfigurationError, PytestTrtError, as_typed
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.tensors.containers import items_of
 from pytest_trt.tensors.elements import SMALL_TYPES
 from pytest_trt.tensors.spec import Tensors
+
+_FP32 = DEFAULT_TOLERANCES["fp32"]
 
 #: Largest size of two models together that are read again to name their difference.
 _COMPARED_BYTES = 2_000_000_000
@@ -115,6 +118,36 @@ class OtherReference:
             return compared(self.own(inputs)).kinds <= {"not applicable", "no metric value"}
         return None
 
+    def differing(self, inputs: Tensors, reference: Tensors) -> dict[str, str]:
+        """Return outputs of which the model differs from the reference by more than rounding.
+
+        Models in reduced precision do by nature, and so do those converted from the reference.
+
+        Args:
+            inputs: What the engine was given.
+            reference: What the reference returned for them, item by item.
+
+        Returns:
+            Why, by output.
+        """
+        if self.model.is_quantized or SMALL_TYPES & self.model.elements.keys():
+            return {}
+        with suppress(PytestTrtError):  # such as a model that only TensorRT can run
+            own = items_of(self.own(inputs), self.model.outputs).tensors
+            limits = dict.fromkeys(own.keys() & reference.keys(), _FP32)
+            compared = compare_values(own, {name: reference[name] for name in limits}, limits)
+            other = self.as_subject(agrees=True)
+            return {
+                one.name: f"the model's own FP32 outputs differ from those of {other.path} by up "
+                f"to {one.worst_abs.value:.2g}, more than rounding explains: {_cause(other)}"
+                for one in compared.outputs
+                if one.worst_abs is not None
+                # Where outputs are large, so is the rounding of their small elements.
+                and one.worst_abs.value > _FP32.atol * one.scale
+                and beyond_rounding(one, "fp32")
+            }
+        return {}
+
     def as_subject(self, *, agrees: bool | None) -> OtherModel:
         """Return the other model, as an explanation needs it.
 
@@ -139,6 +172,13 @@ class OtherReference:
             return ""
         digests = (self.model.digest, reference.digest)
         return _difference(self.model.path, reference.path, digests)
+
+
+def _cause(other: OtherModel) -> str:
+    """Return why a model may differ from its reference."""
+    if not other.is_fixture:
+        return f"{other.model} differs from it{f' in {other.differs}' if other.differs else ''}"
+    return "other weights or preprocessing, or a model that was not exported again"
 
 
 def _names(model: OnnxModel) -> list[set[str]]:

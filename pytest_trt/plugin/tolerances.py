@@ -39,6 +39,11 @@ class _Test:
     outputs: dict[tuple[str, str], OutputEvidence] = field(default_factory=dict)
     metrics: dict[tuple[str, str, str], MetricOutcome] = field(default_factory=dict)
 
+    @property
+    def model_differs(self) -> bool:
+        """Whether an output of the model itself differs from the reference."""
+        return any(one.differs for one in self.outputs.values())
+
 
 class ToleranceGatherer:
     """Gathers the errors of every run of tests, and of more data on the same engines.
@@ -75,10 +80,12 @@ class ToleranceGatherer:
         actual = items_of(outputs, engine.model.outputs).tensors
         test.ran.add(engine.model.path)
         names = {spec.name for spec in engine.model.outputs}
+        differing = run.check.model_differs(inputs, reference)
         for name in names & actual.keys() & reference.keys():
             place = (name, engine.spec.precision)
             known = test.outputs.setdefault(place, OutputEvidence(tolerances[name]))
             known.add(actual[name], reference[name])
+            known.differs = known.differs or differing.get(name, "")
 
     def _note_metrics(self, item: pytest.Item, run: Recorded) -> None:
         test = self._test(item)
@@ -126,7 +133,7 @@ class ToleranceGatherer:
                     for (output, precision), found in sorted(test.outputs.items())
                 ),
                 tuple(
-                    propose_limit(found, precision, margin)
+                    propose_limit(found, precision, margin, differs=test.model_differs)
                     for (_, _, precision), found in sorted(test.metrics.items())
                 ),
                 test.marker,

@@ -12,6 +12,9 @@ from contextlib import suppress
 _LIMIT = re.compile(r"\s*(>=|<=|==|>|<)\s*\S+\s*")
 
 
+#: The length of lines that black and ruff allow by default.
+_WIDTH = 88
+
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -54,6 +57,66 @@ def set_limit(source: str, test: Sequence[str], marker: str, metric: str, limit:
     for one in sorted(found, key=_start, reverse=True):
         source = _spliced(source, _start(one), _end(one), literal(limit))
     return _checked(source)
+
+
+def wrapped(source: str, test: Sequence[str], marker: str) -> str:
+    """Return source in which a marker with a line that is too long is laid out as formatters do.
+
+    One with comments is left as it is.
+
+    Raises:
+        CannotEditError: The marker is not written there.
+    """
+    node = _marker(source, test, marker)
+    lines = source.split("\n")[node.lineno - 1 : node.end_lineno]
+    if max(map(len, lines)) <= _WIDTH or not isinstance(node, ast.Call):
+        return source
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    if any(
+        one.type == tokenize.COMMENT and node.lineno <= one.start[0] <= (node.end_lineno or 0)
+        for one in tokens
+    ):
+        return source
+    indent = len(lines[0]) - len(lines[0].lstrip())
+    taken = len(lines[0].encode()[: node.col_offset].decode()) - indent
+    text = _laid_out(source, node, indent, taken)
+    return _checked(_spliced(source, _start(node), _end(node), text))
+
+
+def _laid_out(source: str, node: ast.expr, indent: int, taken: int) -> str:
+    """Return an expression in one line, if that fits, or with its parts in lines of their own.
+
+    Args:
+        source: What it is written in.
+        node: The expression.
+        indent: How far its line is indented.
+        taken: What else its line holds: in front of it, and a comma behind it.
+    """
+    parts: list[tuple[str, ast.expr]]
+    match node:
+        case ast.Call():
+            head, end = f"{ast.get_source_segment(source, node.func)}(", ")"
+            parts = [("", one) for one in node.args]
+            parts += [(f"{one.arg}=" if one.arg else "**", one.value) for one in node.keywords]
+        case ast.Dict(keys, values):
+            head, end = "{", "}"
+            parts = [
+                (f"{ast.get_source_segment(source, key)}: " if key else "**", value)
+                for key, value in zip(keys, values, strict=True)
+            ]
+        case ast.List(elements):
+            head, end, parts = "[", "]", [("", one) for one in elements]
+        case _:
+            return ast.get_source_segment(source, node) or ""
+
+    def each(indent: int) -> list[str]:
+        return [name + _laid_out(source, one, indent, len(name) + 1) for name, one in parts]
+
+    flat = f"{head}{', '.join(each(-len(source)))}{end}"
+    if indent + taken + len(flat) <= _WIDTH or not parts:
+        return flat
+    inner = f"\n{' ' * (indent + 4)}"
+    return f"{head}{''.join(f'{inner}{one},' for one in each(indent + 4))}\n{' ' * indent}{end}"
 
 
 def keywords_of(source: str, test: Sequence[str], marker: str) -> frozenset[str]:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from pytest_trt.accuracy.agreement import least_cosine, topk_agreement
 from pytest_trt.accuracy.arrays import Array
-from pytest_trt.accuracy.offer import tests_nothing
+from pytest_trt.accuracy.offer import BEYOND_DEFAULT, tests_nothing
 from pytest_trt.accuracy.resolve import is_exact_dtype
 from pytest_trt.accuracy.result import MetricOutcome
 from pytest_trt.accuracy.tolerance import DEFAULT_TOLERANCES, Tolerance
@@ -31,6 +31,7 @@ from pytest_trt.precision.marker_edit import (
     set_argument,
     set_limit,
     tests_with,
+    wrapped,
 )
 from pytest_trt.tensors.elements import dtype_name
 from pytest_trt.units import rounded_up
@@ -75,6 +76,7 @@ class OutputEvidence:
         cosine: The smallest cosine similarity of a row.
         top1: The smallest share, of a run, of rows whose largest element is the reference's.
         exact: Whether it is of a type that is compared exactly.
+        differs: Why the model itself differs from the reference; empty where it does not.
     """
 
     tolerance: Tolerance
@@ -86,6 +88,7 @@ class OutputEvidence:
     cosine: float = 1.0
     top1: float | None = None
     exact: bool = False
+    differs: str = ""
     _worst: dict[int, float] = field(default_factory=lambda: defaultdict(float))
     _counts: dict[int, int] = field(default_factory=lambda: defaultdict(int))
 
@@ -203,7 +206,7 @@ def propose(output: str, precision: str, found: OutputEvidence, margin: float) -
         margin: By how much the tolerance exceeds what the runs needed.
     """
     fields = _fields(found, precision, margin)
-    reason = _reason(found, fields)
+    reason = _reason(found, fields) or _beyond(found, fields, precision)
     return ToleranceProposal(
         output,
         precision,
@@ -229,12 +232,33 @@ def _reason(found: OutputEvidence, fields: Mapping[str, float]) -> str:
         return f"{found.nonfinite} elements are not finite on one side, which no tolerance allows"
     if not found.elements:
         return "it has no finite elements"
+    if found.differs:
+        return found.differs
     if fields:
         return ""
     rtol, atol = found.needed
     return (
         f"it needs rtol={rtol:.2g} and atol={atol:.2g}, or atol={found.max_abs:.2g} at rtol=0, and "
         f"its largest |reference| is {found.scale:.4g}: with the margin, that tests nothing"
+    )
+
+
+def _beyond(found: OutputEvidence, fields: Mapping[str, float], precision: str) -> str:
+    """Return why the tolerance is too wide for a precision that only rounds as the reference."""
+    default = DEFAULT_TOLERANCES.get(precision)
+    if precision not in ("fp32", "tf32") or default is None:
+        return ""
+    # Small elements of large outputs differ by a share of the largest.
+    most = {
+        "rtol": BEYOND_DEFAULT * default.rtol,
+        "atol": default.atol * max(BEYOND_DEFAULT, found.scale),
+    }
+    beyond = [f"{name}={fields[name]:g}" for name, limit in most.items() if fields[name] > limit]
+    if not beyond:
+        return ""
+    return (
+        f"it needs {' and '.join(beyond)}, {BEYOND_DEFAULT:g} times the default of {precision} "
+        f"({default.allowance}) or more, which rounding does not explain"
     )
 
 
@@ -286,7 +310,9 @@ class LimitProposal:
     runs: int
 
 
-def propose_limit(found: MetricOutcome, precision: str, margin: float) -> LimitProposal:
+def propose_limit(
+    found: MetricOutcome, precision: str, margin: float, *, differs: bool = False
+) -> LimitProposal:
     """Return the proposal for the limit of a metric.
 
     Errors get the margin as a factor. Shares and similarities, which end at 1, may lose the margin
@@ -296,9 +322,10 @@ def propose_limit(found: MetricOutcome, precision: str, margin: float) -> LimitP
         found: The metric, at its worst run.
         precision: The engine's precision.
         margin: By how much the limit exceeds what the runs needed.
+        differs: Whether the model itself differs from the reference: no limit makes up for that.
     """
     now = f"{found.comparison} {found.bound:g}"
-    limit = "" if found.value is None else _limit(found, found.value, margin)
+    limit = "" if found.value is None or differs else _limit(found, found.value, margin)
     return LimitProposal(found.name, found.output, precision, now, limit, found.value, found.runs)
 
 
@@ -373,6 +400,7 @@ class TestTolerances:
         Raises:
             CannotEditError: The marker cannot be edited safely.
         """
+        before = source
         for one in self.outputs:
             keywords = keywords_of(source, self.names, _MARKER)
             path = self._path(one, plain=not keywords & {"outputs", "by_precision"})
@@ -384,7 +412,7 @@ class TestTolerances:
             limit = loosest(limits)
             if limit and metric not in self.limits_left:
                 source = set_limit(source, self.names, _MARKER, metric, limit)
-        return source
+        return source if source == before else wrapped(source, self.names, _MARKER)
 
     @property
     def limits_left(self) -> tuple[str, ...]:

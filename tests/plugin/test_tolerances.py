@@ -38,7 +38,7 @@ def test_errors_of_all_runs_are_gathered_also_of_a_test_that_fails(project) -> N
     source = (project.path / "test_it.py").read_text()
     (project.path / "test_it.py").write_text(found.edited(source))
     assert project.run().ret == 0
-    assert 'outputs={"logits": {"rtol": ' in found.edited(source)
+    assert '"logits": {"rtol": ' in found.edited(source)
 
 
 def test_data_is_run_as_well(project) -> None:
@@ -114,9 +114,9 @@ def test_only_the_marker_of_one_test_is_edited(project) -> None:
     source = (project.path / "test_it.py").read_text()
     after, unchanged = edit(source, gatherer.proposals(2.0))
     changed = [line for line in after.splitlines() if line not in source.splitlines()]
-    assert [line.split("(")[0].strip() for line in changed] == [
-        "pytestmark = pytest.mark.trt_consistency"
-    ]
+    marker, *arguments = (line.split("(")[0].strip() for line in changed)
+    assert marker == "pytestmark = pytest.mark.trt_consistency"
+    assert arguments[:3] == ["rtol=0.1,", "atol=0.1,", "outputs={"]
     assert {test.partition("::")[2]: why for test, why in unchanged.items()} == {
         "test_variable": "the trt_consistency of the test is not written at it as a decorator",
         "test_parameter": "the trt_consistency of the test is not written at it as a decorator",
@@ -207,3 +207,33 @@ def test_marker_of_tests_and_models_that_did_not_run_is_not_edited(project, save
     one, models = unchanged.values()
     assert one.startswith("it is also that of TestAll.test_two, which did not run")
     assert models == "it is also that of 1 model that did not run"
+
+
+WRONG = """
+@pytest.fixture
+def trt_reference(trt_reference):
+    def outputs(inputs):
+        return {{name: value + {off} for name, value in trt_reference.run(inputs).items()}}
+    return outputs
+
+
+@pytest.mark.trt_model("models/linear.onnx", precision=("fp32", "fp16"),
+    profiles={{"image": ((1, 8), (4, 8), (16, 8))}})
+@pytest.mark.trt_consistency(metrics={{"snr_db": ">= 9"}})
+def test_it(trt_session, images):
+    trt_session.run({{"image": images}})
+"""
+
+
+@pytest.mark.parametrize("off", [0.0, 0.05])
+def test_nothing_is_proposed_where_the_model_differs_from_its_reference(project, off) -> None:
+    gatherer = ToleranceGatherer(None)
+    run(project, gatherer.recorder, WRONG.format(off=off)).assert_outcomes(passed=2)
+    (found,) = gatherer.proposals(2.0)
+    assert {one.precision for one in found.outputs} == {"fp32", "fp16"}
+    assert {bool(one.fields) for one in found.outputs} == {not off}
+    assert {bool(one.limit) for one in found.limits if one.precision == "fp16"} == {not off}
+    for one in found.outputs if off else ():
+        assert one.reason.startswith(
+            "the model's own FP32 outputs differ from those of trt_reference by up to 0.05, "
+        )

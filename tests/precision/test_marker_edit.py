@@ -1,8 +1,18 @@
 from __future__ import annotations
 
+import ast
+import subprocess
+import sys
+
 import pytest
 
-from pytest_trt.precision.marker_edit import CannotEditError, literal, set_argument, set_limit
+from pytest_trt.precision.marker_edit import (
+    CannotEditError,
+    literal,
+    set_argument,
+    set_limit,
+    wrapped,
+)
 
 HEAD = "import pytest\n\n\n"
 
@@ -94,3 +104,22 @@ def test_limits_of_metrics_are_changed_where_they_stand() -> None:
 def test_literals_are_written_with_double_quotes() -> None:
     assert literal(["a", 'b"c']) == '["a", \'b"c\']'
     assert literal({"k": {"rtol": 1e-3}}) == '{"k": {"rtol": 0.001}}'
+
+
+def test_long_marker_is_laid_out_as_ruff_does() -> None:
+    fields = {"rtol": 0.0085, "atol": 0.0099, "cosine": 0.9999}
+    source = '@pytest.mark.trt_consistency(against="both")\ndef test_it(trt_session): ...\n'
+    for precision in ("fp16", "int8"):
+        for output in ("logits", "a_long_name_of_an_output"):
+            path = ["by_precision", precision, "outputs", output]
+            source = set_argument(source, ["test_it"], "trt_consistency", path, fields)
+    found = wrapped(source, ["test_it"], "trt_consistency")
+    assert ast.dump(ast.parse(found)) == ast.dump(ast.parse(source))
+    assert max(map(len, found.splitlines())) <= 88
+    command = [sys.executable, "-m", "ruff", "format", "--isolated", "-"]
+    formatted = subprocess.run(command, input=found, capture_output=True, text=True, check=True)
+    assert formatted.stdout == found
+    short = "@pytest.mark.trt_consistency( rtol = 0.1 )\ndef test_it(): ...\n"
+    assert wrapped(short, ["test_it"], "trt_consistency") == short
+    noted = found.replace("(\n", "(  # " + "why " * 30 + "\n", 1)
+    assert wrapped(noted, ["test_it"], "trt_consistency") == noted

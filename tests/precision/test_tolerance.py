@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,14 @@ def test_tolerance_that_tests_nothing_is_not_proposed() -> None:
     found = propose("y", "int8", evidence((np.zeros_like(reference), reference)), 2.0)
     assert found.fields == {}
     assert "tests nothing" in found.reason
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16"])
+def test_fp32_gets_no_tolerance_that_rounding_does_not_explain(precision: str) -> None:
+    actual, reference = noisy(0.05, scale=10.0)
+    found = propose("probs", precision, evidence((actual, reference)), 2.0)
+    assert bool(found.fields) is (precision == "fp16")
+    assert ("rounding does not explain" in found.reason) is (precision != "fp16")
 
 
 def test_output_between_0_and_1_gets_atol_alone_where_rtol_would_test_nothing() -> None:
@@ -159,7 +168,8 @@ def test_arguments_are_as_short_as_the_test_allows() -> None:
     source = "@m.trt_consistency()\ndef test_a(): pass\n"
     assert "trt_consistency(rtol=0" in proposed(("y", "fp16")).edited(source)
     several = proposed(("y", "fp16"), ("z", "fp16")).edited(source)
-    assert 'outputs={"y": {"rtol": ' in several
+    assert 'outputs={"y": {"rtol": ' in re.sub(r"\s+", "", several).replace(":", ": ")
     precisions = proposed(("y", "fp16"), ("y", "int8"))
-    assert 'by_precision={"fp16": {"outputs": {"y": {"rtol": ' in precisions.edited(source)
+    edited = re.sub(r"\s+", "", precisions.edited(source)).replace(":", ": ")
+    assert 'by_precision={"fp16": {"outputs": {"y": {"rtol": ' in edited
     assert precisions.arguments().startswith('by_precision={"fp16": {"outputs": {"y": {"rtol"')
