@@ -116,6 +116,7 @@ def run(**overrides: Any) -> dict[str, Any]:
         "machine_facts": {},
         "targets": [],
         "collection_errors": {},
+        "collection_reasons": {},
         "diagnostics": [],
     }
     return {**values, **overrides}

@@ -37,6 +37,7 @@ _STYLES = {
     Direction.CHANGED: "yellow",
     Direction.NO_VERDICT: "yellow",
     Direction.SAME: "",
+    Direction.NOT_TESTED: "",
 }
 
 #: Tests of only one run that a terminal names.
@@ -93,7 +94,15 @@ _WRITERS: Mapping[str, Callable[..., str]] = {
 @click.option(
     "--exit-code",
     is_flag=True,
-    help="Exit with status 1 if anything is worse. Tests without a verdict do not count.",
+    help="Exit with status 1 if anything is worse.",
+)
+@click.option(
+    "--missing",
+    type=click.Choice(["worse", "ignore"]),
+    default="worse",
+    show_default=True,
+    help="What a test is that passed before, and is missing, skipped, deselected, xfailed, not "
+    "measured or not run now: worse, or only shown.",
 )
 @json_option
 def compare_reports(
@@ -103,15 +112,20 @@ def compare_reports(
     form: str,
     everything: bool,
     exit_code: bool,
+    missing: str,
     as_json: bool,
 ) -> None:
     """Compare the .json reports of two runs: of two versions, drivers, GPUs, models or commits.
 
-    Changes for the worse come first. Speed counts as worse or better if its change exceeds the
-    noise of processes and rounds: of comparisons of unchanged engines, about one in 100 reports a
-    false change. Tests that are inconclusive, not measured or errors in both runs are listed as
-    tests without a verdict. An accuracy error counts as worse if it grows by 50% and exceeds
-    10% of the tolerance. Sizes and layers are shown but never count as worse.
+    Changes for the worse come first. A test is worse if it fails now, or passed and has no verdict
+    now, or passes and checks less than before. Speed counts as worse or better if its change
+    exceeds the noise of processes and rounds: of comparisons of unchanged engines, about one in 100
+    reports a false change. An accuracy error counts as worse if it grows by 50% and exceeds 10% of
+    the tolerance. Tests that are inconclusive, not measured or errors in both runs are listed as
+    tests without a verdict and do not count; nor do sizes, layers, and tests that are inconclusive
+    now.
+
+    With -o, the terminal shows only the summary.
     """
     for output in outputs:
         if output.suffix not in _WRITERS:
@@ -120,7 +134,8 @@ def compare_reports(
             )
     try:
         names = (str(old), str(new))
-        found = compare(read_document(old), read_document(new), names=names)
+        documents = read_document(old), read_document(new)
+        found = compare(*documents, names=names, lost_is_worse=missing == "worse")
         for output in outputs:
             write_output(output, _WRITERS[output.suffix](found, everything=everything))
     except PytestTrtError as error:
@@ -130,6 +145,8 @@ def compare_reports(
         echo_json(found.to_dict())
     elif form == "markdown":
         echo_data(markdown(found, everything=everything))
+    elif outputs:
+        echo(summary(found))
     else:
         _print(found, everything=everything)
     for output in outputs:

@@ -78,6 +78,17 @@ def uncollected(document: Mapping[str, Any]) -> dict[str, str]:
     return {file: why for run in document["runs"] for file, why in run["collection_errors"].items()}
 
 
+def uncollected_reasons(document: Mapping[str, Any]) -> dict[str, str]:
+    """Return the files that runs of a document could not collect, and why in one line."""
+    found = {}
+    for run in document["runs"]:
+        for file, why in run["collection_errors"].items():
+            # Older versions report the whole text alone: a traceback ends with its reason.
+            last = (why.splitlines() or [""])[-1]
+            found[file] = run["collection_reasons"].get(file, last)
+    return found
+
+
 def _archs(test: Mapping[str, Any]) -> Sequence[str]:
     """The architectures that a test was for: those of its engines, else the one that was meant."""
     return list(dict.fromkeys(result["arch"] for result in test["results"])) or [test["arch"]]

@@ -142,6 +142,7 @@ def _test(
         results=_results(record, status),
         imported_from=plan.imported_from,
         judged=is_judged(outcomes, status),
+        compared_with=plan.compared_with,
     )
 
 
@@ -191,7 +192,8 @@ def _results(record: TestRecord, status: Status) -> tuple[entries.Result, ...]:
 def _result(engine: EngineRecord, record: TestRecord, status: Status) -> entries.Result:
     # Of an engine that was compared with its model and with stored answers, the worse.
     own_checks = [one for one in record.checks if one.key == engine.key]
-    check = max(own_checks, key=lambda one: (one.failed_runs > 0, one.used or 0.0), default=None)
+    own_checks.sort(key=lambda one: (one.failed_runs > 0, one.used or 0.0), reverse=True)
+    check, also = own_checks[0] if own_checks else None, own_checks[1:]
     invariants = tuple(found for one in own_checks for found in one.invariants)
     speed = next((one for one in record.speeds if one.key == engine.key), None)
     own = checks_status(record, engine.key)
@@ -210,6 +212,7 @@ def _result(engine: EngineRecord, record: TestRecord, status: Status) -> entries
         accuracy=None if check is None else _accuracy(replace(check, invariants=invariants)),
         speed=None if speed is None else _speed(speed),
         task_metrics=tuple(one for one in record.task_metrics if one.key == engine.key),
+        also=tuple(_accuracy(replace(one, invariants=())) for one in also),
     )
 
 

@@ -127,6 +127,7 @@ class Run:
         collection_errors: Files that could not be collected, and why: no report has their tests.
         counts: Number of tests by status.
         diagnostics: What concerns no single test, such as baselines of models that no longer exist.
+        collection_reasons: Why files could not be collected, in one line each.
     """
 
     id: str
@@ -145,6 +146,7 @@ class Run:
     collection_errors: Mapping[str, str]
     counts: Mapping[str, int]
     diagnostics: tuple[Diagnostic, ...] = ()
+    collection_reasons: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -319,9 +321,11 @@ class Result:
             plan.
         why_built: How it differs from the closest cached engine; empty where it was cached, or is
             the first of its model, precision and architecture.
-        accuracy: Null where no check asked for it.
+        accuracy: The worst of the comparisons of its outputs; null where no check asked for one.
         speed: Null where no check asked for it.
         task_metrics: What the test recorded with trt_metrics.
+        also: The other comparisons: outputs are compared with the model's reference, with stored
+            answers, or with both. Null in reports of older versions, which left them out.
     """
 
     engine: str
@@ -335,6 +339,7 @@ class Result:
     accuracy: Accuracy | None
     speed: Speed | None
     task_metrics: tuple[TaskMetricResult, ...] = ()
+    also: tuple[Accuracy, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -366,6 +371,8 @@ class Test:
             empty for a test.
         judged: Whether its status is a verdict on the engine. A test also fails where a check had
             nothing to compare with or was never made.
+        compared_with: What its markers compare outputs with: the "model", "stored" answers, and
+            the stored size of the error ("drift"). Null in reports of older versions.
     """
 
     __test__ = False  # not a test class, whatever its name says
@@ -392,6 +399,7 @@ class Test:
     results: tuple[Result, ...]
     imported_from: str = ""
     judged: bool = True
+    compared_with: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -119,6 +119,7 @@ class PlannedTest:
         on_engine: Whether it needs an engine: only then is a verdict on each architecture required.
         selected: Whether it was not deselected (`-k`, `-m`, `--deselect`).
         imported_from: The tool whose files it was imported from; empty for a test.
+        compared_with: What its markers compare outputs with: "model", "stored", "drift".
     """
 
     nodeid: str
@@ -132,6 +133,7 @@ class PlannedTest:
     on_engine: bool = True
     selected: bool = True
     imported_from: str = ""
+    compared_with: tuple[str, ...] = ()
 
 
 def below(path: Path, root: Path) -> str:

@@ -54,8 +54,10 @@ def test_tests_that_neither_run_judged_are_listed_and_counted_apart(tmp_path, ve
         write_report(tmp_path / f"{name}.json", document(tests, id=name))
     files = [f"changes.{suffix}" for suffix in ("md", "html")]
     options = [text for name in files for text in ("-o", name)]
-    result = call("before.json", "after.json", "--exit-code", *options)
+    written = call("before.json", "after.json", *options)
+    result = call("before.json", "after.json", "--exit-code")
     assert result.exit_code == 0
+    assert "test_a" not in written.output
     judged = verdict == "passed"
     summary = "2 tests: 2 the same" if judged else "2 tests: 1 the same, 1 without a verdict"
     assert summary in result.output
@@ -96,7 +98,13 @@ def test_what_cannot_be_compared_has_its_own_status(args: tuple[str, str]) -> No
 
 def test_output_format_follows_the_suffix(tmp_path) -> None:
     result = call("old.json", "slower.json", "-o", "a.md", "-o", "a.json", "-o", "a.html")
-    assert result.output.splitlines()[-3:] == ["wrote a.md", "wrote a.json", "wrote a.html"]
+    # What is in the files is not printed as well.
+    assert result.output.splitlines() == [
+        "2 tests: 1 worse, 1 the same",
+        "wrote a.md",
+        "wrote a.json",
+        "wrote a.html",
+    ]
     assert (tmp_path / "a.md").read_text().startswith("### pytest-trt: 2 tests: 1 worse")
     assert json.loads((tmp_path / "a.json").read_text())["counts"]["worse"] == 1
     assert (tmp_path / "a.html").read_text().startswith("<!DOCTYPE html>")
@@ -136,3 +144,15 @@ def test_damaged_report_is_an_error(tmp_path) -> None:
     result = call("old.json", "cut.json")
     assert result.exit_code == 2
     assert "cut.json is not a valid report: not JSON" in result.output
+
+
+@pytest.mark.parametrize(("option", "status"), [((), 1), (("--missing=ignore",), 0)])
+def test_test_that_lost_its_verdict_decides_the_exit_status_unless_ignored(
+    tmp_path, option: tuple[str, ...], status: int
+) -> None:
+    tests = {"test_a": timed(1.0, seed=7)}
+    write_report(tmp_path / "fewer.json", document(tests, id="fewer"))
+    result = call("old.json", "fewer.json", "--exit-code", *option)
+    assert result.exit_code == status
+    assert "test_b" in result.output
+    assert ("1 worse (1 without a verdict now)" in result.output) == (status == 1)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_trt.plugin.planning.markers import ModelMarker
+    from pytest_trt.plugin.planning.plan import TestPlan
     from pytest_trt.report.record import PlannedTest
 
 
@@ -166,4 +167,12 @@ def planned(item: pytest.Item, *, selected: bool) -> PlannedTest | None:
         checks=plan.checks,
         on_engine=bool(plan.checks) or "trt_arch" in getattr(item, "fixturenames", ()),
         selected=selected,
+        compared_with=_compared_with(plan),
     )
+
+
+def _compared_with(plan: TestPlan) -> tuple[str, ...]:
+    if plan.consistency is None:
+        return ()
+    against = ("model", "stored") if plan.against == "both" else (plan.against,)
+    return (*against, *(["drift"] if plan.consistency.drift else []))

@@ -35,6 +35,7 @@ from pytest_trt.plugin.options.table import OPTIONS, anything_given, given_flags
 from pytest_trt.plugin.results.transfer import packed, unpacked
 from pytest_trt.plugin.state import run_of, settings_of
 from pytest_trt.plugin.terminal import width_of
+from pytest_trt.records import from_data
 from pytest_trt.terms import CPU
 from pytest_trt.version import __version__
 
@@ -80,6 +81,7 @@ class ReportLog:
         self._outcomes: dict[str, PhaseOutcomes] = {}
         self._targets: dict[str, dict[str, Any]] = {}
         self._collection_errors: dict[str, str] = {}
+        self._collection_reasons: dict[str, str] = {}
         self._refused = False
         self._workers: dict[str, str] = {}
         self._sent = False
@@ -125,6 +127,7 @@ class ReportLog:
         """Record why files could not be collected."""
         if report.failed:
             self._collection_errors[report.nodeid] = report.longreprtext
+            self._collection_reasons[report.nodeid] = _collection_reason(report)
             self._refused |= hasattr(report, "trt_diagnostics")
 
     @pytest.hookimpl(trylast=True)
@@ -146,11 +149,13 @@ class ReportLog:
         return {
             "targets": list(self._targets.values()),
             "errors": self._collection_errors,
+            "reasons": self._collection_reasons,
         }
 
     def _add_collected(self, collected: dict[str, Any]) -> None:
         self._targets.update({one["target"]: one for one in collected["targets"]})
         self._collection_errors.update(collected["errors"])
+        self._collection_reasons.update(collected["reasons"])
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Record the outcome of one phase of a test."""
@@ -247,6 +252,7 @@ class ReportLog:
             "stopped": stopped if isinstance(stopped, str) else "",
             "targets": list(self._targets.values()),
             "collection_errors": self._collection_errors,
+            "collection_reasons": self._collection_reasons,
             "diagnostics": list(self._of_run),
         }
         repeat = {
@@ -339,6 +345,15 @@ def _reason(report: pytest.TestReport) -> str:
     text = str(crash.message if crash is not None else shown or "")
     line = next((line for line in text.splitlines() if line.strip()), "")
     return line.removeprefix("Failed: ")  # pytest's prefix of pytest.fail
+
+
+def _collection_reason(report: pytest.CollectReport) -> str:
+    """Return why a file could not be collected, in one line."""
+    found = [from_data(Diagnostic, one) for one in getattr(report, "trt_diagnostics", ())]
+    if found:
+        return str(found[0].headline)
+    lines = [line for line in report.longreprtext.splitlines() if line.strip()]
+    return lines[-1] if lines else ""  # a traceback ends with its reason
 
 
 def _append_step_summary(path: Path, document: Document) -> None:

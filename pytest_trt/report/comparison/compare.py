@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from dataclasses import replace
+from typing import Any, cast
 
 from pytest_trt.diagnostics import ReportError
 from pytest_trt.engine.layer_changes import layer_changes, layers_of, shortened
 from pytest_trt.report.comparison.findings import (
+    MISSING,
     Comparison,
     Direction,
     EngineChange,
@@ -23,7 +25,9 @@ from pytest_trt.report.comparison.findings import (
     Kind,
     TestChange,
 )
-from pytest_trt.report.coverage import uncollected
+from pytest_trt.report.comparison.pairing import Case, Key, by_test, pairs_of, renamed_tests
+from pytest_trt.report.comparison.weaker import AGAINST, looser_limits, looser_tolerance, weaker
+from pytest_trt.report.coverage import uncollected, uncollected_reasons
 from pytest_trt.report.document import Document
 from pytest_trt.statistics.agreement import changes_between
 from pytest_trt.statistics.bounds import Bounds
@@ -46,10 +50,16 @@ _LAYERS_LISTED = 8
 _NAMED = 3
 
 #: The version of a package that is not installed.
-_MISSING = "not installed"
+_NOT_INSTALLED = "not installed"
 
 
-def compare(old: Document, new: Document, *, names: tuple[str, str] = ("old", "new")) -> Comparison:
+def compare(
+    old: Document,
+    new: Document,
+    *,
+    names: tuple[str, str] = ("old", "new"),
+    lost_is_worse: bool = True,
+) -> Comparison:
     """Return what changed between two runs.
 
     Tests are compared on the same architecture. Where each run tested one architecture, and those
@@ -59,6 +69,7 @@ def compare(old: Document, new: Document, *, names: tuple[str, str] = ("old", "n
         old: The older report.
         new: The newer one.
         names: Their names in the result and in errors.
+        lost_is_worse: Whether a test that passed and has no verdict any more is worse.
 
     Raises:
         ReportError: They are the same run, or have no test in common.
@@ -73,9 +84,13 @@ def compare(old: Document, new: Document, *, names: tuple[str, str] = ("old", "n
             facts={"files": list(names)},
         )
     across = _archs(old) != _archs(new) and len(_archs(old)) == len(_archs(new)) == 1
-    before, after = _by_test(old, across=across), _by_test(new, across=across)
-    pairs = [pair for key in after if key in before for pair in _pairs(before[key], after[key])]
-    if not pairs:
+    before, after = by_test(old, across=across), by_test(new, across=across)
+    moved = renamed_tests(before, after)
+    was = {key: moved.get(key, key) for key in after if key in before or key in moved}
+    found = [pair for key, old_key in was.items() for pair in pairs_of(before[old_key], after[key])]
+    pairs = [(then, now) for then, now in found if now is not None]
+    # A run that collected nothing is worse, not of another suite.
+    if not before or (not pairs and after and not uncollected(new)):
         raise ReportError(
             f"{names[0]} and {names[1]} have no test in common: "
             f"{_listed(before)} and {_listed(after)}",
@@ -84,90 +99,104 @@ def compare(old: Document, new: Document, *, names: tuple[str, str] = ("old", "n
             facts={"files": list(names)},
         )
     error = check_error(sum(2 * len(_rounds_of(new)) for _, new in pairs))
-    tests = [_test_change(*pair, error, across=across) for pair in pairs]
-    tests += _uncollected_files(old, new)
+    tests = [*_uncollected_files(old, new)]
+    tests += [_test_change(*pair, error, lost_is_worse, across=across) for pair in pairs]
+    tests += [_missing_engine(then, lost_is_worse) for then, now in found if now is None]
+    removed = [key for key in before if key not in was.values()]
+    if lost_is_worse:
+        passed = [key for key in removed if _passed(before[key])]
+        removed = [key for key in removed if key not in passed]
+        tests += [_missing_test(before[key], new) for key in passed]
     order = list(Direction)
     return Comparison(
         old=names[0],
         new=names[1],
-        differences=tuple(differences(old, new, across=across)),
+        differences=(
+            *_order(old, new),
+            *differences(old, new, across=across),
+            *_renamings(moved),
+        ),
         tests=tuple(sorted(tests, key=lambda one: order.index(one.direction))),
         engines=tuple(_engine_changes(pairs, old, new, across=across)),
-        removed=tuple(_named(before[key]) for key in before if key not in after),
-        added=tuple(_named(after[key]) for key in after if key not in before),
+        removed=tuple(_named(before[key]) for key in removed),
+        added=tuple(_named(after[key]) for key in after if key not in was),
     )
+
+
+def _order(old: Document, new: Document) -> Iterator[str]:
+    """Yield that the reports are in the wrong order, where their dates show it."""
+    imported = any(test["imported_from"] for one in (old, new) for test in one["tests"])
+    times = [max(run["started_s"] for run in one["runs"]) for one in (old, new)]
+    if times[0] > times[1] and not imported:
+        started = [max(run["started"] for run in one["runs"]) for one in (old, new)]
+        yield (
+            f"the first report is the newer one: its run started {started[0]}, the second's "
+            f"{started[1]}. Name the older one first."
+        )
+
+
+def _renamings(moved: Mapping[Key, Key]) -> Iterator[str]:
+    for (name, _), (was, _) in [*moved.items()][:_NAMED]:
+        yield f"test {was} -> {name}"
+    if len(moved) > _NAMED:
+        yield f"{len(moved) - _NAMED} more tests were renamed"
+
+
+def _passed(cases: Sequence[Case]) -> bool:
+    return bool(cases[0].test["status"] == "passed")
+
+
+def _missing_test(cases: Sequence[Case], new: Document) -> TestChange:
+    test = cases[0].test
+    why = "the newer report has no such test"
+    if test["arch"] not in _archs(new) and new["tests"]:
+        why = f"the newer report has no test on {test['arch']}"
+    engine = " ".join((*(cases[0].engine or ()), test["arch"]))
+    return TestChange(test["test"], engine, test["status"], MISSING, (), why)
+
+
+def _missing_engine(old: Case, lost_is_worse: bool) -> TestChange:
+    where = " ".join((*(old.engine or ()), old.test["arch"]))
+    why = "the test no longer runs this engine"
+    was = old.test["status"]
+    return TestChange(old.test["test"], where, was, MISSING, (), why, lost_is_worse)
 
 
 def _uncollected_files(old: Document, new: Document) -> Iterator[TestChange]:
     """Yield files that the newer run could not collect: no report has their tests."""
     before = uncollected(old)
-    for file, error in uncollected(new).items():
-        why = (error.splitlines() or [""])[-1]
+    for file, why in uncollected_reasons(new).items():
         yield TestChange(file, "file", "error" if file in before else "no error", "error", (), why)
-
-
-class _Case(NamedTuple):
-    """A test and one engine in it; None if the test has no engine."""
-
-    test: Mapping[str, Any]
-    result: Mapping[str, Any] | None
-
-    @property
-    def engine(self) -> tuple[str, str] | None:
-        return (self.result["model"], self.result["precision"]) if self.result else None
-
-    @property
-    def speed(self) -> Mapping[str, Any] | None:
-        return self.result["speed"] if self.result else None
-
-    @property
-    def accuracy(self) -> Mapping[str, Any] | None:
-        return self.result["accuracy"] if self.result else None
 
 
 def _archs(document: Document) -> set[str]:
     return {test["arch"] for test in document["tests"]}
 
 
-def _by_test(document: Document, *, across: bool) -> dict[tuple[str, str], list[_Case]]:
-    found: dict[tuple[str, str], list[_Case]] = {}
-    for test in document["tests"]:
-        cases = found.setdefault((test["test"], "" if across else test["arch"]), [])
-        cases += [_Case(test, result) for result in test["results"] or [None]]
-    return found
-
-
-def _pairs(before: Sequence[_Case], after: Sequence[_Case]) -> Iterator[tuple[_Case, _Case]]:
-    """Yield cases that belong together; a case without an engine fits any of the same test."""
-    for new in after:
-        same = [old for old in before if old.engine == new.engine]
-        either = [old for old in before if old.engine is None or new.engine is None]
-        for old in (same or either)[:1]:
-            yield old, new
-
-
-def _listed(cases: Mapping[tuple[str, str], Sequence[_Case]]) -> str:
+def _listed(cases: Mapping[tuple[str, str], Sequence[Case]]) -> str:
     names = [_named(of) for of in cases.values()]
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return (", ".join(names[:_NAMED]) or "none") + more
 
 
-def _named(cases: Sequence[_Case]) -> str:
+def _named(cases: Sequence[Case]) -> str:
     test = cases[0].test
     return f"{test['test']} on {test['arch']}" if test["arch"] else str(test["test"])
 
 
-def _rounds_of(case: _Case) -> Mapping[str, Any]:
+def _rounds_of(case: Case) -> Mapping[str, Any]:
     return case.speed["candidate_rounds"] if case.speed else {}
 
 
-def _where(old: _Case, new: _Case, *, across: bool) -> str:
+def _where(old: Case, new: Case, *, across: bool) -> str:
     arch = new.test["arch"]
     where = f"{old.test['arch']} -> {arch}" if across else arch
     return " ".join(filter(None, [*(new.engine or old.engine or ()), where]))
 
 
-def _test_change(old: _Case, new: _Case, error: float, *, across: bool) -> TestChange:
+def _test_change(
+    old: Case, new: Case, error: float, lost_is_worse: bool, *, across: bool
+) -> TestChange:
     return TestChange(
         test=new.test["test"],
         where=_where(old, new, across=across),
@@ -177,14 +206,17 @@ def _test_change(old: _Case, new: _Case, error: float, *, across: bool) -> TestC
         findings=(
             *speed_findings(old.speed, new.speed, error),
             *_speedup_findings(_speedups(old), _speedups(new)),
-            *error_findings(old.accuracy, new.accuracy),
+            *_all_error_findings(old, new),
             *_metric_findings(_metrics(old), _metrics(new)),
+            *weaker(old, new),
+            *looser_limits(old, new),
         ),
+        lost_is_worse=lost_is_worse,
     )
 
 
 def _engine_changes(
-    pairs: Sequence[tuple[_Case, _Case]], old: Document, new: Document, *, across: bool
+    pairs: Sequence[tuple[Case, Case]], old: Document, new: Document, *, across: bool
 ) -> Iterator[EngineChange]:
     """Yield each pair of engines once, however many tests use it."""
     seen = set()
@@ -253,7 +285,7 @@ def _speed_finding(
     )
 
 
-def _speedups(case: _Case) -> dict[str, Mapping[str, Any]]:
+def _speedups(case: Case) -> dict[str, Mapping[str, Any]]:
     """Return the results of `faster_than` by the name of the other engine."""
     return {one["opponent"]: one for one in case.speed.get("speedups", ())} if case.speed else {}
 
@@ -302,6 +334,17 @@ def _as_share(log: float) -> float | None:
     return math.expm1(log) if math.isfinite(log) else None
 
 
+def _all_error_findings(old: Case, new: Case) -> Iterator[Finding]:
+    """Yield how errors differ, by each comparison that both made; all only of the worst."""
+    both = [against for against in new.accuracies if against in old.accuracies]
+    for number, against in enumerate(both):
+        for one in error_findings(old.accuracies[against], new.accuracies[against]):
+            if not number:
+                yield one
+            elif one.direction in (Direction.WORSE, Direction.BETTER):
+                yield replace(one, name=f"{one.name} against {AGAINST[against]}")
+
+
 def error_findings(
     old: Mapping[str, Any] | None, new: Mapping[str, Any] | None
 ) -> Iterator[Finding]:
@@ -324,12 +367,12 @@ def error_findings(
         yield Finding(Kind.ERROR, name, Direction.CHANGED, lines=("removed output",))
 
 
-def _metrics(case: _Case) -> dict[str, float | None]:
+def _metrics(case: Case) -> dict[str, float | None]:
     """Return the metrics of outputs and of the task by their labels."""
-    found = {}
-    for one in case.accuracy.get("metrics", ()) if case.accuracy else ():
+    found: dict[str, float | None] = {}
+    for one in (one for each in case.accuracies.values() for one in each["metrics"]):
         label = f"{one['name']} of {one['output']}" if one["output"] else one["name"]
-        found[label] = _number(one["value"])
+        found.setdefault(label, _number(one["value"]))  # at the worst comparison
     for one in case.result.get("task_metrics", ()) if case.result else ():
         found[one["name"]] = _number(one["value"])
     return found
@@ -347,8 +390,10 @@ def _metric_findings(
 def _error_finding(old: Mapping[str, Any], new: Mapping[str, Any]) -> Finding:
     used, now = _number(old["used"]), _number(new["used"])
     direction, lines = Direction.SAME, []
+    looser = looser_tolerance(old["tolerance"], new["tolerance"])
     if _asks(old) != _asks(new):
-        direction, lines = Direction.CHANGED, ["its tolerance changed"]
+        how = f"its tolerance is looser: {looser}" if looser else "its tolerance changed"
+        direction, lines = Direction.CHANGED, [how]
     elif used is not None and now is not None:
         counts = max(used, now) >= _ERROR_COUNTS
         if counts and now > used * _ERROR_GROWS:
@@ -366,7 +411,16 @@ def _error_finding(old: Mapping[str, Any], new: Mapping[str, Any]) -> Finding:
         and math.isfinite(now / used)
     ):
         change = now / used - 1
-    return Finding(Kind.ERROR, new["name"], direction, used, now, change, lines=tuple(lines))
+    return Finding(
+        Kind.ERROR,
+        new["name"],
+        direction,
+        used,
+        now,
+        change,
+        lines=tuple(lines),
+        looser=bool(looser),
+    )
 
 
 def _asks(output: Mapping[str, Any]) -> dict[str, Any]:
@@ -411,7 +465,7 @@ def differences(old: Document, new: Document, *, across: bool) -> Iterator[str]:
         if then is None or now is None:
             if not _is_package(old, new, label):
                 continue
-            then, now = then or _MISSING, now or _MISSING
+            then, now = then or _NOT_INSTALLED, now or _NOT_INSTALLED
         if then != now:
             yield f"{label} {then} -> {now}"
     if across:

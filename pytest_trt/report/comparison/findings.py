@@ -17,7 +17,8 @@ class Kind(str, Enum):
     an engine of `faster_than`. `ERROR`: one output, as the share of
     its tolerance that it uses. `METRIC`: a metric of outputs, shown where the status changed.
     `SIZE` and `MEMORY`: bytes of the plan and of the device's scratch memory. `LAYERS`: their
-    number and how they changed. `NOTE`: why something was not compared.
+    number and how they changed. `CHECKS`: what is no longer checked. `NOTE`: why something was not
+    compared.
     """
 
     SPEED = "speed"
@@ -27,13 +28,15 @@ class Kind(str, Enum):
     SIZE = "size"
     MEMORY = "memory"
     LAYERS = "layers"
+    CHECKS = "checks"
     NOTE = "note"
 
 
 class Direction(str, Enum):
     """The direction of a change; `CHANGED` is neither better nor worse.
 
-    `NO_VERDICT`: nothing changed, but neither run could judge the test.
+    `NO_VERDICT`: nothing changed, but neither run could judge the test. `NOT_TESTED`: neither run
+    was to run it.
     """
 
     WORSE = "worse"
@@ -41,6 +44,11 @@ class Direction(str, Enum):
     CHANGED = "changed"
     NO_VERDICT = "no verdict"
     SAME = "same"
+    NOT_TESTED = "not tested"
+
+
+#: The status of a test, or of an engine in it, that only the older report has.
+MISSING = "missing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +65,7 @@ class Finding:
         least: The lower bound of the change, where it has bounds.
         most: The upper bound.
         lines: Further details, one line each.
+        looser: Whether its limit or tolerance allows more than before.
     """
 
     kind: Kind
@@ -68,6 +77,7 @@ class Finding:
     least: float | None = None
     most: float | None = None
     lines: tuple[str, ...] = ()
+    looser: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +88,10 @@ class TestChange:
         test: The test, without the architecture; of a file its path.
         where: Model, precision and architecture; "file" of a file.
         was: Its older status.
-        status: Its newer status.
+        status: Its newer status; "missing" if the newer report has no such test.
         why: Why it did not pass, in one line.
         findings: What was compared.
+        lost_is_worse: Whether a test that passed and has no verdict any more is worse.
     """
 
     __test__ = False  # not a test class, whatever its name says
@@ -91,31 +102,53 @@ class TestChange:
     status: str
     findings: tuple[Finding, ...]
     why: str = ""
+    lost_is_worse: bool = True
 
     @property
     def direction(self) -> Direction:
-        """The worst of its status and its findings."""
-        directions = [one.direction for one in self.findings]
-        directions.append(_of_status(self.was, self.status))
-        return next(
-            (direction for direction in Direction if direction in directions), Direction.SAME
-        )
+        """The worst of its status and its findings: the one place that decides."""
+        directions = {one.direction for one in self.findings} | {self._of_status()}
+        return next(one for one in Direction if one in directions)
+
+    @property
+    def lost(self) -> bool:
+        """Whether it passed, and nothing shows any more whether it would.
+
+        Inconclusive is no loss: it was measured, and noise alone changes "passed" to it.
+        """
+        return self.was == "passed" and self.status in _LOST
+
+    @property
+    def passes_looser(self) -> bool:
+        """Whether it failed, and passes by a looser tolerance or limit."""
+        looser = any(one.looser for one in self.findings)
+        return self.was in _BAD and self.status == "passed" and looser
+
+    def _of_status(self) -> Direction:
+        was, now = self.was, self.status
+        if now in _BAD and was not in _BAD:
+            return Direction.WORSE
+        if self.lost:
+            return Direction.WORSE if self.lost_is_worse else Direction.CHANGED
+        if {was, now} <= _UNTESTED:
+            return Direction.NOT_TESTED
+        if was == now:
+            return Direction.NO_VERDICT if now in _UNJUDGED else Direction.SAME
+        # Other statuses leave open whether a change is good: a first baseline changes "not
+        # measured" to "passed".
+        is_better = was in _BAD and now == "passed" and not self.passes_looser
+        return Direction.BETTER if is_better else Direction.CHANGED
 
 
-#: Statuses that say whether a change is good. The others do not: a first baseline changes "not
-#: measured" to "passed", and noise changes "passed" to "inconclusive".
-_GOOD, _BAD = {"passed", "xfailed"}, {"failed", "error"}
+#: Statuses of a test that failed.
+_BAD = {"failed", "error"}
 
 #: Statuses of a test that was to run and has no verdict.
 _UNJUDGED = {"inconclusive", "not measured", "error"}
 
-
-def _of_status(was: str, now: str) -> Direction:
-    if was == now:
-        return Direction.NO_VERDICT if now in _UNJUDGED else Direction.SAME
-    if now in _BAD and was not in _BAD:
-        return Direction.WORSE
-    return Direction.BETTER if was in _BAD and now in _GOOD else Direction.CHANGED
+#: Statuses of a test that did not run, and all that show no more whether it passes.
+_UNTESTED = {"skipped", "deselected", "not run"}
+_LOST = _UNTESTED | {"xfailed", "not measured", MISSING}
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +180,10 @@ class Comparison:
         old: Name of the older report.
         new: Name of the newer report.
         differences: Differences in versions, devices, models and commits, one line each.
-        tests: Every test that both have, the worse ones first.
+        tests: Every test that both have, and those that passed and are missing, unless that is
+            ignored; the worse ones first.
         engines: Every engine that both have.
-        removed: Tests that only the older one has.
+        removed: Other tests that only the older one has.
         added: Tests that only the newer one has.
     """
 

@@ -33,6 +33,7 @@ _MARKS = {
     Direction.CHANGED: "⚠️",
     Direction.NO_VERDICT: "❔",
     Direction.SAME: "",
+    Direction.NOT_TESTED: "",
 }
 
 #: Findings whose labels have names of outputs, metrics or files.

@@ -31,6 +31,7 @@ _STATUSES = {
     Direction.CHANGED: ("inconclusive", "≠"),
     Direction.NO_VERDICT: ("inconclusive", "?"),
     Direction.SAME: ("skipped", "="),
+    Direction.NOT_TESTED: ("skipped", "="),
 }
 
 _STYLE = """

@@ -24,7 +24,11 @@ _COUNTED = {
     Direction.CHANGED: "with other changes",
     Direction.SAME: "the same",
     Direction.NO_VERDICT: "without a verdict",
+    Direction.NOT_TESTED: "not tested in either run",
 }
+
+#: What is shown only on request.
+_CALM = (Direction.SAME, Direction.NOT_TESTED)
 
 
 def shown(comparison: Comparison, *, everything: bool) -> list[TestChange | EngineChange]:
@@ -33,13 +37,17 @@ def shown(comparison: Comparison, *, everything: bool) -> list[TestChange | Engi
     Tests without a verdict are shown too: whether they changed is not known.
     """
     both: list[TestChange | EngineChange] = [*comparison.tests, *comparison.engines]
-    return [one for one in both if everything or one.direction is not Direction.SAME]
+    return [one for one in both if everything or one.direction not in _CALM]
 
 
 def summary(comparison: Comparison) -> str:
-    """Return how many tests changed how: "2 worse, 30 the same; 1 only before"."""
+    """Return how many tests changed how: "2 worse (1 without a verdict now), 30 the same"."""
     counts = {direction: sum(1 for _ in comparison.of(direction)) for direction in _COUNTED}
-    shown = ", ".join(f"{n} {_COUNTED[direction]}" for direction, n in counts.items() if n)
+    texts = {one: f"{n} {_COUNTED[one]}" for one, n in counts.items() if n}
+    lost = sum(one.lost for one in comparison.of(Direction.WORSE))
+    if lost:
+        texts[Direction.WORSE] += f" ({lost} without a verdict now)"
+    shown = ", ".join(texts.values())
     rest = [
         f"{len(names)} {what}"
         for names, what in ((comparison.removed, "only before"), (comparison.added, "only now"))
@@ -55,6 +63,7 @@ def title(change: TestChange | EngineChange) -> str:
     if isinstance(change, EngineChange):
         return f"engine {change.engine}"
     status = change.status if change.was == change.status else f"{change.was} -> {change.status}"
+    status += " by a looser tolerance or limit" if change.passes_looser else ""
     return f"{change.test} ({change.where}): {status}"
 
 
@@ -103,6 +112,7 @@ def _label(finding: Finding) -> str:
         Kind.SIZE: "plan",
         Kind.MEMORY: "device memory",
         Kind.LAYERS: "layers",
+        Kind.CHECKS: "checks",
         Kind.NOTE: "note",
     }
     return labels[finding.kind]

@@ -114,6 +114,7 @@ def _run(found: Found, named: Named) -> dict[str, Any]:
             for tool in tools
         ],
         "collection_errors": {},
+        "collection_reasons": {},
         "diagnostics": [],
     }
 

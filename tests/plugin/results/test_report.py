@@ -251,6 +251,37 @@ def test_file_that_cannot_be_collected_is_reported(report) -> None:
     report.run()
     (run,) = report.read()["runs"]
     assert "no_such_module" in run["collection_errors"]["test_broken.py"]
+    assert run["collection_reasons"]["test_broken.py"].startswith("E   ModuleNotFoundError")
+
+
+def test_model_that_is_missing_is_the_reason_of_its_file_not_its_last_suggestion(report) -> None:
+    report.project.test_file(
+        '@pytest.mark.trt_model("models/gone.onnx")\ndef test_a(trt_engine):\n    pass\n'
+    )
+    report.run()
+    (run,) = report.read()["runs"]
+    assert run["collection_reasons"] == {
+        "test_it.py": "the model models/gone.onnx is missing [TRT156]"
+    }
+
+
+@pytest.mark.parametrize(
+    ("consistency", "compared_with"),
+    [
+        ("", ["model"]),
+        ('against="stored"', ["stored"]),
+        ('against="both", drift="2x"', ["model", "stored", "drift"]),
+    ],
+)
+def test_what_outputs_are_compared_with_is_reported(report, consistency, compared_with) -> None:
+    test = f"{MODEL}@pytest.mark.trt_consistency({consistency})\n"
+    report.project.test_file(f"{test}def test_a(trt_session, images):\n    {RUN}\n")
+    report.run("--trt-update")
+    report.run()
+    (test,) = report.read()["tests"]
+    assert (test["status"], test["compared_with"]) == ("passed", compared_with)
+    (result,) = test["results"]
+    assert len([result["accuracy"], *result["also"]]) == len(set(compared_with) - {"drift"})
 
 
 @needs_xdist

@@ -20,8 +20,11 @@ from pytest_trt.engine.record import EngineRecord
 from pytest_trt.records import to_data
 from pytest_trt.report.comparison.compare import compare
 from pytest_trt.report.comparison.findings import Comparison, Direction, Finding, Kind, TestChange
-from pytest_trt.report.comparison.words import cells, findings_of
+from pytest_trt.report.comparison.words import cells, findings_of, summary, title
 from pytest_trt.report.document import Document, make_document
+from pytest_trt.report.merging import merge_documents
+from pytest_trt.report.record import TestRecord
+from pytest_trt.report.status import Phase, PhaseOutcomes
 from pytest_trt.statistics.decline import TaskMetricResult
 from pytest_trt.terms import Verdict
 
@@ -70,7 +73,7 @@ def test_file_that_cannot_be_collected_any_more_is_worse(before, direction: Dire
     (file,) = [one for one in found.tests if one.test == "test_b.py"]
     assert file.direction is direction
     assert file.why == "E   SyntaxError: invalid syntax"
-    assert [file] == list(found.of(direction))
+    assert file in found.of(direction)
     fixed = compare(document({"test_it": reported()}, id="2", collection_errors=error), old)
     assert not list(fixed.of(Direction.WORSE))
 
@@ -173,6 +176,8 @@ def test_status_counts_before_all_else(was: str, now: str, direction: Direction)
         ("not measured", "failed", Direction.WORSE),
         ("passed", "error", Direction.WORSE),
         ("error", "passed", Direction.BETTER),
+        ("failed", "xfailed", Direction.CHANGED),
+        ("failed", "missing", Direction.CHANGED),
         ("not measured", "passed", Direction.CHANGED),
         ("passed", "inconclusive", Direction.CHANGED),
         ("failed", "inconclusive", Direction.CHANGED),
@@ -184,9 +189,185 @@ def test_what_leaves_the_question_open_is_neither_worse_nor_better(
     assert TestChange("test_it", "cpu", was, now, ()).direction is direction
 
 
-def test_test_that_is_skipped_now_is_a_change() -> None:
-    (found,) = pair(reported(), skipped("no GPU")).tests
-    assert (found.direction, found.was, found.status) == (Direction.CHANGED, "passed", "skipped")
+XFAILED = PhaseOutcomes(
+    {"setup": Phase("passed"), "call": Phase("skipped", xfail="later")},
+    TestRecord(checks=(check(verdict="failed"),)),
+)
+
+
+@pytest.mark.parametrize(
+    ("now", "status"),
+    [
+        (skipped("no GPU"), "skipped"),
+        (None, "not run"),
+        (XFAILED, "xfailed"),
+        (reported(speeds=(speed(verdict="not measured"),)), "not measured"),
+    ],
+)
+def test_test_that_passed_and_has_no_verdict_now_is_worse_unless_that_is_ignored(
+    now: Any, status: str
+) -> None:
+    old, new = document({"test_it": reported()}), document({"test_it": now}, id="2")
+    for lost_is_worse, direction in ((True, Direction.WORSE), (False, Direction.CHANGED)):
+        (found,) = compare(old, new, lost_is_worse=lost_is_worse).tests
+        assert (found.direction, found.was, found.status) == (direction, "passed", status)
+    assert summary(compare(old, new)) == "1 test: 1 worse (1 without a verdict now)"
+
+
+def test_test_that_is_missing_now_is_worse_if_it_passed() -> None:
+    failed = reported("failed", "it is off")
+    old = document({"test_a": reported(), "test_b[x]": reported(), "test_c[x]": failed})
+    new = document({"test_a": reported()}, id="2")
+    found = compare(old, new)
+    (lost,) = found.of(Direction.WORSE)
+    assert (lost.test, lost.was, lost.status) == ("test_it.py::test_b[x]", "passed", "missing")
+    assert found.removed == ("test_it.py::test_c[x] on sm86",)
+    ignored = compare(old, new, lost_is_worse=False)
+    assert not list(ignored.of(Direction.WORSE))
+    assert ignored.removed == ("test_it.py::test_b[x] on sm86", *found.removed)
+
+
+def test_missing_architecture_is_worse() -> None:
+    both = [document({"test_it": reported()}, arch=arch) for arch in ("sm86", "sm89")]
+    old = merge_documents({"a": both[0], "b": both[1]})
+    new = document({"test_it": reported()}, id="2")
+    (lost,) = compare(old, new).of(Direction.WORSE)
+    assert (lost.where, lost.status) == ("digits.onnx fp16 sm89", "missing")
+    assert lost.why == "the newer report has no test on sm89"
+
+
+def test_engine_that_a_test_runs_no_longer_is_worse() -> None:
+    other = engine(key="o" * 64, precision="int8")
+    old = document({"test_it": reported()})
+    before = to_data(other)
+    old["engines"][other.key] = before
+    result = {**old["tests"][0]["results"][0], "engine": other.key, "precision": "int8"}
+    old["tests"][0]["results"].append(result)
+    found = compare(old, document({"test_it": reported()}, id="2"))
+    (lost,) = found.of(Direction.WORSE)
+    assert (lost.where, lost.status) == ("digits.onnx int8 sm86", "missing")
+
+
+def test_test_that_was_renamed_is_compared_and_named() -> None:
+    old = document({"test_a": off_by(0.002), "test_b": reported()})
+    new = document({"test_c": off_by(0.008), "test_b": reported()}, id="2")
+    found = compare(old, new)
+    assert (found.removed, found.added) == ((), ())
+    assert "test test_it.py::test_a -> test_it.py::test_c" in found.differences
+    assert only(found, Kind.ERROR, "logits").direction is Direction.WORSE
+
+
+def test_run_that_collected_nothing_is_worse_and_shows_why() -> None:
+    empty = make_document(
+        run(
+            id="3",
+            collection_errors={"test_it.py": "the model is missing [TRT156]\nFix: Name one:\n  a"},
+            collection_reasons={"test_it.py": "the model is missing [TRT156]"},
+        ),
+        {},
+        {},
+        {},
+        (),
+    )
+    found = compare(merged("test_a"), empty)
+    assert [(one.test, one.status, one.why) for one in found.of(Direction.WORSE)] == [
+        ("test_it.py", "error", "the model is missing [TRT156]"),
+        ("test_it.py::test_a", "missing", "the newer report has no such test"),
+    ]
+
+
+@pytest.mark.parametrize("outcomes", [None, skipped("no GPU")])
+def test_tests_that_neither_run_tested_are_counted_apart(outcomes: Any) -> None:
+    tests = {"test_it": outcomes, "test_b": reported()}
+    found = compare(document(tests), document(tests, id="2"))
+    assert summary(found) == "2 tests: 1 the same, 1 not tested in either run"
+
+
+def test_reports_in_the_wrong_order_are_named() -> None:
+    old = document({"test_it": reported()}, started="2026-11-04T10:00:00+00:00", started_s=1.0)
+    new = document({"test_it": reported()}, id="2")
+    assert not any("newer one" in line for line in compare(old, new).differences)
+    assert "the first report is the newer one" in compare(new, old).differences[0]
+
+
+def compared_with(*names: str, **of: Any) -> Document:
+    made = document({"test_it": reported(checks=(check(),))}, **of)
+    made["tests"][0]["compared_with"] = list(names)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("names", "lines"),
+    [
+        (("model", "stored", "drift"), ()),
+        (
+            ("model",),
+            (
+                "compared with less: stored answers and the model's reference before, "
+                "the model's reference only now",
+                "no longer checked: growth of the error (drift=)",
+            ),
+        ),
+        (("model", "stored"), ("no longer checked: growth of the error (drift=)",)),
+    ],
+)
+def test_weaker_comparison_is_worse(names: tuple[str, ...], lines: tuple[str, ...]) -> None:
+    old = compared_with("model", "stored", "drift")
+    (found,) = compare(old, compared_with(*names, id="2")).tests
+    assert [one.lines for one in found.findings] == ([lines] if lines else [])
+    assert found.direction is (Direction.WORSE if lines else Direction.SAME)
+
+
+def test_check_or_metric_that_is_no_longer_made_is_worse() -> None:
+    metric = MetricOutcome("iou", "boxes", "", ">=", 0.9, 0.95)
+    old = document({"test_it": reported(checks=(check(metrics=(metric,)),))})
+    old["tests"][0]["checks"] = ["consistency", "benchmark"]
+    new = document({"test_it": reported(checks=(check(),))}, id="2")
+    (found,) = compare(old, new).of(Direction.WORSE)
+    assert found.findings[-1].lines == ("no longer checked: trt_benchmark, iou of boxes",)
+
+
+def test_test_that_passes_by_a_looser_tolerance_is_not_better() -> None:
+    off = replace(off_by(0.02).record.checks[0], verdict=Verdict.FAILED)
+    for atol, direction in ((0.1, Direction.CHANGED), (0.01, Direction.BETTER)):
+        now = off_by(0.02 if atol > 0.01 else 0.002, atol=atol)
+        (found,) = pair(reported("failed", "it is off", checks=(off,)), now).tests
+        assert found.direction is direction
+        assert ("by a looser tolerance" in title(found)) == (direction is Direction.CHANGED)
+    assert only(pair(off_by(0.002), off_by(0.002, atol=0.1)), Kind.ERROR, "logits").lines[0] == (
+        "its tolerance is looser: atol 0.01 -> 0.1"
+    )
+
+
+def test_limit_of_a_metric_that_is_looser_is_shown() -> None:
+    old, new = (
+        reported(checks=(check(metrics=(MetricOutcome("iou", "", "", ">=", bound, 0.95),)),))
+        for bound in (0.9, 0.8)
+    )
+    (found,) = pair(old, new).tests
+    assert found.findings[-1].lines == ("the limit of iou is looser: 0.9 -> 0.8",)
+    assert found.direction is Direction.CHANGED
+    (found,) = pair(new, old).tests
+    assert found.direction is Direction.SAME
+
+
+def test_errors_are_compared_by_what_both_runs_compared_with() -> None:
+    def both(model: float, stored: float) -> PhaseOutcomes:
+        of = {"model": model, "stored": stored}
+        checks = [
+            replace(off_by(error).record.checks[0], against=against)
+            for against, error in of.items()
+        ]
+        return reported(checks=tuple(checks))
+
+    # The worse of the two is another one now.
+    (found,) = pair(both(0.004, 0.003), both(0.003, 0.004)).tests
+    assert found.direction is Direction.SAME
+    (found,) = pair(both(0.008, 0.002), both(0.008, 0.006)).tests
+    worse = [one.name for one in found.findings if one.direction is Direction.WORSE]
+    assert worse == ["logits against stored answers"]
+    (found,) = pair(both(0.004, 0.004), off_by(0.004)).tests
+    assert found.direction is Direction.SAME
 
 
 def with_engine(one: EngineRecord, **of: Any) -> Document:
@@ -250,11 +431,11 @@ def test_what_only_one_run_reports_is_no_difference_but_for_packages() -> None:
 
 
 def test_tests_that_one_run_alone_has_are_named() -> None:
-    old = document({"test_a": reported(), "test_b": reported()})
-    new = document({"test_a": reported(), "test_c": reported()}, id="2")
+    old = document({"test_a": reported(), "test_b[x]": skipped("later")})
+    new = document({"test_a": reported(), "test_b[y]": reported()}, id="2")
     found = compare(old, new)
-    assert found.removed == ("test_it.py::test_b on sm86",)
-    assert found.added == ("test_it.py::test_c on sm86",)
+    assert found.removed == ("test_it.py::test_b[x] on sm86",)
+    assert found.added == ("test_it.py::test_b[y] on sm86",)
     assert len(found.tests) == 1
 
 
@@ -266,10 +447,10 @@ def test_runs_of_one_device_each_are_compared_with_a_note() -> None:
     assert only(found, Kind.SPEED, "p50").direction is Direction.WORSE
 
 
-def test_test_that_came_to_no_engine_is_not_lost() -> None:
+def test_test_that_came_to_no_engine_is_compared() -> None:
     refused = document({"test_it": None}, id="2")
     (found,) = compare(document({"test_it": reported()}), refused).tests
-    assert (found.was, found.status, found.direction) == ("passed", "not run", Direction.CHANGED)
+    assert (found.was, found.status, found.where) == ("passed", "not run", "digits.onnx fp16 sm86")
 
 
 def merged(*names: str, ids: Sequence[str] = ("1",)) -> Document:
@@ -280,7 +461,7 @@ def merged(*names: str, ids: Sequence[str] = ("1",)) -> Document:
     ("old", "new", "message"),
     [
         (merged("test_a"), merged("test_a"), "are reports of the same run"),
-        (merged("test_a"), merged("test_b", ids=("2",)), "have no test in common"),
+        (merged("test_a[x]"), merged("test_b[y]", ids=("2",)), "have no test in common"),
         (merged(), merged("test_b", ids=("2",)), "none and test_it.py::test_b on sm86"),
     ],
 )
