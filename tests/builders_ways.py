@@ -148,6 +148,10 @@ TEARDOWN = "in the teardown of a fixture, or a finalizer"
 REQUESTED = "by `request.getfixturevalue` while the test runs"
 WIDER = "`trt_session` in a fixture of class, module or session scope"
 SHARED = "`trt_engines` in a fixture of any scope"
+OVERRIDDEN = (
+    "an override of `trt_reference` beside `reference=`, without `@pytest.fixture`, or with a "
+    "misspelt name"
+)
 
 WAYS = {
     "marks": Way(
@@ -435,6 +439,17 @@ WAYS = {
         "@C\ndef test_it(session):\n    session.run(X)\n"
         "class TestIt:\n    @TIGHT\n    def test_it(self, session):\n        session.run(X)\n",
         4,
+    ),
+    "overridden": Way(
+        OVERRIDDEN,
+        "def given(inputs):\n    raise AssertionError\n"
+        "class TestBeside:\n    @pytest.fixture\n    def trt_reference(self):\n"
+        f"        return given\n    @M(**ONE)\n    @C\n{METHOD}"
+        "class TestUndecorated:\n    def trt_reference(self):\n        return given\n"
+        f"    @M(**ONE)\n    @C\n{METHOD}"
+        "class TestMisspelt:\n    @pytest.fixture\n    def trt_refrence(self):\n"
+        f"        return given\n    @M(**ONE)\n    @C\n{METHOD}",
+        0,
     ),
 }
 
