@@ -899,12 +899,19 @@ CODES: dict[str, Code] = {
         ("path", "output"),
         "used",
     ),
+    "TRT418": Code(
+        "model replaced since its answers were stored",
+        "The model file differs from the one that the stored answers are of, and its answers are "
+        "within their tolerances, so nothing fails. It may be a new training, or another model.",
+        "If the change is meant, store the answers of the new file with --trt-update and a reason.",
+        ("model_file",),
+    ),
     "TRT417": Code(
         "the error grew",
         "An output is within its tolerance, but its largest absolute error is well above the one "
         "that was stored with the answers (2x, or drift=).",
         "Find what changed in the engine, or store the new error with --trt-update and a reason.",
-        ("output", "engine"),
+        ("model_file", "output", "engine"),
         "now",
     ),
     "TRT421": Code(
@@ -1393,7 +1400,7 @@ CODES: dict[str, Code] = {
         "An output larger than --trt-answers-size is stored as a sketch, and passed a limit that "
         "a sketch can only partly check. The message shows what may be missed.",
         "If that is not enough, store the output whole with a larger --trt-answers-size.",
-        ("file", "outputs"),
+        ("model_file", "outputs"),
     ),
     "TRT679": Code(
         "limit cannot be checked against a sketch",

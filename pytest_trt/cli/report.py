@@ -24,6 +24,7 @@ from pytest_trt.report.files import check_suffix, read_document, write_report
 from pytest_trt.report.groups import Group, group_lines
 from pytest_trt.report.markdown import speed_cell
 from pytest_trt.report.merging import check_distinct_files, merge_documents
+from pytest_trt.report.notes import notes_of
 from pytest_trt.report.schema import schema_text
 from pytest_trt.report.status import counted, has_verdict
 from pytest_trt.terms import parse_archs
@@ -142,6 +143,8 @@ def _print(document: Document, *, list_all: bool) -> None:
                     echo(f"    {detail}")
     groups = [from_data(Group, group) for group in document["groups"]]
     for line in group_lines(groups, [test["id"] for test in document["tests"]]):
+        echo(line)
+    for line in notes_of(document):
         echo(line)
     if not is_covered(document["coverage"]):
         for line in missing_verdicts(document["coverage"], most=len(document["tests"])).lines():

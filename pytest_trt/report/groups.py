@@ -117,7 +117,10 @@ def _group(failures: Sequence[_Failure]) -> Group:
         replace(
             remedy,
             commands=tuple(lines.get(one, one) for one in remedy.commands),
-            alternatives=tuple(lines.get(one, one) for one in remedy.alternatives),
+            alternatives=tuple(
+                lines.get(one, one).replace(f"`{alone}`", f"`{together}`")
+                for one in remedy.alternatives
+            ),
         ),
         tuple(dict.fromkeys(one.place for one in ordered)),
     )

@@ -10,6 +10,7 @@ from pytest_trt.diagnostics import Diagnostic
 from pytest_trt.records import from_data
 from pytest_trt.report.coverage import is_covered, missing_verdicts
 from pytest_trt.report.groups import Group, group_lines
+from pytest_trt.report.notes import notes_of
 from pytest_trt.report.status import counted
 from pytest_trt.wording import count
 
@@ -57,6 +58,9 @@ def _blocks(document: Mapping[str, Any]) -> Iterator[str]:
         groups = [from_data(Group, group) for group in document["groups"]]
         lines = "\n".join(group_lines(groups, [test["id"] for test in document["tests"]]))
         yield f"**What to do**\n\n{escaping.markdown_block(lines)}\n\n"
+    if notes := notes_of(document):
+        lines = "\n".join(notes)
+        yield f"**Notes**\n\n{escaping.markdown_block(lines)}\n\n"
     ran = [test for test in document["tests"] if test["status"] in _LISTED]
     tests = sorted(ran, key=lambda test: _LISTED.index(test["status"]))
     if tests:

@@ -18,11 +18,11 @@ from pytest_trt.benchmark.messages import (
     factor_text,
 )
 from pytest_trt.benchmark.result import FIGURE_OF, METRIC_OF, BenchmarkResult
-from pytest_trt.codes import CODES
 from pytest_trt.diagnostics import Diagnostic, wrapped
 from pytest_trt.engine.record import EngineRecord
 from pytest_trt.escaping import terminal
 from pytest_trt.report.noise import noise_lines
+from pytest_trt.report.notes import note_lines
 from pytest_trt.report.record import TestResult
 from pytest_trt.report.table import Row, shortened, table_lines
 from pytest_trt.statistics.structure import StructuralLimitResult
@@ -81,7 +81,7 @@ def summary_lines(
         yield from style.prose(line for key, row in rows.items() for line in _facts(key, row))
     yield from style.prose(_grouped("built ", rows, _rebuilt))
     yield from style.prose(_grouped("note  ", rows, _build_notes, _never_compared))
-    yield from style.prose(note_lines(results))
+    yield from style.prose(note_lines(_notes(results), details=facts))
     skipped = Counter(r.record.skipped for r in results if r.record.skipped)
     yield from style.prose(f"skipped {count(n, 'test')}: {why}" for why, n in skipped.items())
 
@@ -119,30 +119,11 @@ def noted_lines(results: Sequence[TestResult], style: Style) -> Iterator[str]:
     """Yield what is shown even without the summary: requested noise, warnings and notes."""
     yield from style.prose(_noise(results))
     yield from style.prose(_grouped("note  ", _rows(results), _build_warnings, _never_compared))
-    yield from style.prose(note_lines(results))
+    yield from style.prose(note_lines(_notes(results)))
 
 
-def note_lines(results: Iterable[TestResult]) -> Iterator[str]:
-    """Yield the notes of tests, those with the same code and facts once: "50 tests: ...".
-
-    Notes that differ in their model alone are one line too. Warnings are not repeated: pytest shows
-    them in a section of their own.
-    """
-    groups: dict[tuple[object, ...], dict[str, Diagnostic]] = {}
-    for result in results:
-        for note in (one for one in result.record.notes if one.severity == "note"):
-            entry = CODES.get(note.code)
-            names = entry.group_by if entry else ()
-            facts = (repr(note.facts.get(name)) for name in names if name != "model")
-            # Without facts to group by, only the same sentence is the same note.
-            key = (note.code, *facts) if names else (note.code, note.message)
-            groups.setdefault(key, {}).setdefault(result.nodeid, note)
-    for group in groups.values():
-        first = next(iter(group.values()))
-        many = f"{len(group)} tests: " if len(group) > 1 else ""
-        models = {repr(note.facts.get("model")) for note in group.values()}
-        more = f" (and {count(len(models) - 1, 'more model')})" if len(models) > 1 else ""
-        yield f"note  {many}{first.headline}{more}"
+def _notes(results: Iterable[TestResult]) -> Iterator[tuple[str, Sequence[Diagnostic]]]:
+    return ((result.nodeid, result.record.notes) for result in results)
 
 
 def _noise(results: Iterable[TestResult]) -> Iterator[str]:

@@ -359,11 +359,53 @@ def sketched(project, answers, limits: str) -> pytest.RunResult:
     return project.run()
 
 
-def test_what_a_sketch_may_miss_is_noted_once(project, answers) -> None:
+def test_what_a_sketch_may_miss_is_noted_once_with_v(project, answers) -> None:
     result = sketched(project, answers, "")
     result.assert_outcomes(passed=1)
-    (note,) = [line for line in result.outlines if "TRT678" in line]
-    assert "compared with a sketch" in note
+    assert "TRT678" not in text(result)
+    (note,) = [line for line in project.run("-v").outlines if "TRT678" in line]
+    assert "models/linear.onnx: logits and 1 other output compared with a sketch" in note
+
+
+@pytest.mark.parametrize("answers_grow", [False, True])
+def test_a_replaced_model_within_its_tolerances_is_noted_once(
+    project, recorded, write, monkeypatch, answers_grow
+) -> None:
+    write(tight=False)
+    if answers_grow:
+        content = json.loads(recorded.read_text())
+        content["tests"]["test_it"]["errors"] = {"cpu fp32": {"logits": 0.0}}
+        recorded.write_text(json.dumps(content))
+    save_linear(project.path / "models" / "linear.onnx", nudge=1e-4)
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(project.path / "summary.md"))
+    result = project.run("--trt-report=r.json")
+    result.assert_outcomes(passed=2)
+    (line,) = [line for line in result.outlines if "TRT418" in line]
+    assert "2 tests: models/linear.onnx is another file than when its answers were stored" in line
+    grown = [line for line in result.outlines if "TRT417" in line]
+    if answers_grow:
+        assert "models/linear.onnx: the error of logits on cpu fp32 grew from 0 to" in grown[0]
+    for shown in (
+        (project.path / "summary.md").read_text(),
+        CliRunner().invoke(commands, ["report", "show", str(project.path / "r.json")]).output,
+    ):
+        assert "TRT418" in shown
+        assert ("TRT417" in shown) == bool(grown)
+
+
+def test_what_is_missing_is_recorded_without_speed_of_this_machine(project, write) -> None:
+    write()
+    result = project.run("--trt-missing-baseline=fail")
+    command = 'pytest test_it.py -m "not trt_benchmark" --trt-arch=cpu --trt-update-new'
+    assert f"    {command}" in result.outlines
+    project.run(*shlex.split(command)[1:]).assert_outcomes(passed=2)
+
+
+def test_the_command_for_other_inputs_names_every_test(project, recorded, write) -> None:
+    write(plus=" + 1")
+    result = project.run()
+    result.assert_outcomes(failed=2)
+    assert "`pytest 'test_it.py::test_it[fp32]' 'test_it.py::test_it[fp16]' --trt" in text(result)
 
 
 def test_what_a_sketch_cannot_show_is_refused_with_the_size_that_suffices(project, answers) -> None:
@@ -395,7 +437,7 @@ class TestDrift:
     def test_it_is_noted(self, project, grown) -> None:
         result = project.run()
         result.assert_outcomes(passed=2)
-        assert "the error of cpu fp16 grew 10x" in text(result)
+        assert "the error of logits on cpu fp16 grew 10x" in text(result)
 
     def test_it_fails_where_it_is_limited(self, project, grown, write) -> None:
         write('both", drift="5x')

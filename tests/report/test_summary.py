@@ -10,7 +10,7 @@ from pytest_trt.accuracy.compare import compare_outputs
 from pytest_trt.accuracy.result import merge_runs
 from pytest_trt.diagnostics import Diagnostic
 from pytest_trt.engine.record import EngineRecord
-from pytest_trt.report import summary
+from pytest_trt.report.notes import note_lines
 from pytest_trt.report.record import TestRecord, TestResult
 from pytest_trt.report.summary import Style, noted_lines, short_names, summary_lines
 
@@ -175,9 +175,7 @@ def test_what_is_reported_alike_of_several_engines_is_one_line(number: int, name
 
 
 def test_notes_of_a_code_without_facts_are_distinguished_by_their_message() -> None:
-    shown = list(
-        summary.note_lines([noted("a", note("x", "TRT172")), noted("b", note("y", "TRT172"))])
-    )
+    shown = list(note_lines([("a", [note("x", "TRT172")]), ("b", [note("y", "TRT172")])]))
     assert shown == ["note  x [TRT172]", "note  y [TRT172]"]
 
 

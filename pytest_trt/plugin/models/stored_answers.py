@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -54,7 +55,7 @@ from pytest_trt.tensors.containers import description, items_of
 from pytest_trt.tensors.elements import as_bits, dtype_name
 from pytest_trt.tensors.seeded import inputs_digest
 from pytest_trt.tensors.spec import Tensors
-from pytest_trt.terms import Verdict
+from pytest_trt.terms import CPU, Verdict
 from pytest_trt.units import multiple, percent_of
 from pytest_trt.wording import count
 
@@ -220,6 +221,20 @@ class StoredAnswers:
         return test_argument(self._item)
 
     @property
+    def _model_name(self) -> str:
+        """The model as baselines name it."""
+        return self.location.model_name(self.model.path)
+
+    @property
+    def _record_command(self) -> str:
+        """The command that records what is missing, and no speed of this machine."""
+        module, plan = self.argument.partition("::")[0], self._plan
+        only = shlex.quote(module) + ' -m "not trt_benchmark"'
+        if plan.benchmark is not None:  # it would be deselected
+            only = shlex.quote(self.argument)
+        return f"pytest {only} --trt-arch={CPU} --trt-update-new"
+
+    @property
     def update_command(self) -> str:
         """The command that replaces the answers of this test alone."""
         return update_command([self.argument])
@@ -258,9 +273,9 @@ class StoredAnswers:
                 "TRT670",
                 f"no stored answers of {test} in {shown}",
                 {**facts, **(rename_facts(self._renamed) if self._renamed else {})},
-                remedy=move_remedy(self._renamed, "pytest --trt-update-new")
+                remedy=move_remedy(self._renamed, self._record_command)
                 if self._renamed
-                else Remedy("Record them, and commit the files:", ("pytest --trt-update-new",)),
+                else Remedy("Record them, and commit the files:", (self._record_command,)),
             )
         elif self._renamed:
             yield perhaps_renamed("answers", shown, test, self._renamed)
@@ -278,6 +293,26 @@ class StoredAnswers:
         yield from self._unexplained()
         yield from self._of_sketches(results)
         yield from self._drifted(results)
+        yield from self._replaced(results)
+
+    def _replaced(self, results: Sequence[AccuracyResult]) -> Iterator[Diagnostic]:
+        """Yield that answers of another model file were stored, where that fails nothing."""
+        entry = self.entry
+        if entry is None or self.records or entry.model_digest == self.model.digest:
+            return
+        if results and all(one.verdict == Verdict.PASSED for one in results):
+            yield Diagnostic(
+                "TRT418",
+                f"{self._model_name} is another file than when its answers were stored "
+                f"({entry.recorded[:10]}); the answers are within their tolerances",
+                {**self._facts, "model_file": self._model_name},
+                self.about(),
+                Remedy(
+                    "If the change is meant, store its answers, and commit the files:",
+                    (self.update_command,),
+                ),
+                severity="note",
+            )
 
     def _of_sketches(self, results: Sequence[AccuracyResult]) -> Iterator[Diagnostic]:
         """Yield what passed but was only partly checked, as a sketch is stored."""
@@ -292,8 +327,13 @@ class StoredAnswers:
             lines = [*lines, "drift= compares the largest error of the sample"]
         yield Diagnostic(
             "TRT678",
-            f"{first.name}{more} compared with a sketch: {lines[0]}",
-            {"file": self.location.shown, "test": self.location.test, "outputs": [*partial]},
+            f"{self._model_name}: {first.name}{more} compared with a sketch: {lines[0]}",
+            {
+                "file": self.location.shown,
+                "test": self.location.test,
+                "model_file": self._model_name,
+                "outputs": [*partial],
+            },
             (
                 *lines[1:],
                 *(f"{one.name}: {line}" for one, each in others for line in each),
@@ -415,13 +455,14 @@ class StoredAnswers:
         self, engine: str, output: OutputResult, before: float, limit: float | None
     ) -> Diagnostic:
         now = _error(output)
-        times = f"{multiple(now / before)}x" if before else "from 0"
+        times = f"{multiple(now / before)}x, " if before else ""
         return Diagnostic(
             "TRT417",
-            f"{output.name}: the error of {engine} grew {times}, from {before:.3g} to {now:.3g}, "
-            f"using {percent_of(100 * output.used)} of its tolerance",
+            f"{self._model_name}: the error of {output.name} on {engine} grew {times}from "
+            f"{before:.3g} to {now:.3g}, which is {percent_of(100 * output.used)} of its tolerance",
             {
                 **self._facts,
+                "model_file": self._model_name,
                 "engine": engine,
                 "output": output.name,
                 "before": before,
@@ -465,7 +506,7 @@ class StoredAnswers:
             return None
         computed = all(one.inputs in self._collected for one in answers)
         new = AnswerEntry(
-            model=self.location.model_name(self.model.path),
+            model=self._model_name,
             model_digest=self.model.digest,
             producer=self._producer if entry is None or computed else entry.producer,
             recorded=datetime.now(timezone.utc).isoformat(timespec="seconds"),
