@@ -27,6 +27,8 @@ from pytest_trt.report.history.words import (
     failing_text,
     has_drifted,
     summary,
+    uncollected_texts,
+    untested_text,
     when,
     where,
 )
@@ -152,6 +154,8 @@ def _print(history: History, *, everything: bool) -> None:
     if rows:
         print_table(("", "first", "newest", "change", "bounds", ""), rows, giving_way=(0,))
         echo("")
+    for line in uncollected_texts(history):
+        echo(line)
     echo(summary(history))
 
 
@@ -159,6 +163,8 @@ def _rows(history: History, trend: Trend, *, everything: bool) -> Iterator[Row]:
     yield f"{trend.test} ({where(trend)}): {count(len(trend.points), 'run')}"
     if failing := failing_text(history, trend):
         yield f"  {failing}"
+    if untested := untested_text(trend):
+        yield f"  {untested}"
     for finding in trend.overall:
         if everything or finding.direction in _STYLES:
             label, *middle, direction = cells(finding)

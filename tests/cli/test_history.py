@@ -117,3 +117,18 @@ def test_two_hundred_reports_make_a_small_page() -> None:
     assert "200 runs" in result.output
     # A run adds a row of the table, and its place in each of two lines: no dot, no text of its own.
     assert len(Path("many.html").read_text()) < 150_000
+
+
+def test_newest_run_that_tested_nothing_is_printed_with_its_error() -> None:
+    errors = {
+        "collection_errors": {"test_it.py": "a\nb"},
+        "collection_reasons": {"test_it.py": "a"},
+    }
+    write_report(Path("nightly/broken.json"), on_day(6, {}, **errors))
+    for day in range(3):
+        write_report(Path(f"calm{day}.json"), on_day(day, {"test_calm": timed(1.0, seed=day)}))
+    files = [f"calm{day}.json" for day in range(3)]
+    lines = call(*files, "nightly/broken.json").output.splitlines()
+    assert "  no verdict in the newest run: not collected" in lines
+    assert "test_it.py could not be collected at 00000006, 2026-10-07 03:00: a" in lines
+    assert lines[-1] == "4 runs, 1 trend: 1 without a verdict in the newest run"

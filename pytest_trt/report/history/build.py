@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from pytest_trt.diagnostics import Diagnostic
 from pytest_trt.report.comparison.compare import differences, error_findings, speed_findings
-from pytest_trt.report.comparison.findings import Direction, Finding, Kind
+from pytest_trt.report.comparison.findings import MISSING, Direction, Finding, Kind
+from pytest_trt.report.coverage import uncollected_reasons
 from pytest_trt.report.document import Document
 from pytest_trt.report.history.trends import (
     FAILED,
@@ -31,6 +32,10 @@ from pytest_trt.terms import METRICS
 _SPEED = ("mode", "batch", "calls", "candidate", "candidate_rounds", "spec")
 
 
+#: Statuses of a test that did not run.
+_UNTESTED = ("skipped", "deselected", "not run")
+
+
 class _Key(NamedTuple):
     test: str
     place: str
@@ -44,7 +49,7 @@ class _Case(NamedTuple):
     run: int
     status: str
     speed: Mapping[str, Any] | None = None
-    accuracy: Mapping[str, Any] | None = None
+    accuracies: Mapping[str, Mapping[str, Any]] = {}  # by what outputs were compared with
     context: Document | None = None
 
 
@@ -55,6 +60,7 @@ class HistoryBuilder:
         self._runs: list[HistoryRun] = []
         self._cases: dict[_Key, list[_Case]] = {}
         self._stopped: list[tuple[str, str, int, str]] = []
+        self._untested: dict[tuple[int, str], dict[str, str]] = {}
         self._seen: dict[str, int] = {}
         self._left_out: list[Diagnostic] = []
 
@@ -76,6 +82,7 @@ class HistoryBuilder:
                     started_s=run["started_s"],
                     commit=run["commit"],
                     places=tuple(_place(target) for target in run["targets"]),
+                    uncollected=uncollected_reasons({"runs": [run]}),
                 )
             )
         if document["runs"] and not places:
@@ -104,6 +111,9 @@ class HistoryBuilder:
         if not test["results"] and test["status"] in FAILED:
             place = places.get(test["arch"], test["arch"])
             self._stopped.append((test["test"], place, run, test["status"]))
+        if test["status"] in _UNTESTED:
+            of_test = self._untested.setdefault((run, test["test"]), {})
+            of_test[places.get(test["arch"], "")] = test["status"]
 
     def history(self) -> History:
         """Return the history of everything that was added."""
@@ -121,13 +131,43 @@ class HistoryBuilder:
         # Each run is compared with its neighbor, and the newest with the first.
         checks = sum(len(METRICS) * len(cases) for cases in cases_of.values())
         error = check_error(2 * checks)
-        trends = [_trend(key, cases, error) for key, cases in cases_of.items()]
+        runs = [self._runs[at] for at in order]
+        runs = [self._runs[at] for at in order]
+        trends = [
+            _trend(key, cases, error, self._why_untested(key, cases, runs, order))
+            for key, cases in cases_of.items()
+        ]
         severity = list(Direction)
         return History(
-            runs=tuple(self._runs[at] for at in order),
+            runs=tuple(runs),
             trends=tuple(sorted(trends, key=lambda one: severity.index(one.direction))),
             left_out=tuple(self._left_out),
         )
+
+    def _why_untested(
+        self, key: _Key, cases: Sequence[_Case], runs: Sequence[HistoryRun], order: Sequence[int]
+    ) -> str:
+        """Return why the newest run on a trend's machine has no verdict; empty where it has one.
+
+        Args:
+            key: The trend.
+            cases: Its runs in order of time.
+            runs: All runs in order of time.
+            order: The position at which each was added.
+        """
+        # A run that collected nothing may have been for any machine.
+        of_place = [at for at, run in enumerate(runs) if key.place in (run.places or [key.place])]
+        newest, last = max([*of_place, cases[-1].run]), cases[-1]
+        if last.run == newest:
+            return last.status if last.status in _UNTESTED else ""
+        statuses = self._untested.get((order[newest], key.test), {})
+        if found := statuses.get(key.place) or statuses.get(""):
+            return found
+        if runs[newest].uncollected or not runs[newest].places:
+            return "not collected"
+        # A test that has been missing for longer was removed.
+        before = [at for at in of_place if at < newest]
+        return MISSING if last.run in before[-1:] else ""
 
 
 def _place(target: Mapping[str, Any]) -> str:
@@ -138,20 +178,21 @@ def _place(target: Mapping[str, Any]) -> str:
 
 def _measured(
     result: Mapping[str, Any],
-) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]:
-    speed, accuracy = result["speed"], result["accuracy"]
+) -> tuple[Mapping[str, Any] | None, Mapping[str, Mapping[str, Any]]]:
+    speed = result["speed"]
     if speed is not None:
         speed = {name: speed[name] for name in _SPEED} if speed["candidate_rounds"] else None
-    if accuracy is not None:
+    found = {}
+    for one in filter(None, [result["accuracy"], *(result["also"] or ())]):
         outputs = [
-            {name: one[name] for name in ("name", "tolerance", "used", "worst_abs")}
-            for one in accuracy["outputs"]
+            {name: output[name] for name in ("name", "tolerance", "used", "worst_abs")}
+            for output in one["outputs"]
         ]
-        accuracy = {name: accuracy[name] for name in ("against", "used")} | {"outputs": outputs}
-    return speed, accuracy
+        found[one["against"]] = {"used": one["used"], "outputs": outputs}
+    return speed, found
 
 
-def _trend(key: _Key, cases: Sequence[_Case], error: float) -> Trend:
+def _trend(key: _Key, cases: Sequence[_Case], error: float, untested: str) -> Trend:
     changes: list[TrendChange] = []
     breaks: list[TrendBreak] = []
     overall: list[Finding] = []
@@ -173,17 +214,24 @@ def _trend(key: _Key, cases: Sequence[_Case], error: float) -> Trend:
         changes=tuple(sorted(changes, key=lambda one: one.run)),
         breaks=tuple(sorted(breaks, key=lambda one: one.run)),
         overall=tuple(overall),
+        untested=untested,
     )
 
 
 def _figures(case: _Case, kind: Kind) -> Mapping[str, Any] | None:
-    return case.speed if kind is Kind.SPEED else case.accuracy
+    return case.speed if kind is Kind.SPEED else case.accuracies or None
+
+
+def _joined(old: _Case, new: _Case) -> str:
+    """Return by which comparison the errors of two runs are joined; empty where none is shared."""
+    return next((against for against in new.accuracies if against in old.accuracies), "")
 
 
 def _findings(old: _Case, new: _Case, kind: Kind, error: float) -> list[Finding]:
     if kind is Kind.SPEED:
         return list(speed_findings(old.speed, new.speed, error))
-    return list(error_findings(old.accuracy, new.accuracy))
+    against = _joined(old, new)
+    return list(error_findings(old.accuracies.get(against), new.accuracies.get(against)))
 
 
 def _changes(old: _Case, new: _Case, kind: Kind, error: float) -> Iterator[TrendChange]:
@@ -201,7 +249,7 @@ def _changes(old: _Case, new: _Case, kind: Kind, error: float) -> Iterator[Trend
 def _incomparable(old: _Case, new: _Case, kind: Kind) -> Iterator[str]:
     """Yield what was measured differently, one line each."""
     if kind is Kind.ERROR:
-        yield from _incomparable_errors(old.accuracy or {}, new.accuracy or {})
+        yield from _incomparable_errors(old, new)
         return
     before, now = (
         {**(one.speed or {})["spec"], **{name: (one.speed or {})[name] for name in _SPEED[:3]}}
@@ -213,16 +261,18 @@ def _incomparable(old: _Case, new: _Case, kind: Kind) -> Iterator[str]:
             yield f"{label} {then} -> {value}"
 
 
-def _incomparable_errors(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
-    if old["against"] != new["against"]:
-        yield f"compared with {old['against']} -> {new['against']}"
-    for one in error_findings(old, new):
+def _incomparable_errors(old: _Case, new: _Case) -> Iterator[str]:
+    against = _joined(old, new)
+    if not against:
+        yield f"compared with {next(iter(old.accuracies))} -> {next(iter(new.accuracies))}"
+        return
+    for one in error_findings(old.accuracies[against], new.accuracies[against]):
         if one.direction is Direction.CHANGED:
             yield f"{one.name}: {one.lines[0]}"
 
 
 def _point(case: _Case) -> TrendPoint:
-    used = case.accuracy["used"] if case.accuracy else None
+    used = next((one["used"] for one in case.accuracies.values()), None)  # the worst is first
     return TrendPoint(
         run=case.run,
         status=case.status,

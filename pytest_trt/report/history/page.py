@@ -25,6 +25,8 @@ from pytest_trt.report.history.words import (
     failing_text,
     has_drifted,
     summary,
+    uncollected_texts,
+    untested_text,
     when,
     where,
 )
@@ -36,6 +38,7 @@ _STATUSES = {
     Direction.WORSE: ("failed", "✕", "worse"),
     Direction.BETTER: ("passed", "✓", "better"),
     Direction.CHANGED: ("inconclusive", "≠", "changed"),
+    Direction.NO_VERDICT: ("inconclusive", "?", "no verdict"),
     Direction.SAME: ("skipped", "=", "unchanged"),
 }
 
@@ -85,6 +88,8 @@ def _body(history: History) -> Iterator[str]:
         "Filled triangles mark what became worse, hollow ones what became better; a cross is a "
         "failed run. Runs that measured different things are not joined.</p>"
     )
+    if missing := [html(line) for line in uncollected_texts(history)]:
+        yield f"<h2>Not collected in the newest run</h2>{_list(missing)}"
     if any(trend.changes for trend in history.trends):
         yield _news(history)
     yield '<h2>Trends</h2><div class="trends">'
@@ -163,6 +168,8 @@ def _notes(history: History, trend: Trend) -> Iterator[str]:
     """Yield what charts show only to those who compare their ends, one line each."""
     if failing := failing_text(history, trend):
         yield failing
+    if untested := untested_text(trend):
+        yield untested
     for one in trend.overall:
         if one.direction in (Direction.WORSE, Direction.BETTER):
             yield f"newest against first: {change_text(one)}, {one.direction.value}"
@@ -175,6 +182,8 @@ def _notes(history: History, trend: Trend) -> Iterator[str]:
 def _status(trend: Trend) -> str:
     if trend.failing_since is not None:
         return chip("failed", "✕", trend.points[-1].status)
+    if trend.untested:
+        return chip(*_STATUSES[Direction.NO_VERDICT])
     if len(trend.points) == 1:
         return chip("skipped", "–", "one run")
     return chip(*_STATUSES[trend.direction])

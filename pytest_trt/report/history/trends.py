@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_trt.diagnostics import Diagnostic
@@ -24,6 +24,7 @@ class HistoryRun:
         started_s: The same in seconds since 1970.
         commit: The commit that was checked out; null where that is unknown.
         places: What its tests ran on.
+        uncollected: Files that could not be collected, and why in one line.
     """
 
     file: str
@@ -31,6 +32,7 @@ class HistoryRun:
     started_s: float
     commit: str | None
     places: tuple[str, ...]
+    uncollected: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -102,6 +104,8 @@ class Trend:
         changes: What was detected between neighboring runs, oldest first.
         breaks: Where runs are not comparable.
         overall: The newest run against the first that is comparable with it.
+        untested: Why the newest run on its machine has no verdict: "skipped", "not run" and so on;
+            empty where it has one.
     """
 
     test: str
@@ -111,6 +115,7 @@ class Trend:
     changes: tuple[TrendChange, ...]
     breaks: tuple[TrendBreak, ...]
     overall: tuple[Finding, ...]
+    untested: str = ""
 
     @property
     def failing_since(self) -> int | None:
@@ -127,11 +132,14 @@ class Trend:
     def direction(self) -> Direction:
         """The worst of `overall`; `CHANGED` where only runs in between differ, or a break is.
 
-        Worse, too, where the newest run failed and an earlier one did not.
+        Worse, too, where the newest run failed and an earlier one did not; without a verdict where
+        the newest run did not test it.
         """
         directions = [one.direction for one in self.overall]
         if self.failing_since not in (None, self.points[0].run) or Direction.WORSE in directions:
             return Direction.WORSE
+        if self.untested:
+            return Direction.NO_VERDICT
         if Direction.BETTER in directions:
             return Direction.BETTER
         return Direction.CHANGED if self.changes or self.breaks else Direction.SAME

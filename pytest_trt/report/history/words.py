@@ -20,6 +20,7 @@ _COUNTED = {
     Direction.WORSE: "worse",
     Direction.BETTER: "better",
     Direction.CHANGED: "changed",
+    Direction.NO_VERDICT: "without a verdict in the newest run",
     Direction.SAME: "unchanged",
 }
 
@@ -63,6 +64,18 @@ def failing_text(history: History, trend: Trend) -> str:
     if since is None:
         return ""
     return f"{trend.points[-1].status} in every run since {when(history.runs[since])}"
+
+
+def untested_text(trend: Trend) -> str:
+    """Return why the newest run has no verdict; empty where it has one."""
+    return f"no verdict in the newest run: {trend.untested}" if trend.untested else ""
+
+
+def uncollected_texts(history: History) -> Iterator[str]:
+    """Yield the files that the newest run could not collect."""
+    newest = history.runs[-1]
+    for file, why in newest.uncollected.items():
+        yield f"{file} could not be collected at {when(newest)}: {why}"
 
 
 def by_run(trend: Trend) -> Iterator[list[TrendChange]]:

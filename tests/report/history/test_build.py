@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from builders_history import commit, history_of, on_day, stepped
-from builders_report import planned, reported, run, speed, target
+from builders_report import planned, reported, run, skipped, speed, target
 from report.comparison.test_compare import off_by, timed
 
 from pytest_trt.report.comparison.findings import Direction, Kind
 from pytest_trt.report.document import make_document
 from pytest_trt.report.history.build import HistoryBuilder
+from pytest_trt.report.history.page import page
 from pytest_trt.report.history.trends import Trend
+from pytest_trt.report.history.words import summary, uncollected_texts
 from pytest_trt.report.merging import merge_documents
 
 
@@ -196,6 +199,72 @@ def test_test_that_never_came_to_an_engine_has_a_trend() -> None:
     trend = only(history)
     assert (trend.engine, trend.failing_since, len(trend.points)) == ("", 0, 2)
     assert history.to_dict()["trends"][0]["failing_since"] == 0
+
+
+def both(model: float, stored: float):
+    checks = [
+        replace(off_by(error).record.checks[0], against=against)
+        for against, error in (("model", model), ("stored", stored))
+    ]
+    return reported(checks=tuple(checks))
+
+
+def test_errors_are_joined_by_the_comparison_that_both_runs_made() -> None:
+    # Which of two equal errors is the worse one flips between runs.
+    equal = [on_day(0, {"test_it": both(0.004, 0.003)}), on_day(1, {"test_it": both(0.003, 0.004)})]
+    trend = only(history_of(*equal))
+    assert (trend.breaks, trend.changes, trend.direction) == ((), (), Direction.SAME)
+    trend = only(history_of(equal[0], on_day(1, {"test_it": off_by(0.008)})))
+    assert (trend.breaks, [one.run for one in trend.changes]) == ((), [1])
+
+
+@pytest.mark.parametrize(
+    ("now", "untested"),
+    [
+        ({"test_b": reported(), "test_it": skipped("no GPU")}, "skipped"),
+        ({"test_b": reported(), "test_it": None}, "not run"),
+        ({"test_b": reported()}, "missing"),
+    ],
+)
+def test_test_without_a_verdict_in_the_newest_run_is_shown(now, untested: str) -> None:
+    both = {"test_b": reported(), "test_it": reported()}
+    days = [on_day(0, both), on_day(1, both), on_day(2, now)]
+    history = history_of(*days)
+    found = {trend.test: (trend.untested, trend.direction) for trend in history.trends}
+    assert found == {
+        "test_it.py::test_it": (untested, Direction.NO_VERDICT),
+        "test_it.py::test_b": ("", Direction.SAME),
+    }
+    assert summary(history).endswith("1 without a verdict in the newest run, 1 unchanged")
+    # A run on another machine says nothing of this one.
+    elsewhere = on_day(3, {"test_b": reported()}, targets=[target("NVIDIA A40")])
+    found = {trend.untested for trend in history_of(days[0], days[1], elsewhere).trends}
+    assert found == {""}
+
+
+def test_test_that_was_removed_is_shown_once() -> None:
+    days = [on_day(0, {"test_b": reported(), "test_it": reported()})]
+    days += [on_day(day, {"test_b": reported()}) for day in (1, 2)]
+    assert [{one.untested for one in history_of(*days[:n]).trends} for n in (2, 3)] == [
+        {"", "missing"},
+        {""},
+    ]
+
+
+@pytest.mark.parametrize("targets", [[], [target()]])
+def test_newest_run_that_could_not_be_collected_is_shown_with_its_error(targets) -> None:
+    errors = {
+        "collection_errors": {"test_it.py": "a\nb"},
+        "collection_reasons": {"test_it.py": "a"},
+    }
+    broken = on_day(4, {}, targets=targets, **errors)
+    history = history_of(*stepped(4, 9), broken)
+    assert only(history).untested == "not collected"
+    assert list(uncollected_texts(history)) == [
+        f"test_it.py could not be collected at {commit(4)[:8]}, 2026-10-05 03:00: a"
+    ]
+    assert "could not be collected" in page(history)
+    assert "no verdict in the newest run: not collected" in page(history)
 
 
 def test_history_can_be_asked_for_twice() -> None:
