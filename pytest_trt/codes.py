@@ -1286,8 +1286,8 @@ CODES: dict[str, Code] = {
         "rename would overwrite a baseline",
         "`pytest-trt baseline rename` found another baseline under the new name, for example one "
         "that a run has recorded since the test was renamed. Nothing was moved.",
-        "Compare the two. To keep the old one, restore the files of the new one from git, then "
-        "rename again.",
+        "Compare the two. To keep the old one, rename again with --replace; to keep the new one, "
+        "remove the old one with `pytest-trt baseline prune`.",
     ),
     "TRT653": Code(
         "artifact of CI refused",
@@ -1388,7 +1388,8 @@ CODES: dict[str, Code] = {
     "TRT677": Code(
         "test or model may have been renamed",
         "A test has no baseline, and a baseline whose test or model no longer exists matches it: "
-        "it has the same inputs (stored answers), or the same model, options and shapes (speed). "
+        "it has the same inputs (stored answers), the same model, options and shapes (speed), or "
+        "the same names and parameters (task metrics). "
         "A model is recognized by its bytes. Nothing was recorded, so that the test is compared "
         "with the old baseline once it is moved.",
         "If the test or model was renamed or moved, run the `pytest-trt baseline rename` command; "
@@ -1420,7 +1421,8 @@ CODES: dict[str, Code] = {
     "TRT681": Code(
         "task metric not comparable",
         "The stored metric is of a different kind (share of trials, mean of samples, plain "
-        "number), or lower_is_better changed.",
+        "number) or of more samples, its trials are less than 90% of the stored ones, or "
+        "lower_is_better changed.",
         "Record the metric as the baseline has it, or replace the baseline with --trt-update and "
         "a reason.",
         ("file",),

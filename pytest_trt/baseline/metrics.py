@@ -30,6 +30,11 @@ from pytest_trt.records import RecordError, parse_json, to_data
 METRICS_SCHEMA = 1
 
 
+#: Of fewer of the stored trials, a part of the data was left out. A few fewer may be the engine's
+#: doing, as of a share of the objects that it detects.
+_LEAST_TRIALS = 0.9
+
+
 def metrics_target(arch: str) -> dict[str, str]:
     """Return what stands for the target of task metrics: the architecture, whatever the device."""
     return {"kind": METRICS, "arch": arch}
@@ -69,7 +74,14 @@ class StoredMetric:
         """Return why another value cannot be compared with it; empty if it can."""
         if self.lower_is_better != other.lower_is_better:
             return "lower_is_better changed"
-        return "" if self.kind == other.kind else f"it was {self.kind} and is {other.kind}"
+        if self.kind != other.kind:
+            return f"it was {self.kind} and is {other.kind}"
+        before, now = len(self.samples), len(other.samples)
+        if now < before:
+            return f"it was a mean of {before:,} samples and is one of {now:,}"
+        if other.of is not None and self.of is not None and other.of < _LEAST_TRIALS * self.of:
+            return f"it was a share of {self.of:,} trials and is one of {other.of:,}"
+        return ""
 
 
 @dataclass(frozen=True, slots=True)

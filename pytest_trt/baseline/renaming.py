@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
@@ -63,12 +64,14 @@ class Move:
         target: The file that they move to, perhaps the same.
         tests: The new name of each test.
         models: The new name of each test's model, where it was renamed.
+        replaced: New names under which there is another baseline, which is replaced.
     """
 
     source: Path
     target: Path
     tests: Mapping[str, str]
     models: Mapping[str, str] = field(default_factory=dict)
+    replaced: tuple[str, ...] = ()
 
     def entry(self, test: str, entry: _AnyEntry) -> _AnyEntry:
         """Return the entry of a test as it is after the renaming."""
@@ -80,7 +83,9 @@ def is_of_models(name: str) -> bool:
     return "::" not in name and PurePosixPath(name).suffix != ".py"
 
 
-def planned_moves(root: Path, old: str, new: str, base: Path | None = None) -> list[Move]:
+def planned_moves(
+    root: Path, old: str, new: str, base: Path | None = None, *, replacing: bool = False
+) -> list[Move]:
     """Return what a renaming moves: speeds of every target, answers and task metrics.
 
     Args:
@@ -90,6 +95,7 @@ def planned_moves(root: Path, old: str, new: str, base: Path | None = None) -> l
         new: Another one of the same kind.
         base: The folder that modules and models are named relative to; by default the one that the
             folder of all baselines is in.
+        replacing: Whether baselines that have the new name are replaced.
 
     Raises:
         BaselineError: A file cannot be read, nothing has the old name, or a baseline would be
@@ -110,8 +116,10 @@ def planned_moves(root: Path, old: str, new: str, base: Path | None = None) -> l
             code="TRT630",
             facts={"name": old},
         )
-    for move in moves:
-        _refuse_overwriting(root, move)
+    moves = [replace(move, replaced=tuple(_overwritten(root, move))) for move in moves]
+    for move in () if replacing else moves:
+        for name in move.replaced:
+            raise _would_overwrite(move.target, name, old, new)
     return moves
 
 
@@ -153,7 +161,8 @@ def _is_answers(root: Path, path: Path) -> bool:
     return _slug_of(root, path) == ANSWERS
 
 
-def _refuse_overwriting(root: Path, move: Move) -> None:
+def _overwritten(root: Path, move: Move) -> Iterator[str]:
+    """Yield the new names under which there is another baseline."""
     source, target = read_stored(root, move.source), read_stored(root, move.target)
     if source is None or target is None:
         return
@@ -162,28 +171,40 @@ def _refuse_overwriting(root: Path, move: Move) -> None:
         entry: Any = source.tests[test]
         # An interrupted renaming has left the same there.
         if there is not None and there != move.entry(test, entry):
-            raise BaselineError(
-                f"{as_typed(move.target)} has another baseline of {name}; nothing was renamed",
-                fix=Remedy(
-                    "Compare them, and remove the one that is wrong:",
-                    (f"pytest-trt baseline show {shlex.quote(name)}",),
-                ),
-                code="TRT652",
-                facts={"file": str(move.target), "test": name},
-            )
+            yield name
 
 
-def rename_baselines(root: Path, old: str, new: str, base: Path | None = None) -> list[Move]:
+def _would_overwrite(target: Path, name: str, old: str, new: str) -> BaselineError:
+    keep_old = shlex.join(["pytest-trt", "baseline", "rename", "--replace", old, new])
+    return BaselineError(
+        f"{as_typed(target)} has another baseline of {name}; nothing was renamed",
+        fix=Remedy(
+            "To replace it with the old one:",
+            (keep_old,),
+            (
+                f"to compare it first: `pytest-trt baseline show {shlex.quote(name)}`",
+                "to keep it and remove the old one: `pytest-trt baseline prune`",
+            ),
+        ),
+        code="TRT652",
+        facts={"file": str(target), "test": name, "command": keep_old},
+    )
+
+
+def rename_baselines(
+    root: Path, old: str, new: str, base: Path | None = None, *, replacing: bool = False
+) -> list[Move]:
     """Rename baselines, and return what was moved; see `planned_moves`.
 
     Raises:
         BaselineError: As there; or a file cannot be written, and no baseline is lost.
     """
-    folders = {one.parent for move in planned_moves(root, old, new, base) for one in _files(move)}
+    plan = partial(planned_moves, root, old, new, base, replacing=replacing)
+    folders = {one.parent for move in plan() for one in _files(move)}
     with ExitStack() as held:
         for folder in sorted(folders):  # sorted, so that two renamings cannot block each other
             held.enter_context(only_writer(folder))
-        moves = planned_moves(root, old, new, base)  # as it is now that nobody else writes
+        moves = plan()  # as it is now that nobody else writes
         for move in moves:
             if is_of_metrics(root, move.source):
                 _move_metrics(move)
@@ -228,12 +249,13 @@ def _move_answers(move: Move) -> None:
     moved, left = (AnswerFile(one) for one in _split(source.tests, move))
     data = read_data(move.source, source.data)
     if move.source == move.target:
-        write_answers(move.source, AnswerFile({**left.tests, **moved.tests}), data)
+        both = AnswerFile({**left.tests, **moved.tests})
+        write_answers(move.source, both, {digest: data[digest] for digest in both.data})
         return
     target = read_answers(move.target) or AnswerFile({})
     there = read_data(move.target, target.data) if target.tests else {}
-    numbers = {**there, **{digest: data[digest] for digest in moved.data}}
-    write_answers(move.target, AnswerFile({**target.tests, **moved.tests}), numbers)
+    both, numbers = AnswerFile({**target.tests, **moved.tests}), {**there, **data}
+    write_answers(move.target, both, {digest: numbers[digest] for digest in both.data})
     write_answers(move.source, left, {digest: data[digest] for digest in left.data})
 
 

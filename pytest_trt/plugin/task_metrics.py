@@ -20,18 +20,23 @@ from pytest_trt.baseline.metrics import (
     metrics_target,
     read_metrics,
 )
+from pytest_trt.baseline.renaming import Proposal
 from pytest_trt.baseline.staged import entry_digest
 from pytest_trt.baseline.staged_metrics import StagedMetrics
 from pytest_trt.benchmark.messages import update_command
 from pytest_trt.diagnostics import ConfigurationError, Diagnostic, PytestTrtError, Remedy
 from pytest_trt.engine.build import Engine
-from pytest_trt.plugin.planning.marks import ids_of, params_of
-from pytest_trt.plugin.planning.plan import ARCH, TestPlan
+from pytest_trt.plugin.planning.plan import TestPlan
 from pytest_trt.plugin.results.failure import PluginFailure
-from pytest_trt.plugin.results.pinning import baseline_location
+from pytest_trt.plugin.results.pinning import baseline_location, metrics_nodeid
+from pytest_trt.plugin.results.renames import (
+    move_remedy,
+    perhaps_renamed,
+    rename_facts,
+    renames_of,
+)
 from pytest_trt.plugin.run import TrtRun
 from pytest_trt.plugin.state import TestState, test_argument
-from pytest_trt.report.record import without_parameters
 from pytest_trt.statistics.decline import (
     Decline,
     DeclineLimit,
@@ -111,16 +116,28 @@ class TaskMetrics:
 
     @cached_property
     def _location(self) -> BaselineLocation:
-        item, arch = self._item, self._plan.arch
-        # Of a run for several architectures; an id of the test's own that looks the same stays.
-        own = [arch] if ARCH in params_of(item) else []
-        nodeid = without_parameters(item.nodeid, ids_of(item), *own)
-        return baseline_location(item, metrics_target(arch), nodeid)
+        nodeid = metrics_nodeid(self._item, self._plan)
+        return baseline_location(self._item, metrics_target(self._plan.arch), nodeid)
 
     @cached_property
     def _entry(self) -> MetricsEntry | None:
         found = read_metrics(self._location.path)
         return found.tests.get(self._location.test) if found else None
+
+    @cached_property
+    def _renamed(self) -> Proposal | None:
+        """What moves metrics without a test to this one, once it ran; None if none fit."""
+        settings = self._run.settings
+        if self._entry is not None or settings.update or settings.update_new or not self._recorded:
+            return None
+
+        def fits(entry: MetricsEntry) -> bool:
+            return entry.metrics.keys() == self._recorded.keys() and not any(
+                stored.differs(self._recorded[name][0]) for name, stored in entry.metrics.items()
+            )
+
+        found = renames_of(self._item)
+        return found.proposal(self._location, self._engine.model, fits, same_parameters=True)
 
     def _stored(self, name: str) -> StoredMetric | None:
         return None if self._entry is None else self._entry.metrics.get(name)
@@ -155,6 +172,8 @@ class TaskMetrics:
         )
         if stored is None:
             update = "first" if self._updates or self._records_missing else ""
+            if update and self._renamed:
+                update = "not recorded"
             return found.with_(update=update)
         found = found.with_(stored=stored.value)
         if stored.differs(metric):
@@ -192,6 +211,9 @@ class TaskMetrics:
             )
         for result in self.results:
             yield from self._of_result(result)
+        if self._renamed and self._records_missing:
+            shown, test = self._location.shown, self._location.test
+            yield perhaps_renamed("task metrics", shown, test, self._renamed)
         entry = self._entry
         missing = [name for name in entry.metrics if name not in self._recorded] if entry else []
         if missing and not (self._updates and self._run.settings.update_reason):
@@ -228,8 +250,10 @@ class TaskMetrics:
             yield Diagnostic(
                 "TRT680",
                 f"no baseline of {name} in {self._location.shown}",
-                facts,
-                remedy=Remedy("Record it, and commit the file:", ("pytest --trt-update-new",)),
+                {**facts, **(rename_facts(self._renamed) if self._renamed else {})},
+                remedy=move_remedy(self._renamed, "pytest --trt-update-new")
+                if self._renamed
+                else Remedy("Record it, and commit the file:", ("pytest --trt-update-new",)),
             )
         elif result.verdict == Verdict.NOT_COMPARABLE:
             stored = self._stored(name)

@@ -115,7 +115,7 @@ class TaskMetricResult:
         decline: By how much it is worse than that; negative where it is better.
         least: The least decline that the data allow; None where nothing bounds it.
         allowed: The decline that the limit allows.
-        update: What this run stores: "first", "replaced", or empty.
+        update: What this run stores: "first", "replaced", "not recorded", or empty.
     """
 
     name: str

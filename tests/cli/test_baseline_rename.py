@@ -10,11 +10,13 @@ import pytest
 from builders_baseline import SLUG, save_answers, save_baselines, stored, stored_run
 from builders_cli import commit, run_command
 
+from pytest_trt.baseline.answers import AnswerFile, read_answers, read_data
 from pytest_trt.baseline.metrics import (
     MetricsEntry,
     MetricsFile,
     StoredMetric,
     metrics_target,
+    read_metrics,
     write_metrics,
 )
 
@@ -28,6 +30,10 @@ def root(tmp_path, monkeypatch) -> Path:
     save_baselines(root, {"test_old[fp16]": stored()})
     save_answers(root, {"test_old": {"1" * 20: {"y": np.zeros(3)}}})
     return root
+
+
+def metrics(top1: float) -> MetricsEntry:
+    return MetricsEntry("2026-11-02T10:00:00+00:00", "x", {"top1": StoredMetric(top1)})
 
 
 def names() -> set[str]:
@@ -85,6 +91,28 @@ def test_it_neither_overwrites_nor_renames_nothing(root) -> None:
     assert names() == before
 
 
+def test_a_baseline_that_was_recorded_since_is_replaced_on_request(root) -> None:
+    right, module = {"test_old": metrics(0.9)}, Path("tests/test_speed.json")
+    file = root / "metrics-cpu" / module
+    write_metrics(file, MetricsFile(metrics_target("cpu"), {**right, "test_new": metrics(0.1)}))
+    old, new = ({"1" * 20: {"y": np.full(3, value)}} for value in (1.0, 2.0))
+    save_answers(root, {"test_old": old, "test_new": new})
+    done = run_command("baseline", "rename", OLD, NEW)
+    assert done.returncode == 2
+    command = f"pytest-trt baseline rename --replace {OLD} {NEW}"
+    assert command in done.stderr
+    shown = run_command(*command.split()[1:])
+    assert shown.returncode == 0, shown.stderr
+    assert f"{NEW}: answers, replacing the one there" in shown.stdout
+    assert names() == {f"speed {NEW}[fp16]", f"answers {NEW}", f"metrics {NEW}"}
+    assert read_metrics(file).tests == {"test_new": right["test_old"]}
+    answers = root / "answers" / module
+    (entry,) = read_answers(answers).tests.values()
+    (numbers,) = read_data(answers, AnswerFile({"test_new": entry}).data).values()
+    (array,) = numbers.values()
+    assert array.tolist() == [1.0] * 3
+
+
 class TestModels:
     @pytest.fixture(autouse=True)
     def zoo(self, root) -> None:
@@ -112,9 +140,8 @@ class TestModels:
             },
             model="models/a.onnx",
         )
-        entry = MetricsEntry("2026-11-02T10:00:00+00:00", "x", {"top1": StoredMetric(0.5)})
         path = root / "metrics-sm90" / "tests" / "test_speed.json"
-        tests = {"test_top1[fp16-../models/a.onnx]": entry}
+        tests = {"test_top1[fp16-../models/a.onnx]": metrics(0.5)}
         write_metrics(path, MetricsFile(metrics_target("sm90"), tests))
 
     def test_all_node_ids_of_a_model_are_renamed_at_once(self) -> None:

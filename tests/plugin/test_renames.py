@@ -24,6 +24,14 @@ def {name}(trt_benchmark, images):
     trt_benchmark({{"image": images{plus}}})
 """
 
+METRICS = """
+@pytest.mark.trt_model("models/linear.onnx")
+@pytest.mark.parametrize("_", ["a", "b"])
+def {name}(trt_session, trt_metrics, images, _):
+    trt_session.run({{"image": images}})
+    trt_metrics.record("f1", samples=[1.0, 0.9, 0.8]{plus}, limit=0.1)
+"""
+
 COMMAND = "pytest-trt baseline rename test_it.py::test_old test_it.py::test_new"
 
 
@@ -35,24 +43,25 @@ def _project(project, monkeypatch) -> None:
 
 
 def write(project, kind: str, name: str = "test_old", plus: str = "", more: str = "") -> None:
-    source = {"answers": ANSWERS, "speed": SPEED}[kind]
+    source = {"answers": ANSWERS, "speed": SPEED, "metrics": METRICS}[kind]
     project.test_file(source.format(name=name, plus=plus, profiles=PROFILES) + more)
 
 
 def names(project) -> set[str]:
     files = project.path.glob("trt_baselines/*/*.json")
-    return {test for file in files for test in json.loads(file.read_text())["tests"]}
+    tests = {test for file in files for test in json.loads(file.read_text())["tests"]}
+    return {test.removesuffix("[a]").removesuffix("[b]") for test in tests}
 
 
 def text(result: pytest.RunResult) -> str:
     return " ".join(result.stdout.str().split())
 
 
-@pytest.fixture(params=["answers", "speed"])
+@pytest.fixture(params=["answers", "speed", "metrics"])
 def kind(request, project) -> str:
     """Either kind of baseline; one of `test_old` is recorded."""
     write(project, request.param)
-    project.run().assert_outcomes(passed={"answers": 2, "speed": 1}[request.param])
+    project.run().assert_outcomes(passed=1 if request.param == "speed" else 2)
     assert names(project) == {"test_old"}
     return request.param
 
@@ -75,7 +84,7 @@ def test_a_required_baseline_fails_with_the_command(project, kind: str) -> None:
     write(project, kind, "test_new")
     result = project.run("--trt-missing-baseline=fail")
     assert result.ret == 1
-    assert {"answers": "TRT670", "speed": "TRT660"}[kind] in text(result)
+    assert {"answers": "TRT670", "speed": "TRT660", "metrics": "TRT680"}[kind] in text(result)
     assert COMMAND in text(result)
 
 

@@ -72,6 +72,8 @@ def test_first_value_is_recorded_and_the_same_passes(run, stored) -> None:
         (accuracy(0.955, '"5%"'), "passed", ""),
         (accuracy(0.955, "0.03"), "passed", ""),
         ('"accuracy", 0.981, limit=0.1', "failed", "TRT681"),
+        ('"accuracy", 0.981, of=1900, limit=0.1', "passed", ""),
+        ('"accuracy", 0.981, of=500, limit=0.1', "failed", "of 2,000 trials and is one of 500"),
         ('"accuracy", 0.981, of=2000, limit=0.1, lower_is_better=True', "failed", "TRT681"),
         ('"f1", 0.981, limit=0.1', "failed", "TRT682"),
     ],
@@ -113,6 +115,17 @@ def test_samples_are_judged_in_pairs(run) -> None:
     result = run(samples(60))
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["accuracy 0.97 is worse than its baseline 0.99 *TRT430]"])
+
+
+def test_fewer_samples_are_not_comparable(run) -> None:
+    def samples(number: int) -> str:
+        return f'"accuracy", samples=[1.0, 0.0] * {number}, limit="0.5 points"'
+
+    run(samples(288)).assert_outcomes(passed=1)
+    result = run(samples(64))
+    result.assert_outcomes(failed=1)
+    assert "a mean of 576 samples and is one of 128" in " ".join(result.stdout.str().split())
+    run(samples(300)).assert_outcomes(passed=1)
 
 
 def test_missing_baseline_fails_where_it_is_required(run, stored) -> None:

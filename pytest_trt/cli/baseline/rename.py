@@ -28,22 +28,23 @@ from pytest_trt.wording import count
 @click.argument("old")
 @click.argument("new")
 @click.option("--dry-run", is_flag=True, help="Show what would be moved.")
+@click.option("--replace", "replacing", is_flag=True, help="Replace other baselines that NEW has.")
 @click.pass_obj
-def rename(folders: Folders, old: str, new: str, dry_run: bool) -> None:
+def rename(folders: Folders, old: str, new: str, dry_run: bool, replacing: bool) -> None:
     """Move the baselines of OLD to NEW: speeds of every target, stored answers and task metrics.
 
     Both are node ids ("tests/test_a.py::test_x"), test modules ("tests/test_a.py"), models
     ("models/a.onnx"), or folders of models. A node id without parameters stands for all of its
     parameters, one of a class for its methods; a model for all tests of it. Of a folder, models are
     moved that lie in the new one now. It is an error if OLD has no baseline, or NEW has another
-    one.
+    one, unless --replace is given.
     """
     old, new = (_checked(one) for one in (old, new))
     if old == new or _kind(old) != _kind(new):
         raise click.UsageError("name two different node ids, test modules, models or folders.")
     root, base = folders.baselines.path, folders.baselines.base
     plan = planned_moves if dry_run else rename_baselines
-    moves = plan(root, old, new, base)
+    moves = plan(root, old, new, base, replacing=replacing)
     for move in moves:
         _print(folders, move)
     total = count(sum(len(move.tests) for move in moves), "baseline")
@@ -77,4 +78,5 @@ def _print(folders: Folders, move: Move) -> None:
         what = f"task metrics, {target}"
     for test, name in move.tests.items():
         new = f"{module_of(root, move.target)}::{name}"
-        echo(f"{module_of(root, move.source)}::{test} -> {new}: {what}")
+        replaced = ", replacing the one there" * (name in move.replaced)
+        echo(f"{module_of(root, move.source)}::{test} -> {new}: {what}{replaced}")

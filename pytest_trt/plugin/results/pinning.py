@@ -81,6 +81,18 @@ def answers_nodeid(item: pytest.Item, plan: TestPlan) -> str:
     return without_parameters(nodeid, ids, *shared)
 
 
+def metrics_nodeid(item: pytest.Item, plan: TestPlan) -> str:
+    """Return the node id that stored task metrics have: without the architecture of their folder.
+
+    Args:
+        item: The test.
+        plan: What it checks.
+    """
+    # An id of the test's own that looks the same stays.
+    own = [plan.arch] if ARCH in params_of(item) else []
+    return without_parameters(item.nodeid, ids_of(item), *own)
+
+
 def fixtures_of_override(item: pytest.Item, fixture: str) -> set[str]:
     """Return the fixtures that a project's override of a fixture requests, directly or not."""
     manager = item.session._fixturemanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_trt.baseline.answers import read_answers
-from pytest_trt.baseline.file import ANSWERS, module_of, read_baselines
+from pytest_trt.baseline.file import module_of
 from pytest_trt.baseline.location import BaselineFolder, BaselineLocation
-from pytest_trt.baseline.models import NamedBaseline, is_of_bytes, model_of
+from pytest_trt.baseline.models import NamedBaseline, is_of_bytes, model_of, read_stored
 from pytest_trt.baseline.renaming import Proposal, is_mentioned, model_proposal, rename_command
 from pytest_trt.diagnostics import BaselineError, Diagnostic, Fact, Remedy
-from pytest_trt.plugin.results.pinning import answers_nodeid
+from pytest_trt.plugin.results.pinning import answers_nodeid, metrics_nodeid
 from pytest_trt.plugin.state import plan_of, settings_of
 
 if TYPE_CHECKING:
@@ -50,7 +49,12 @@ class Renames:
         self._orphans: dict[Path, list[_Orphan]] = {}
 
     def proposal(
-        self, location: BaselineLocation, model: OnnxModel, fits: Callable[[Any], bool]
+        self,
+        location: BaselineLocation,
+        model: OnnxModel,
+        fits: Callable[[Any], bool],
+        *,
+        same_parameters: bool = False,
     ) -> Proposal | None:
         """Return what moves a baseline to a test; None if none fits.
 
@@ -58,6 +62,8 @@ class Renames:
             location: Where the baseline of the test would be.
             model: The model that the test runs.
             fits: Whether an entry is of what the test runs, whatever its model is called.
+            same_parameters: Whether the test has to have the same parameters, as its entries do not
+                show what was run.
         """
         folder, now = location.folder, location.model_name(model.path)
         nodeid = f"{module_of(folder.path, location.path)}::{location.test}"
@@ -70,7 +76,13 @@ class Renames:
                 if new is not None and f"{one.module}::{new[0]}" == nodeid:
                     missing = dict.fromkeys(each.missing for each in orphans)
                     return model_proposal(folder.base, missing, one.missing, path)
-        tests = [one.nodeid for one in fitting if one.is_unmentioned]
+        parameters = location.test.partition("[")[2]
+        tests = [
+            one.nodeid
+            for one in fitting
+            if one.is_unmentioned
+            and (not same_parameters or one.test.partition("[")[2] == parameters)
+        ]
         command = rename_command(nodeid, tests, lambda module: (folder.base / module).exists())
         return Proposal(command) if command else None
 
@@ -78,16 +90,15 @@ class Renames:
         """Return the baselines without a test; read once a run."""
         key = folder.path / target
         if key not in self._orphans:
-            read: Callable[[Path], Any] = read_answers if target == ANSWERS else read_baselines
             found = self._orphans[key] = []
             for path in sorted(key.glob("**/[!.]*.json")):
                 with suppress(BaselineError):  # for its own tests to report
-                    content = read(path)
+                    content = read_stored(folder.path, path)
                     found += self._without_test(folder, path, content.tests if content else {})
         return self._orphans[key]
 
     def _without_test(
-        self, folder: BaselineFolder, path: Path, tests: dict[str, Any]
+        self, folder: BaselineFolder, path: Path, tests: Mapping[str, Any]
     ) -> list[_Orphan]:
         module = module_of(folder.path, path)
         file = folder.base / module
@@ -103,11 +114,13 @@ class Renames:
 
     @cached_property
     def _collected(self) -> set[tuple[Path, str]]:
-        """The file of each test, and its name: of its speed, and of its answers."""
+        """The file of each test, and its name: of its speed, its answers and its task metrics."""
         found = set()
         for item in self._items:
             plan = plan_of(item)
-            names = [item.nodeid, *([answers_nodeid(item, plan)] if plan else [])]
+            names = [item.nodeid]
+            if plan:
+                names += [answers_nodeid(item, plan), metrics_nodeid(item, plan)]
             found |= {(item.path, name.partition("::")[2]) for name in names}
         return found
 
@@ -163,7 +176,7 @@ def perhaps_renamed(what: str, file: str, test: str, found: Proposal) -> Diagnos
     """Return the warning that nothing was recorded, as a baseline without a test would fit.
 
     Args:
-        what: "answers" or "speed".
+        what: "answers", "speed" or "task metrics".
         file: Where the baseline would be.
         test: The test's name there.
         found: What moves the baseline that fits.
