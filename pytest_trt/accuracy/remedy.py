@@ -28,6 +28,9 @@ _SLIGHTLY_ABOVE = 4.0
 #: Without a known precision, no rounding explains a difference of this many times the tolerance.
 _FAR_ABOVE = 100.0
 
+#: Precisions whose ranges are measured on calibration inputs.
+_CALIBRATED = ("int8", "fp8", "mixed")
+
 #: Kinds that judge an output as a whole.
 _AGREEMENT = ("cosine", "top1", "topk")
 
@@ -276,7 +279,9 @@ def _mismatch(
     if offer is None:
         return _with_reason(_no_offer(comparison, subject), precise)
     allow = offer_text(offer, subject)
-    if output.used <= _SLIGHTLY_ABOVE:
+    # A range that is too narrow or too wide costs accuracy that a tolerance does not bring back.
+    calibrated = subject.precision in _CALIBRATED and subject.calibrated_by in ("project", "seeded")
+    if output.used <= _SLIGHTLY_ABOVE and not calibrated:
         return Remedy(f"If this difference is acceptable for {output.name!r}, set:", (allow,))
     usual = DEFAULT_TOLERANCES.get(subject.precision)
     if usual is not None and _within(output, usual):
@@ -337,7 +342,7 @@ def _precision_remedy(subject: Subject) -> Remedy:
             return Remedy("Build the engine in fp32.")
         case "fp16" | "bf16" | "int4":
             return _keep_in_fp32("sensitive layers", subject)
-        case "int8" | "fp8" | "mixed":
+        case precision if precision in _CALIBRATED:
             keep = "keeping sensitive layers in FP32 may help"
             if subject.model:
                 keep += f"; this finds them, for keep_fp32=: `{_tune(subject)}`"
@@ -355,7 +360,8 @@ _CALIBRATE: Mapping[CalibratedBy, str] = {
     "": "Calibrating on more representative inputs may help.",
     "seeded": "The engine was calibrated on random inputs: override the trt_calibration fixture "
     "with real ones.",
-    "project": "Calibrating on more inputs than trt_calibration returns may help.",
+    "project": "Calibrating on more inputs than trt_calibration returns, of every kind that the "
+    "test runs, may help.",
     "model": "Quantising the model again on more representative inputs may help.",
 }
 

@@ -12,7 +12,7 @@ from pytest_trt.diagnostics import PytestTrtError
 from pytest_trt.plugin.names import FIXTURES, is_ours
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from mmap import mmap
     from typing import Any, Protocol
 
@@ -73,6 +73,9 @@ if TYPE_CHECKING:
 
         def staged(self, results: Sequence[AccuracyResult]) -> StagedAnswers | None:
             """Return the answers that this test may store."""
+
+        def grown(self, result: AccuracyResult) -> Mapping[str, str] | None:
+            """Return outputs whose error has doubled since it was stored; None without any."""
 
 
 SETTINGS_KEY: pytest.StashKey[Settings] = pytest.StashKey()

@@ -12,7 +12,7 @@ import pytest
 from pytest_trt.accuracy.result import MetricOutcome
 from pytest_trt.plugin.planning.plan import MODEL, PRECISION
 from pytest_trt.plugin.recording import Recorded, Recorder
-from pytest_trt.plugin.state import plan_of
+from pytest_trt.plugin.state import plan_of, state_of
 from pytest_trt.precision.samples import read_samples
 from pytest_trt.precision.tolerance import (
     OutputEvidence,
@@ -38,6 +38,7 @@ class _Test:
     ran: set[Path] = field(default_factory=set)
     outputs: dict[tuple[str, str], OutputEvidence] = field(default_factory=dict)
     metrics: dict[tuple[str, str, str], MetricOutcome] = field(default_factory=dict)
+    has_errors: bool = True
 
     @property
     def model_differs(self) -> bool:
@@ -67,7 +68,7 @@ class ToleranceGatherer:
     def _on_end(self, item: pytest.Item) -> None:
         engines, self._engines = self._engines, {}
         for run in engines.values():
-            self._note_metrics(item, run)
+            self._note_results(item, run)
             if self._data is None:
                 continue
             for sample in read_samples(self._data, run.engine.model.inputs):
@@ -87,9 +88,14 @@ class ToleranceGatherer:
             known.add(actual[name], reference[name])
             known.differs = known.differs or differing.get(name, "")
 
-    def _note_metrics(self, item: pytest.Item, run: Recorded) -> None:
-        test = self._test(item)
+    def _note_results(self, item: pytest.Item, run: Recorded) -> None:
+        test, answers = self._test(item), state_of(item).answers
         for result in run.check.results():
+            grown = answers.grown(result) if answers is not None else None
+            test.has_errors &= grown is not None
+            for name, how in (grown or {}).items():
+                if (name, result.precision) in test.outputs:
+                    test.outputs[name, result.precision].grown = how
             for one in result.metrics:
                 place = (one.output, one.name, result.precision)
                 known = test.metrics.get(place)
@@ -139,6 +145,7 @@ class ToleranceGatherer:
                 test.marker,
                 test.precisions,
                 max(0, test.models - len(test.ran)),
+                test.has_errors,
             )
             for name, test in self._tests.items()
         ]

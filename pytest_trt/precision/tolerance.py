@@ -58,6 +58,9 @@ _LEAST_COSINE = 0.9
 
 _MARKER = "trt_consistency"
 
+#: The growth of a stored error that is a note anyway.
+_DRIFT = "2x"
+
 #: The exponent of the bin of zeros.
 _ZERO = -(1 << 30)
 
@@ -77,6 +80,7 @@ class OutputEvidence:
         top1: The smallest share, of a run, of rows whose largest element is the reference's.
         exact: Whether it is of a type that is compared exactly.
         differs: Why the model itself differs from the reference; empty where it does not.
+        grown: From what to what its error has grown since it was stored; empty where it has not.
     """
 
     tolerance: Tolerance
@@ -89,6 +93,7 @@ class OutputEvidence:
     top1: float | None = None
     exact: bool = False
     differs: str = ""
+    grown: str = ""
     _worst: dict[int, float] = field(default_factory=lambda: defaultdict(float))
     _counts: dict[int, int] = field(default_factory=lambda: defaultdict(int))
 
@@ -234,6 +239,11 @@ def _reason(found: OutputEvidence, fields: Mapping[str, float]) -> str:
         return "it has no finite elements"
     if found.differs:
         return found.differs
+    if found.grown:
+        return (
+            f"its error has more than doubled since it was stored, from {found.grown}: find what "
+            "changed the engine, such as its calibration data, or accept it with --trt-update"
+        )
     if fields:
         return ""
     rtol, atol = found.needed
@@ -365,6 +375,7 @@ class TestTolerances:
         marker: The arguments of the closest marker.
         precisions: All precisions of the test, also those that did not run.
         models_left: How many of its models did not run.
+        has_errors: Whether the errors of all its engines are stored.
     """
 
     __test__ = False  # not a test class, despite its name
@@ -377,6 +388,7 @@ class TestTolerances:
     marker: Mapping[str, object] = field(default_factory=dict)
     precisions: tuple[str, ...] = ()
     models_left: int = 0
+    has_errors: bool = False
 
     def place(self, source: str) -> tuple[int, int]:
         """Return where the source of the file has the marker: its line and column.
@@ -386,9 +398,16 @@ class TestTolerances:
         """
         return place_of(source, self.names, _MARKER, self.marker)
 
+    @property
+    def drift(self) -> str:
+        """By how much errors may grow, where those of all engines are stored and none has grown."""
+        several = {*self.precisions} - {one.precision for one in self.outputs}
+        sound = self.has_errors and not several and all(one.fields for one in self.outputs)
+        return _DRIFT if sound and not self.models_left and "drift" not in self.marker else ""
+
     def arguments(self) -> str:
         """Return the proposals as arguments of the marker, to be pasted."""
-        given: dict[str, object] = {}
+        given: dict[str, object] = {"drift": self.drift} if self.drift else {}
         for one in self.outputs:
             if one.fields:
                 _put(given, [*self._path(one, plain=True)], dict(one.fields))
@@ -406,6 +425,8 @@ class TestTolerances:
             path = self._path(one, plain=not keywords & {"outputs", "by_precision"})
             for name, value in one.fields.items():
                 source = set_argument(source, self.names, _MARKER, [*path, name], value)
+        if self.drift:
+            source = set_argument(source, self.names, _MARKER, ["drift"], self.drift)
         for metric in {one.metric: None for one in self.limits}:
             # A marker has one limit for all outputs and precisions, unless it says otherwise.
             limits = [one for one in self.limits if one.metric == metric]

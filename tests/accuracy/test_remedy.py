@@ -11,7 +11,7 @@ import pytest
 from pytest_trt.accuracy.compare import compare_outputs
 from pytest_trt.accuracy.explanation import explain
 from pytest_trt.accuracy.subject import OtherModel, Subject, Tried
-from pytest_trt.accuracy.tolerance import Tolerance
+from pytest_trt.accuracy.tolerance import DEFAULT_TOLERANCES, Tolerance
 
 LOOSE = Tolerance(0.01, 0.01, origin="marker")
 FP16 = Subject("m.onnx", "models/m.onnx", "fp16", "cpu")
@@ -278,7 +278,7 @@ def test_what_to_keep_is_named_only_where_it_was_tried(actual, passing, commands
     ("calibrated_by", "words"),
     [
         ("seeded", "override the trt_calibration fixture"),
-        ("project", "more inputs than trt_calibration returns may help"),
+        ("project", "more inputs than trt_calibration returns"),
         ("model", "Quantising the model again"),
         ("", "may help"),
     ],
@@ -286,6 +286,15 @@ def test_what_to_keep_is_named_only_where_it_was_tried(actual, passing, commands
 def test_int8_advice_depends_on_what_the_engine_was_calibrated_on(calibrated_by, words):
     subject = replace(in_precision("int8"), calibrated_by=calibrated_by)
     assert words in remedy_for([1.5, 100.0], [1.0, 100.0], subject=subject).text
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp16"])
+def test_just_over_tolerance_an_int8_engine_is_calibrated_first(precision):
+    subject = replace(in_precision(precision), calibrated_by="project")
+    default = DEFAULT_TOLERANCES["int8"]
+    remedy = remedy_for([1.0, 115.0], [1.0, 100.0], default, subject)
+    assert ("trt_calibration" in remedy.text) is (precision == "int8")
+    assert any("outputs=" in one for one in (*remedy.commands, *remedy.alternatives))
 
 
 def test_a_reference_of_the_project_that_the_model_does_not_match_is_named():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from builders import images, save_linear
@@ -237,3 +239,28 @@ def test_nothing_is_proposed_where_the_model_differs_from_its_reference(project,
         assert one.reason.startswith(
             "the model's own FP32 outputs differ from those of trt_reference by up to 0.05, "
         )
+
+
+@pytest.mark.parametrize("stored", [1.0, 0.3])
+def test_stored_errors_limit_their_growth(project, stored) -> None:
+    source = """
+    @pytest.mark.trt_model("models/linear.onnx", precision="fp16")
+    @pytest.mark.trt_consistency(against="both")
+    def test_it(trt_session, images):
+        trt_session.run({"image": images})
+    """
+    project.test_file(source)
+    assert project.run("--trt-missing-baseline=record").ret == 0
+    file = project.path / "trt_baselines" / "answers" / "test_it.json"
+    content = json.loads(file.read_text())
+    errors = content["tests"]["test_it"]["errors"]["cpu fp16"]
+    errors["logits"] *= stored
+    file.write_text(json.dumps(content))
+    gatherer = ToleranceGatherer(None)
+    run(project, gatherer.recorder, source).assert_outcomes(passed=1)
+    (found,) = gatherer.proposals(2.0)
+    after = found.edited((project.path / "test_it.py").read_text())
+    assert ('drift="2x"' in after) is (stored == 1.0)
+    (logits,) = (one for one in found.outputs if one.output == "logits")
+    assert ("more than doubled" in logits.reason) is (stored != 1.0)
+    assert bool(logits.fields) is (stored == 1.0)

@@ -434,11 +434,28 @@ class StoredAnswers:
                     yield self._no_level(engine)
                 continue
             for output in result.outputs:
-                # As it is stored: the same error has not grown.
-                now, before = rounded(_error(output), 3), then.get(output.name, 0.0)
-                grown = now > (limit or _GROWTH) * before and output.used > _LEAST_USED
-                if grown and output.passed:
+                before = then.get(output.name, 0.0)
+                if _has_grown(output, before, limit or _GROWTH) and output.passed:
                     yield self._drift(engine, output, before, limit)
+
+    def grown(self, result: AccuracyResult) -> Mapping[str, str] | None:
+        """Return outputs of an engine whose error has doubled since it was stored, and by how much.
+
+        Args:
+            result: What a check found of the engine.
+
+        Returns:
+            None where no errors of it are stored.
+        """
+        then = self._levels.get(_engine_of(result))
+        if then is None:
+            return None
+        return {
+            one.name: f"{before:.3g} to {_error(one):.3g}"
+            for one in result.outputs
+            for before in [then.get(one.name, 0.0)]
+            if _has_grown(one, before, _GROWTH)
+        }
 
     @property
     def _levels(self) -> Mapping[str, Mapping[str, float]]:
@@ -563,6 +580,12 @@ def _without_traceback() -> Iterator[None]:
         yield
     except BaselineError as error:
         raise PluginFailure(error.diagnostic) from None
+
+
+def _has_grown(output: OutputResult, before: float, limit: float) -> bool:
+    """Whether an error exceeds a multiple of the stored one, and is not too small to matter."""
+    # As it is stored: the same error has not grown.
+    return rounded(_error(output), 3) > limit * before and output.used > _LEAST_USED
 
 
 def _engine_of(result: AccuracyResult) -> str:

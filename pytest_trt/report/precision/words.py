@@ -136,6 +136,11 @@ def tolerance_notes(test: TestTolerances) -> Iterator[str]:
     for one in test.outputs:
         if one.reason:
             yield f"{one.output}, {one.precision}: nothing is proposed: {one.reason}"
+    if test.drift:
+        yield (
+            f'drift="{test.drift}" is proposed: the errors of these engines are stored, and one '
+            "that grows beyond that fails the test, also within its tolerance"
+        )
 
 
 def limit_lines(test: TestTolerances) -> Iterator[str]:
