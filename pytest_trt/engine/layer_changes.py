@@ -7,14 +7,15 @@ builder. Layers without nodes of the model, such as reformats and casts, are cou
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 from pytest_trt.engine.facts import CONVERSION, Layer
 
-#: Limits of what is stored: larger engines nobody reviews layer by layer.
+#: Limits of what baselines store, which are reviewed, and of what reports store.
 _MAX_ROWS, _MAX_NODES = 200, 1000
+_MAX_REPORTED_ROWS, _MAX_REPORTED_NODES = 1000, 5000
 
 #: Nodes shown as a layer's name; a transformer's opaque layer has hundreds.
 _NODES_SHOWN = 4
@@ -196,15 +197,41 @@ def shortened(changes: Sequence[LayerChange], limit: int) -> tuple[str, ...]:
     return (*lines, f"and {more} more") if more else lines
 
 
-def layer_rows(layers: Sequence[Layer] | None) -> tuple[tuple[str, ...], ...]:
-    """Return layers as they are stored; none of an engine with too many to review.
+def layer_rows(
+    layers: Sequence[Layer] | None, *, reported: bool = False
+) -> tuple[tuple[str, ...], ...]:
+    """Return layers as they are stored; none of an engine with too many.
 
     A row is the layer's kind, its precision, and the model's nodes in it. The layer's name may
     change with every build, so it is not stored.
+
+    Args:
+        layers: The layers of an engine.
+        reported: Whether they are for a report, which has room for more than a baseline.
     """
+    most = (_MAX_REPORTED_ROWS, _MAX_REPORTED_NODES) if reported else (_MAX_ROWS, _MAX_NODES)
     rows = tuple((one.kind, one.precision or "", *one.origins) for one in layers or ())
-    reviewable = len(rows) <= _MAX_ROWS and sum(map(len, rows)) - 2 * len(rows) <= _MAX_NODES
-    return rows if reviewable else ()
+    is_small = len(rows) <= most[0] and sum(map(len, rows)) - 2 * len(rows) <= most[1]
+    return rows if is_small else ()
+
+
+def layer_kinds(layers: Sequence[Layer] | None) -> dict[str, int]:
+    """Return the number of layers by kind and precision, such as "Conv (half)"; sorted."""
+    kinds = Counter(
+        " ".join(filter(None, (one.kind, _precision_suffix(one.precision)))) for one in layers or ()
+    )
+    return dict(sorted(kinds.items()))
+
+
+def kind_changes(before: Mapping[str, int], after: Mapping[str, int]) -> tuple[str, ...]:
+    """Return a line for each kind of layers whose number differs, the largest change first."""
+    kinds = dict.fromkeys([*before, *after])
+    changed = {one: after.get(one, 0) - before.get(one, 0) for one in kinds}
+    return tuple(
+        f"{one}: {before.get(one, 0)} -> {after.get(one, 0)}"
+        for one in sorted(kinds, key=lambda one: -abs(changed[one]))
+        if changed[one]
+    )
 
 
 def layers_of(rows: Sequence[Sequence[str]]) -> tuple[Layer, ...]:

@@ -57,12 +57,13 @@ class EngineRecord:
         load_s: Seconds that loading it took, where it was loaded.
         first_inference_s: Seconds of its first inference, where it ran.
         model_digest: Digest of the model with its external data.
-        layer_rows: Its layers, unless there are too many to review: kind, precision, and the
-            model's nodes in each. Only where a report is written.
+        layer_rows: Its layers, unless they are more than 1,000: kind, precision, and the model's
+            nodes in each. Only where a report is written.
         path: The model's file, relative to pytest's root directory if it is below.
         plan: The file of a finished plan, likewise; empty for an engine of the cache.
         plan_digest: Digest of the plan.
         layer_times: How long its layers took, of an imported profile.
+        layer_kinds: Number of its layers by kind and precision. Only where a report is written.
     """
 
     model: str
@@ -93,6 +94,7 @@ class EngineRecord:
     plan: str = ""
     plan_digest: str = ""
     layer_times: tuple[LayerTime, ...] = ()
+    layer_kinds: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for number, row in enumerate(self.layer_rows):

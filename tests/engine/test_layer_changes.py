@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
 from pytest_trt.backends.tensorrt.inspection import inspected_layers
 from pytest_trt.engine.facts import CONVERSION, Layer
-from pytest_trt.engine.layer_changes import Change, layer_changes, shortened
+from pytest_trt.engine.layer_changes import (
+    Change,
+    layer_changes,
+    layer_kinds,
+    layer_rows,
+    shortened,
+)
 from pytest_trt.engine.protocols import BuildRequest
 from pytest_trt.engine.spec import EngineSpec
 
@@ -193,3 +199,12 @@ def test_fusions_that_onnx_runtime_makes_only_in_fp32_are_named(tmp_path) -> Non
     changes = layer_changes(built(tmp_path, "fp32", "float"), built(tmp_path, "fp16", "half"))
     kinds = [str(one) for one in changes if one.change is Change.KIND]
     assert any("FusedConv -> Conv" in text for text in kinds)
+
+
+def test_reports_hold_more_layers_than_baselines_and_the_kinds_of_any_number() -> None:
+    layers = [Layer(f"l{n}", "Conv", "half", (f"n{n}",)) for n in range(1001)]
+    sizes = {n: len(layer_rows(layers[:n])) for n in (200, 201)}
+    assert sizes == {200: 200, 201: 0}
+    sizes = {n: len(layer_rows(layers[:n], reported=True)) for n in (1000, 1001)}
+    assert sizes == {1000: 1000, 1001: 0}
+    assert layer_kinds(layers) == {"Conv (half)": 1001}

@@ -19,7 +19,7 @@ from pytest_trt.accuracy.result import AccuracyResult
 from pytest_trt.baseline.staged_answers import StagedAnswers
 from pytest_trt.diagnostics import BaselineError, Diagnostic, PytestTrtWarning, Remedy
 from pytest_trt.engine.build import Engine
-from pytest_trt.engine.layer_changes import layer_rows
+from pytest_trt.engine.layer_changes import layer_kinds, layer_rows
 from pytest_trt.engine.record import EngineRecord
 from pytest_trt.engine.spec import FULL_PRECISIONS
 from pytest_trt.plugin.planning.markers import ModelMarker, same_file
@@ -600,7 +600,8 @@ def _engine_record(engine: Engine, run: TrtRun, root: Path) -> EngineRecord:
         load_s=engine.timings.load_s,
         first_inference_s=engine.timings.first_inference_s,
         model_digest=engine.model.digest,
-        layer_rows=layer_rows(facts.layers) if run.settings.report else (),
+        layer_rows=layer_rows(facts.layers, reported=True) if run.settings.report else (),
+        layer_kinds=layer_kinds(facts.layers) if run.settings.report else {},
         path=below(engine.model.path, root),
         plan=below(engine.plan, root) if engine.finished else "",
         plan_digest=engine.plan_digest,

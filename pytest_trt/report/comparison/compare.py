@@ -15,7 +15,12 @@ from dataclasses import replace
 from typing import Any, cast
 
 from pytest_trt.diagnostics import ReportError
-from pytest_trt.engine.layer_changes import layer_changes, layers_of, shortened
+from pytest_trt.engine.layer_changes import (
+    kind_changes,
+    layer_changes,
+    layers_of,
+    shortened,
+)
 from pytest_trt.report.comparison.findings import (
     MISSING,
     Comparison,
@@ -444,14 +449,25 @@ def _engine_findings(
         direction = Direction.CHANGED if abs(change) > _SIZE_CHANGES else Direction.SAME
         relative = change if math.isfinite(change) else None
         yield Finding(kind, "", direction, float(before), float(now), relative)
-    rows = [layers_of(one.get("layer_rows") or ()) for one in (old, new)]
-    lines: tuple[str, ...] = ()
-    if rows[0] and rows[1] and not across:
-        lines = tuple(shortened(layer_changes(*rows), _LAYERS_LISTED))
+    lines = () if across else _layer_lines(old, new)
     if old["layers"] is not None and new["layers"] is not None:
         direction = Direction.CHANGED if lines or old["layers"] != new["layers"] else Direction.SAME
         counts = float(old["layers"]), float(new["layers"])
         yield Finding(Kind.LAYERS, "", direction, *counts, lines=lines)
+
+
+def _layer_lines(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return how layers differ: each change, else by kind where there are too many to store."""
+    rows = [layers_of(one["layer_rows"]) for one in (old, new)]
+    if all(rows):
+        return tuple(shortened(layer_changes(*rows), _LAYERS_LISTED))
+    kinds = [one["layer_kinds"] for one in (old, new)]
+    lines = kind_changes(*kinds) if all(kinds) else ()
+    if not lines and old["layers"] == new["layers"]:
+        return ()
+    more = [f"and {len(lines) - _LAYERS_LISTED} more kinds"] * (len(lines) > _LAYERS_LISTED)
+    why = "the reports do not hold all layers: `pytest-trt inspect --layers` lists those of a plan"
+    return (*lines[:_LAYERS_LISTED], *more, why)
 
 
 def differences(old: Document, new: Document, *, across: bool) -> Iterator[str]:

@@ -17,7 +17,7 @@ from pytest_trt.benchmark.result import BenchmarkResult
 from pytest_trt.benchmark.rounds import summarised
 from pytest_trt.diagnostics import Diagnostic
 from pytest_trt.engine.facts import EngineFacts, Layer
-from pytest_trt.engine.layer_changes import layer_rows
+from pytest_trt.engine.layer_changes import layer_kinds, layer_rows
 from pytest_trt.engine.record import EngineRecord
 from pytest_trt.report.document import Document, make_document
 from pytest_trt.report.importing.files import Found
@@ -264,7 +264,8 @@ def _engine(label: str, named: Named, layers: tuple[Layer, ...] | None) -> Engin
         layers=None if layers is None else len(layers),
         layers_pct=facts.layers_pct,
         weights_pct=facts.weights_pct,
-        layer_rows=layer_rows(layers),
+        layer_rows=layer_rows(layers, reported=True),
+        layer_kinds=layer_kinds(layers),
     )
 
 

@@ -398,6 +398,20 @@ def test_engines_are_held_against_each_other_once() -> None:
     assert found.tests[0].direction is Direction.SAME
 
 
+def test_layers_that_are_not_stored_are_compared_by_kind_with_a_note() -> None:
+    old = engine(layers=1204, layer_kinds={"Conv (half)": 1000, "Relu": 204})
+    new = replace(old, layers=1201, layer_kinds={"Conv (half)": 999, "Relu": 202})
+    layers = only(compare(with_engine(old), with_engine(new, id="2")), Kind.LAYERS)
+    assert layers.lines[:2] == ("Relu: 204 -> 202", "Conv (half): 1000 -> 999")
+    assert "do not hold all layers: `pytest-trt inspect --layers`" in layers.lines[2]
+    # Older reports have no kinds.
+    unknown = [replace(one, layer_kinds={}) for one in (old, new)]
+    found = compare(with_engine(unknown[0]), with_engine(unknown[1], id="2"))
+    assert only(found, Kind.LAYERS).lines == layers.lines[2:]
+    same = only(compare(with_engine(old), with_engine(old, id="2")), Kind.LAYERS)
+    assert (same.direction, same.lines) == (Direction.SAME, ())
+
+
 def test_engine_that_is_the_same_is_the_same() -> None:
     (one,) = engines().engines
     assert {finding.direction for finding in one.findings} == {Direction.SAME}
