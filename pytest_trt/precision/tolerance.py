@@ -47,8 +47,12 @@ _LARGE = 0.1
 _NEAR_ZERO = 0.1
 
 #: No tolerance is stricter than this share of the default of its precision, atol by the largest
-#: reference: another machine or backend rounds differently.
+#: reference: another machine, version or number of threads rounds differently.
 _LEAST_SHARE = 0.1
+
+#: Of outputs below 1, the least atol is the same share of the default, since they may be
+#: differences of larger values; and no more than this share of the largest reference.
+_MOST_OF_SMALL = 0.01
 
 #: No cosine is stricter, for the same reason.
 _MOST_COSINE = 0.9999
@@ -285,7 +289,7 @@ def _fields(found: OutputEvidence, precision: str, margin: float) -> dict[str, f
             return {}
     fields = {
         "rtol": max(rounded_up(margin * rtol), least_rtol),
-        "atol": rounded_up(max(margin * atol, _LEAST_SHARE * default.atol * found.scale)),
+        "atol": rounded_up(max(margin * atol, _least_atol(default.atol, found.scale))),
     }
     cosine = min(1.0 - rounded_up(margin * (1.0 - found.cosine)), _MOST_COSINE)
     if cosine >= _LEAST_COSINE:
@@ -295,6 +299,13 @@ def _fields(found: OutputEvidence, precision: str, margin: float) -> dict[str, f
         if top1 > 0:
             fields["top1"] = top1
     return fields
+
+
+def _least_atol(default: float, scale: float) -> float:
+    least = _LEAST_SHARE * default
+    if not scale:
+        return least
+    return max(least * scale, min(least, _MOST_OF_SMALL * scale))
 
 
 @dataclass(frozen=True, slots=True)

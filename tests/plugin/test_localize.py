@@ -113,3 +113,15 @@ def test_a_search_that_breaks_leaves_the_verdict_as_it_is(
             "the bad layer of overflow.onnx fp16 was not searched for: RuntimeError: broken *",
         ]
     )
+
+
+def test_a_reference_that_is_not_finite_has_no_bad_layer(networks: Project) -> None:
+    networks.test_file(
+        TESTS.split("@pytest")[0] + "X[:] = np.nan\n"
+        "@pytest.mark.trt_model('right.onnx', precision='fp16', profiles=PROFILES)\n"
+        "@pytest.mark.trt_consistency\ndef test_it(trt_session):\n    trt_session.run({'x': X})\n"
+    )
+    result = networks.run("--trt-localize=always")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["Fix: The FP32 reference itself is not finite*"])
+    result.stdout.no_fnmatch_line("*TRT44*")

@@ -64,6 +64,15 @@ def test_equal_outputs_still_get_room_for_another_order_of_sums() -> None:
     assert fields["cosine"] == 0.9999
 
 
+@pytest.mark.parametrize(
+    ("scale", "atol"), [(0.5, 1e-5), (2.9e-3, 1e-5), (1e-4, 1.1e-6), (1e-12, 1.1e-14), (0.0, 1e-5)]
+)
+def test_atol_of_small_outputs_allows_for_the_rounding_of_larger_values(scale, atol) -> None:
+    reference = np.linspace(-scale, scale, 40).reshape(4, 10)
+    fields = propose("y", "fp32", evidence((reference, reference)), 2.0).fields
+    assert fields["atol"] == pytest.approx(atol, rel=0.1)
+
+
 def test_tolerance_that_tests_nothing_is_not_proposed() -> None:
     _, reference = noisy(0.0)
     found = propose("y", "int8", evidence((np.zeros_like(reference), reference)), 2.0)

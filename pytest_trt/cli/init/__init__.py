@@ -143,16 +143,18 @@ def _tested(run: TrtRun, path: Path, arch: str, data: Sequence[Path], say: Progr
 
 
 def _report_left_out(measured: _Measured) -> None:
-    remedies: dict[Remedy, None] = {}
-    for path, why in measured.left_out.items():
-        echo(f"left out: {as_typed(path)}: {why.headline}", err=True)
-        remedies[why.remedy] = None
+    """Show what is left out and why, and after all with one remedy what to do."""
+    reasons = [(as_typed(path), why) for path, why in measured.left_out.items()]
     for one in measured.tested:
-        for precision, why in one.test.left_out.items():
-            echo(f"left out: {precision} of {as_typed(one.path)}: {why.headline}", err=True)
-            remedies[why.remedy] = None
-    for remedy in remedies:
-        for line in remedy_lines(remedy):
+        path = as_typed(one.path)
+        reasons += [(f"{precision} of {path}", why) for precision, why in one.test.left_out.items()]
+    by_remedy: dict[Remedy, list[tuple[str, Diagnostic]]] = {}
+    for what, why in reasons:
+        by_remedy.setdefault(why.remedy, []).append((what, why))
+    for remedy, each in by_remedy.items():
+        for what, why in each:
+            echo(f"left out: {what}: {why.headline}", err=True)
+        for line in remedy_lines(remedy, None, "  "):
             echo(line, err=True)
 
 

@@ -83,6 +83,9 @@ class LayerSearch:
         )
         if run.agrees and not between_models:
             return None  # the project's own reference differs, which is no model
+        failed = [one for one in run.comparison.outputs if not one.passed]
+        if failed and all(o.nonfinite.in_reference and o.tolerance.nan == "forbid" for o in failed):
+            return None  # the failure blames the reference, and NaN has no relative error
         reason = self._obstacle(run)
         if reason:
             return not_searched(reason, about, Remedy())

@@ -476,7 +476,7 @@ class StoredAnswers:
         return Diagnostic(
             "TRT417",
             f"{self._model_name}: the error of {output.name} on {engine} grew {times}from "
-            f"{before:.3g} to {now:.3g}, which is {percent_of(100 * output.used)} of its tolerance",
+            f"{before:.3g} to {now:.3g}, using {percent_of(100 * output.used)} of its tolerance",
             {
                 **self._facts,
                 "model_file": self._model_name,

@@ -88,6 +88,9 @@ class PlanError(Exception):
         self.diagnostics = tuple({str(one): one for one in diagnostics}.values())
 
 
+#: The code of a dynamic input without a range of shapes.
+_NO_PROFILE = "TRT211"
+
 #: Errors are stored with answers.
 _DRIFT_OF_NOTHING = Diagnostic(
     "TRT153",
@@ -165,7 +168,7 @@ class Planner:
             with gathered_into(wrong):
                 check(item, parsed)
         if wrong:
-            raise PlanError(wrong)
+            raise PlanError(self._unreadable(parsed, wrong) or wrong)
         plan = self._plan(parsed, params)
         if plan.consistency is not None and plan.consistency.drift and plan.against == "model":
             raise PlanError([_DRIFT_OF_NOTHING])
@@ -174,6 +177,15 @@ class Planner:
     def names_several(self, item: pytest.Function) -> bool:
         """Whether a test is that of one of several models that its markers name."""
         return MODEL in params_of(item) and self._parse(marks_of(item), item.path).several
+
+    def _unreadable(self, parsed: Parsed, wrong: Sequence[Diagnostic]) -> list[Diagnostic]:
+        """Return why a model that lacks profiles cannot be read: no profile would help then."""
+        path = parsed.model.model if parsed.model is not None else None
+        found: list[Diagnostic] = []
+        if path is not None and _NO_PROFILE in {one.code for one in wrong}:
+            with gathered_into(found):
+                self._run.model(path, lambda text: None)
+        return [one for one in found if one.code.startswith("TRT20")]
 
     def stale_entries(self, item: pytest.Function) -> tuple[StaleEntry, ...]:
         """Return the entries of its markers for models that are missing or left out."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import onnx
 import pytest
 from builders import save_linear
 
@@ -90,6 +91,27 @@ def test_a_dynamic_model_without_a_profile_fails_only_where_inputs_are_made_for_
     result = zoo.run("-W", "ignore")
     result.assert_outcomes(passed=3, errors=1)
     result.stdout.fnmatch_lines(["*at setup of test_seeded[[]models/linear.onnx*", "*TRT211*"])
+
+
+def test_a_dynamic_model_without_its_external_data_fails_for_the_data_first(zoo) -> None:
+    model = onnx.load(zoo.path / "models" / "linear.onnx")
+    onnx.save(
+        model,
+        zoo.path / "models" / "external.onnx",
+        save_as_external_data=True,
+        location="external.data",
+        size_threshold=0,
+    )
+    (zoo.path / "models" / "external.data").unlink()
+    zoo.test_file(
+        f"@{M}(['models/external.onnx', 'models/other.onnx'],\n"
+        "    per_model={'models/other.onnx': {'profiles': {'image': ((1, 8), (4, 8), (8, 8))}}})\n"
+        "def test_it(trt_session, trt_inputs):\n    trt_session.run(trt_inputs)\n"
+    )
+    result = zoo.run("-W", "ignore")
+    result.assert_outcomes(passed=3, errors=1)
+    result.stdout.fnmatch_lines(["*external.data, which does not exist*TRT202*"])
+    result.stdout.no_fnmatch_line("*TRT211*")
 
 
 @pytest.mark.parametrize(
