@@ -81,6 +81,10 @@ class StoredReference(Protocol):
     def update_command(self) -> str:
         """The command that replaces what is stored."""
 
+    @property
+    def update_options(self) -> Sequence[str]:
+        """Options of the run that this command repeats."""
+
 
 @dataclass(frozen=True, slots=True)
 class _FailedRun:
@@ -549,7 +553,9 @@ class ConsistencyCheck:
                 update=self._stored.update_command,
                 no_reference=worst.no_reference,
             )
-            found = replace(found, facts={**found.facts, "test_argument": self._stored.argument})
+            given = list(self._stored.update_options)
+            named = {"test_argument": self._stored.argument, "update_options": given}
+            found = replace(found, facts={**found.facts, **named})
         else:
             found = explain(worst.comparison, subject, runs=runs.merged, context=context)
         facts = {**found.facts, "runs": runs.runs, "failed_runs": runs.failed}

@@ -87,7 +87,11 @@ class Circumstances:
 
 def differences(then: Circumstances, now: Circumstances) -> tuple[Difference, ...]:
     """Return what differs between two measurements."""
-    found = [*_of_machine(then, now), *_of_origin(then.engine, now.engine)]
+    same = then.toolchain == now.toolchain
+    origin = _of_origin(then.engine, now.engine)
+    # The toolchain is part of an engine's key: where it differs, it is why.
+    causes = (one for one in origin if same or one.kind != "options")
+    found = [*_of_machine(then, now), *causes]
     return (*found, *_of_figures(then.engine, now.engine))
 
 

@@ -79,6 +79,22 @@ def update_command(tests: Sequence[str], given: Sequence[str] = ()) -> str:
     return pytest_command(tests, "--trt-update", *asked, *map(shlex.quote, given))
 
 
+def command_again(result: BenchmarkResult, *options: str, update: bool) -> str:
+    """Return the command that runs a test again with more options.
+
+    Args:
+        result: What is known of the test.
+        options: The options; each replaces the one of this run.
+        update: Whether the run is to update the baseline.
+    """
+    replaced = tuple(f"{one.partition('=')[0]}=" for one in options)
+    kept = [one for one in result.update_options if not one.startswith(replaced)]
+    if update:
+        return update_command([result.test_argument], [*kept, *options])
+    again = [one for one in kept if not one.startswith(f"{_REASON}=")]
+    return pytest_command([result.test_argument], *map(shlex.quote, again), *options)
+
+
 def verdict_diagnostics(
     result: BenchmarkResult, *, strict: bool, accepted: bool = False
 ) -> list[Diagnostic]:
@@ -236,7 +252,7 @@ def _engine_exceeded(result: BenchmarkResult, one: StructuralLimitResult) -> Dia
 
 def _restore_or_accept(result: BenchmarkResult, *, slower: bool) -> Remedy:
     """Return what to do about an engine that is worse than the baseline's."""
-    accept = update_command([result.test_argument])
+    accept = update_command([result.test_argument], result.update_options)
     kinds = {one.kind for one in result.differences}
     text, commands = _restoring(result, kinds)
     what = "slower speed" if slower else "new engine"
@@ -323,12 +339,13 @@ def _more_certainty(result: BenchmarkResult, change: MetricChange, severity: Sev
         engine = older[0] if older else "the engine of the baseline"
         of = "" if result.same_engine else f", with {engine}"
         again = f"Record the baseline again on an idle host{of}:"
-        return Remedy(again, (update_command([result.test_argument]),), tuple(others))
+        command = update_command([result.test_argument], result.update_options)
+        return Remedy(again, (command,), tuple(others))
     changed = [str(one) for one in result.differences if one.kind == "environment"]
     if change.detectable is None and changed:
         return Remedy(
             f"Restore what the baseline was measured with ({changed[0]}), or record it again:",
-            (update_command([result.test_argument]),),
+            (update_command([result.test_argument], result.update_options),),
             tuple(others),
         )
     if result.same_engine:  # another engine would replace what it is compared with
@@ -616,7 +633,7 @@ def not_comparable(result: BenchmarkResult, why: str) -> Diagnostic:
         (f"baseline: {result.file}",),
         Remedy(
             "Measure what the baseline measured, or replace it:",
-            (update_command([result.test_argument]),),
+            (update_command([result.test_argument], result.update_options),),
         ),
     )
 
@@ -745,6 +762,7 @@ def _facts(result: BenchmarkResult, facts: Mapping[str, Fact]) -> dict[str, Fact
         "precision": result.precision,
         "arch": result.arch,
         "file": result.file,
+        **({"update_options": list(result.update_options)} if result.update_options else {}),
         **facts,
     }
 

@@ -65,7 +65,9 @@ class Pipeline:
         self._stored = location.read() if limits.needs_baseline else None
         self.entry: Entry | None = None
         result = source.subject.result(file=location.shown, checks=settings.checks)
-        self._result = replace(result, diagnostics=tuple(source.notes()))
+        self._result = replace(
+            result, diagnostics=tuple(source.notes()), update_options=settings.update_options
+        )
 
     def run(self) -> BenchmarkResult:
         """Take the rounds that a verdict needs, and return it.
@@ -275,7 +277,7 @@ class Pipeline:
         options = f"--trt-benchmark-time={seconds}", f"--trt-checks={result.checks}"
         remedy = Remedy(
             "Allow more time, or limit P50 or throughput instead:",
-            (messages.pytest_command([result.test_argument], *options),),
+            (messages.command_again(result, *options, update=self._settings.update),),
         )
         return [messages.untestable(result, name, why, remedy)]
 

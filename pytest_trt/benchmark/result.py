@@ -181,6 +181,7 @@ class BenchmarkResult:
         key: Digest of the engine's key.
         restore: Commands that restore the model's file as it was.
         test_argument: The test as pytest takes it where the run was started.
+        update_options: Options that a command for an update has to repeat.
         checks: How many limits the tests of the run have in all: they share the error budget.
         skipped: Why the test is to be skipped; empty where it is not.
         diagnostics: Why it fails (severity "error"), and what else its reader has to know.
@@ -222,6 +223,7 @@ class BenchmarkResult:
     key: str = ""
     restore: tuple[str, ...] = ()
     test_argument: str = ""
+    update_options: tuple[str, ...] = ()
     checks: int = 0
     skipped: str = ""
     diagnostics: tuple[Diagnostic, ...] = ()

@@ -24,7 +24,15 @@ from pytest_trt.hashing import digest_file
 
 
 class _Refused(Exception):
-    """A plan is not exported; the text says why."""
+    """A plan is not exported; the text says why.
+
+    Attributes:
+        needs_run: Whether another run of its tests is needed.
+    """
+
+    def __init__(self, why: str, *, needs_run: bool = True) -> None:
+        super().__init__(why)
+        self.needs_run = needs_run
 
 
 @command(
@@ -61,23 +69,27 @@ def export(tests: tuple[str, ...], folder: Path, force: bool, cache_dir: Path | 
     root = read_project().cache(cache_dir)
     run = _last_run(root)
     keys = _chosen(run, tests)
-    cache, refused = EngineCache(root), 0
+    cache, refused, untested = EngineCache(root), 0, 0
     for key in keys:
         engine = run.engines[key]
         try:
-            if why := run.refusal(key) or _ambiguous(run, keys, engine):
+            if why := run.refusal(key):
                 raise _Refused(why)
+            if why := _ambiguous(run, keys, engine):
+                raise _Refused(why, needs_run=False)
             path = _export(cache, run, engine, folder, force=force)
         except _Refused as error:
             refused += 1
+            untested += error.needs_run
             echo(f"Error: {engine} is not exported: {error}", err=True)
         else:
             passed = sum(1 for _ in run.passed(key))
             size = units.size(path.stat().st_size)
             tested = f"{passed} test{'s' * (passed > 1)} passed {age(run.finished)}"
             echo(f"wrote {as_typed(path)}: {size}, digest {engine.plan_digest[:12]}, {tested}")
-    if refused:
+    if untested:
         echo("Fix: Remove the cause, and run the tests again.", err=True)
+    if refused:
         raise SystemExit(1)
 
 
@@ -164,7 +176,7 @@ def _export(
         raise _Refused("its weights are in another file than its plan")
     path = folder / engine.file_name
     if _differs(path, engine.plan_digest) and not force:
-        raise _Refused(f"{as_typed(path)} is another plan; --force overwrites it")
+        raise _Refused(f"{as_typed(path)} is another plan; --force overwrites it", needs_run=False)
     manifest = _manifest(run, engine, path.name, digests[found.sidecar.plan_name].size_bytes)
     folder.mkdir(parents=True, exist_ok=True)
     # Never a plan next to the manifest of another one.

@@ -15,6 +15,7 @@ from pytest_trt.accuracy.other_reference import OtherReference
 from pytest_trt.accuracy.sketch import sketch_of
 from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.diagnostics import ModelError
+from pytest_trt.engine.spec import Toolchain
 from pytest_trt.tensors.spec import TensorSpec
 from pytest_trt.terms import Verdict
 
@@ -30,7 +31,7 @@ def engine(precision="fp16", notes=(), op_types=()):
         target=SimpleNamespace(arch="cpu"),
         plan_facts=SimpleNamespace(calibration=None),
         finished=False,
-        toolchain="ONNX Runtime",
+        toolchain=Toolchain("ONNX Runtime", {"onnxruntime": "1.24.1"}),
         notes=notes,
     )
 
@@ -68,7 +69,7 @@ def test_a_thousand_failing_runs_are_summed_up_with_the_worst_ten():
     (found,) = of.diagnostics()
     assert found.message == "y: 12x over tolerance (m.onnx, fp16, cpu)"
     rows = [line for line in found.details if line.startswith("run ")]
-    assert rows[0] == "run 1000 of 1000 at test_it.py:999, inputs x [2, 8], ONNX Runtime"
+    assert rows[0] == "run 1000 of 1000 at test_it.py:999, inputs x [2, 8], ONNX Runtime 1.24.1"
     assert rows[1] == "run 999 at test_it.py:998, inputs x [2, 8]: y: 12x over tolerance"
     assert len(rows) == 10
     assert "and 990 other runs failed by less" in found.details
@@ -77,6 +78,17 @@ def test_a_thousand_failing_runs_are_summed_up_with_the_worst_ten():
     assert (result.runs, result.failed_runs) == (1000, 1000)
     assert (found.facts["runs"], found.facts["failed_runs"]) == (1000, 1000)
     assert [output.compared for output in result.outputs] == [6000]
+
+
+def test_an_int8_failure_names_the_known_fault_of_this_version_on_this_cpu(tmp_path, monkeypatch):
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text("flags : amx_int8\n")
+    monkeypatch.setattr("pytest_trt.engine.known_faults.CPUINFO", cpuinfo)
+    for precision, known in (("int8", True), ("fp16", False)):
+        of = check()
+        run(of, 0.5, on=engine(precision))
+        (found,) = of.diagnostics()
+        assert ("onnxruntime>=1.25" in str(found.remedy.commands)) == known
 
 
 def test_the_retained_run_is_as_it_was_when_it_was_compared():
@@ -225,6 +237,7 @@ def test_metrics_need_all_of_a_stored_answer(whole):
         about=lambda: (),
         argument="test_it.py",
         update_command="pytest --trt-update",
+        update_options=(),
     )
     (metric,) = resolve_metrics(
         [TensorSpec("y", "float64", (2, 3))], parse_metrics({"max_abs": "<= 0.01"}, "here"), {}

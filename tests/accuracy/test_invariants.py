@@ -13,6 +13,7 @@ from pytest_trt.accuracy.invariants import Invariants, WantedInvariants
 from pytest_trt.accuracy.metric_checks import parse_metrics, resolve_metrics
 from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.diagnostics import EngineRunError
+from pytest_trt.engine.spec import Toolchain
 from pytest_trt.tensors.profiles import ShapeRange
 from pytest_trt.tensors.spec import TensorSpec
 from pytest_trt.terms import Verdict
@@ -30,7 +31,7 @@ def engine(inputs=(X,), outputs=(Y,), profiles=(), op_types=()):
         spec=SimpleNamespace(precision="fp32", profiles=profiles),
         target=SimpleNamespace(arch="cpu"),
         plan_facts=SimpleNamespace(calibration=None),
-        toolchain="ONNX Runtime",
+        toolchain=Toolchain("ONNX Runtime", {"onnxruntime": "1.24.1"}),
         notes=(),
         finished=False,
     )

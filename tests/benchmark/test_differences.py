@@ -36,6 +36,14 @@ def test_the_reason_for_another_engine_is_named(model, difference, text) -> None
     assert str(difference) == text
 
 
+def test_another_toolchain_alone_changes_no_option() -> None:
+    then, now = (
+        Circumstances(toolchain, {}, {**THEN, "key": key})
+        for toolchain, key in (("TensorRT 10.13", "aa"), ("TensorRT 10.16", "bb"))
+    )
+    assert list(map(str, differences(then, now))) == ["TensorRT 10.13 -> TensorRT 10.16"]
+
+
 def test_baselines_without_the_model_leave_open_what_changed() -> None:
     then = Circumstances("TensorRT 10", {}, {"key": "cc"})
     (one,) = differences(then, Circumstances("TensorRT 10", {}, {"key": "aa", "model": "0"}))

@@ -211,6 +211,7 @@ def test_other_plan_in_the_way_is_kept_unless_forced(passed: Exporting) -> None:
     kept = passed.export("test_it.py")
     assert kept.exit_code == 1
     assert "is another plan; --force overwrites it" in kept.stderr
+    assert "run the tests again" not in kept.stderr
     assert other.read_bytes() == b"other"
     assert passed.export("test_it.py", "--force").exit_code == 0
     assert passed.verify().exit_code == 0

@@ -179,7 +179,7 @@ def test_no_baselines_are_nothing_wrong(tmp_path: Path) -> None:
     ("text", "why", "fix"),
     [
         ("{", "not JSON", "Restore the file from git"),
-        ("<<<<<<< HEAD\n{}", "merge conflict", "Restore the file from git"),
+        ("<<<<<<< HEAD\n{}", "merge conflict", "from a commit that has no markers"),
         ('{"schema": 99}', "has format 99", "Use the version of pytest-trt that wrote it"),
     ],
 )

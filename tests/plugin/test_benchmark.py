@@ -134,7 +134,7 @@ def test_slower_engine_fails_when_interleaved_with_the_cached_baseline_engine(re
             "*now *|*|",
             "Fix: Restore the model that the baseline*",
             "    git checkout COMMIT -- models/linear.onnx",
-            '    pytest test_it.py::test_speed --trt-update --trt-update-reason "..."',
+            "    pytest test_it.py::test_speed --trt-update --trt-update-reason * --trt-arch=cpu *",
             "speed *regressed",
         ]
     )

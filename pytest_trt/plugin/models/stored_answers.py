@@ -40,6 +40,7 @@ from pytest_trt.diagnostics import BaselineError, Diagnostic, Fact, Remedy
 from pytest_trt.engine.build import Engine
 from pytest_trt.git import commit_that_added
 from pytest_trt.onnx.file import OnnxModel
+from pytest_trt.plugin.options.table import given_flags
 from pytest_trt.plugin.planning.plan import TestPlan
 from pytest_trt.plugin.results.failure import PluginFailure
 from pytest_trt.plugin.results.pinning import answers_nodeid, baseline_location
@@ -58,6 +59,12 @@ from pytest_trt.tensors.spec import Tensors
 from pytest_trt.terms import CPU, Verdict
 from pytest_trt.units import multiple, percent_of
 from pytest_trt.wording import count
+
+#: Options that an update repeats, see `StoredAnswers.update_options`.
+_UPDATING = (
+    *("arch", "backend", "device", "baseline_dir", "cache_dir"),
+    *("against", "answers_size"),
+)
 
 #: An error that grew by more than this factor is reported.
 _GROWTH = 2.0
@@ -237,7 +244,12 @@ class StoredAnswers:
     @property
     def update_command(self) -> str:
         """The command that replaces the answers of this test alone."""
-        return update_command([self.argument])
+        return update_command([self.argument], self.update_options)
+
+    @property
+    def update_options(self) -> Sequence[str]:
+        """Options without which another run would store something else, or elsewhere."""
+        return given_flags(self._item.config, _UPDATING)
 
     @property
     def _facts(self) -> dict[str, Fact]:
@@ -245,6 +257,7 @@ class StoredAnswers:
             "file": self.location.shown,
             "test": self.location.test,
             "test_argument": self.argument,
+            "update_options": list(self.update_options),
         }
 
     def about(self) -> tuple[str, ...]:
