@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from pytest_trt.accuracy.compare import compare_values
-from pytest_trt.accuracy.evidence import Evidence, Retained, copied
+from pytest_trt.accuracy.evidence import AnyRun, Evidence, Retained, copied
 from pytest_trt.accuracy.explanation import explain, explain_stored, fact
 from pytest_trt.accuracy.invariants import Invariants, ObservedRun
 from pytest_trt.accuracy.metric_checks import MetricCheck
@@ -36,6 +36,9 @@ Attempts: TypeAlias = Callable[[Engine, Tensors], Iterable[tuple[str, Tensors]]]
 
 #: The most notes of a build that a failure repeats.
 _NOTES = 4
+
+#: Bytes of inputs and references of all runs of one engine that are retained, to try advice on.
+_RETAINED_BYTES = 64_000_000
 
 #: The most failing runs of an engine that are remembered one by one, the worst first.
 _WORST = 10
@@ -113,6 +116,8 @@ class _EngineRuns:
     worst: list[_FailedRun] = field(default_factory=list)
     tried: Tried | None = None
     evidence: Evidence | None = None
+    every: list[AnyRun] = field(default_factory=list)
+    every_bytes: int = 0
 
     def add(self, comparison: Comparison) -> None:
         self.runs += 1
@@ -305,6 +310,8 @@ class ConsistencyCheck:
             agrees = self._other.agrees(inputs, lambda own: compared(outputs, own))
         judge = partial(compared, expected=reference)
         self._retain(runs, Evidence(engine, inputs, outputs, reference, comparison, agrees, judge))
+        again = partial(self._compared, engine, reference=reference)
+        self._remember(runs, inputs, reference, again)
         if comparison.passed:
             return True
         if runs.failed == 1 and self._attempts is not None and not agrees:
@@ -327,6 +334,8 @@ class ConsistencyCheck:
             engine, inputs, outputs, stored, histogram=self._histogram
         )
         runs = self._runs_of(engine, "stored", comparison)
+        again = partial(self._compared_with_stored, engine, stored=stored)
+        self._remember(runs, inputs, stored, again)
         if comparison.passed:
             return True
         changed = agrees = None
@@ -359,12 +368,41 @@ class ConsistencyCheck:
             self._retained == "failed" and not run.comparison.passed
         )
         if wanted and (runs.evidence is None or run.order > runs.evidence.order):
-            runs.evidence = replace(run, inputs=copied(run.inputs), outputs=copied(run.outputs))
+            runs.evidence = replace(
+                run, inputs=copied(run.inputs), outputs=copied(run.outputs), number=runs.runs
+            )
+
+    def _remember(
+        self,
+        runs: _EngineRuns,
+        inputs: Tensors,
+        reference: Mapping[str, object],
+        judge: Callable[[Tensors, Tensors], Comparison],
+    ) -> None:
+        """Remember a run, so that advice is tried on it too.
+
+        Args:
+            runs: The runs of the engine.
+            inputs: Its inputs.
+            reference: What it was compared with.
+            judge: Compares outputs for inputs with that.
+        """
+        if self._retained == "none":
+            return
+        arrays = (*inputs.values(), *reference.values())
+        runs.every_bytes += sum(getattr(one, "nbytes", 0) for one in arrays)
+        if runs.every_bytes <= _RETAINED_BYTES:
+            own = copied(inputs)
+            runs.every.append(AnyRun(runs.runs, own, partial(judge, own)))
 
     def evidence(self) -> list[Evidence]:
         """Return the worst run of each engine, if it was retained; those that failed first."""
         found = [
-            one.evidence
+            replace(
+                one.evidence,
+                others=tuple(each for each in one.every if each.number != one.evidence.number),
+                runs=one.runs,
+            )
             for one in self._engines.values()
             if one.evidence is not None and not self._has_same_cause(one)
         ]

@@ -17,6 +17,21 @@ Retained: TypeAlias = Literal["failed", "all", "none"]
 
 
 @dataclass(frozen=True, slots=True)
+class AnyRun:
+    """A run of an engine, whether it failed or not, to be tried with another engine.
+
+    Attributes:
+        number: Its number among the runs of the engine, from 1.
+        inputs: Its inputs; a copy.
+        judge: Compares outputs with what it was compared with.
+    """
+
+    number: int
+    inputs: Tensors
+    judge: Callable[[Tensors], Comparison]
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """One run.
 
@@ -28,6 +43,9 @@ class Evidence:
         comparison: How the two compare.
         agrees: Whether it agrees with its own model in FP32, where another gave the reference.
         judge: Compares other outputs with the same reference.
+        number: Its number among the runs of the engine, from 1.
+        others: The other runs of the engine, as far as memory for them goes.
+        runs: How many runs there were.
     """
 
     engine: Engine
@@ -37,6 +55,9 @@ class Evidence:
     comparison: Comparison
     agrees: bool | None
     judge: Callable[[Tensors], Comparison]
+    number: int = 1
+    others: tuple[AnyRun, ...] = ()
+    runs: int = 1
 
     @property
     def order(self) -> tuple[bool, float, float]:

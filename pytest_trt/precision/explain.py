@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from pytest_trt.backends.observing.tensor_error import TensorError
@@ -23,6 +23,9 @@ _OTHERS = 3
 #: The share of the error of the outputs that makes one layer the one to blame.
 ALONE = 0.5
 
+#: What differs where precision was lost, and no shape or name.
+_OF_PRECISION = ("mismatch", "nonfinite", "cosine", "top1", "topk", "metric")
+
 #: How far the outputs of an engine that is looked at may be from those of the one under test: what
 #: tactics of one precision differ by, and not what makes a check fail.
 _SAME = 1e-3
@@ -34,13 +37,22 @@ class Kept:
 
     Attributes:
         layers: The names of their nodes: the first bad layer, and those that read it if need be.
-        passes: Whether the check passes.
-        error: The relative error of its outputs.
+        error: The relative error of the outputs of the worst run.
+        passed: How many runs pass.
+        tried: How many runs were tried, the worst one first.
+        runs: How many runs the test made.
     """
 
     layers: tuple[str, ...]
-    passes: bool
     error: float
+    passed: int
+    tried: int = 1
+    runs: int = 1
+
+    @property
+    def passes(self) -> bool:
+        """Whether every run that was tried passes."""
+        return self.passed == self.tried
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +67,8 @@ class About:
         reference: The other model that gives the reference, and that the engine's own model was
             compared with; empty where the engine was compared with its own model.
         fault: A known fault of what ran the engine.
+        keep_fp32: What the marker keeps in FP32 already.
+        several: Whether the marker names other precisions that the argument would change too.
     """
 
     model: str
@@ -63,6 +77,8 @@ class About:
     arch: str
     reference: str = ""
     fault: KnownFault | None = None
+    keep_fp32: tuple[str, ...] = ()
+    several: bool = False
 
 
 def explain(
@@ -96,6 +112,44 @@ def explain(
         _remedy(found, about, kept),
         severity="note",
     )
+
+
+def with_one_fix(
+    failures: Sequence[Diagnostic], searched: Sequence[Diagnostic]
+) -> list[Diagnostic]:
+    """Return failures and what was found of their layers, with one fix where each has another.
+
+    What lets all runs pass is tried, and keeps the fewest layers in FP32: it takes the place of
+    what the failure would advise, which is the one that a summary shows.
+
+    Args:
+        failures: Why the test fails.
+        searched: What `explain` returned for its engines.
+    """
+    found, notes = list(failures), list(searched)
+    for at, note in enumerate(notes):
+        argument = next((one for one in note.remedy.commands if "keep_fp32" in one), "")
+        of = [
+            place
+            for place, one in enumerate(found)
+            if _engine(one) == _engine(note) and one.facts.get("kind") in _OF_PRECISION
+        ]
+        if not argument or not of:
+            continue
+        first = found[of[0]]
+        if note.facts.get("passes"):
+            ranges = note.facts.get("precision") in ("int8", "fp8", "mixed")
+            calibration = (first.remedy.text,) if ranges and first.remedy.text else ()
+            remedy = replace(note.remedy, alternatives=calibration)
+            found[of[0]] = replace(first, remedy=remedy)
+        elif not first.facts.get("passing"):
+            continue
+        notes[at] = replace(note, remedy=Remedy())
+    return [*found, *notes]
+
+
+def _engine(one: Diagnostic) -> tuple[Fact, Fact]:
+    return one.facts.get("path"), one.facts.get("precision")
 
 
 def not_searched(reason: str, about: About, remedy: Remedy) -> Diagnostic:
@@ -151,14 +205,27 @@ def _remedy(found: Localization, about: About, kept: Kept | None) -> Remedy:
         return Remedy("Correct the layer in the model, or in the export that made it.")
     if kept is None:
         return Remedy()
-    line = f"keep_fp32={json.dumps(kept.layers)}"
+    names = [*about.keep_fp32, *kept.layers]
+    line = f"keep_fp32={json.dumps(names)}"
+    if about.several:
+        line = f"by_precision={json.dumps({about.precision: {'keep_fp32': names}})}"
+    argument = "this argument of trt_model"
+    if about.keep_fp32:
+        argument = "this keep_fp32 of trt_model, in place of the present one"
     remedy = Remedy()
     if kept.passes:
-        remedy = Remedy("the check passes with this argument of trt_model:", (line,))
+        which = "the check passes"
+        if kept.tried < kept.runs:
+            which = f"{kept.tried:,} of {kept.runs:,} runs were tried, and pass,"
+        remedy = Remedy(f"{which} with {argument}:", (line,))
     elif kept.error < ALONE * found.total:
         figures = f"{_figure(found.total)} to {_figure(kept.error)}"
+        still = "it fails all the same"
+        if kept.passed:
+            still = f"{kept.passed:,} of {count(kept.tried, 'run')} that were tried pass"
         remedy = Remedy(
-            f"this argument of trt_model lowers the error of the outputs from {figures}:", (line,)
+            f"{argument} lowers the error of the worst run's outputs from {figures}; {still}:",
+            (line,),
         )
     if about.fault is None or not remedy:
         return remedy
@@ -198,6 +265,8 @@ def _facts(found: Localization, about: About, kept: Kept | None) -> dict[str, Fa
         facts |= {
             "keep_fp32": [*kept.layers],
             "passes": kept.passes,
+            "passed_runs": kept.passed,
+            "tried_runs": kept.tried,
             "kept_error": _fact(kept.error),
         }
     return facts

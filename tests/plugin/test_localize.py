@@ -61,10 +61,10 @@ def test_a_failure_names_the_first_bad_layer_and_what_was_tried(networks: Projec
     result.assert_outcomes(failed=2, passed=1)
     result.stdout.fnmatch_lines(
         [
-            "first bad layer: */planted_1 (Mul): relative error * -> infinite *TRT440*",
-            "  overflow: values reach *, the type ends at 65,504",
             "Fix: The check passes with this argument of trt_model:",
             '    keep_fp32=[[]"*/planted_1", "*/planted_2"]',
+            "first bad layer: */planted_1 (Mul): relative error * -> infinite *TRT440*",
+            "  overflow: values reach *, the type ends at 65,504",
         ]
     )
     by_test = found(networks.path / "report.json")
@@ -73,6 +73,7 @@ def test_a_failure_names_the_first_bad_layer_and_what_was_tried(networks: Projec
         for test in ("test_overflow", "test_other", "test_right")
     )
     assert overflow["facts"]["passes"]
+    assert overflow["facts"]["tried_runs"] == 2
     assert overflow["facts"]["layers"][0]["layer"] == overflow["facts"]["layer"]
     assert (other["facts"]["layer"], other["facts"]["reference"]) == ("conv2", "right.onnx")
     assert "constant w2 differs in 54 of 324 elements" in other["details"]

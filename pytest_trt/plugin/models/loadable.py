@@ -344,6 +344,7 @@ class LoadableModel:
             self._names,
             calibration,
             isinstance(reference, ProjectReference),
+            self.model_marker.precision,
         )
         state_of(self.item).searches += [
             search.diagnostics,

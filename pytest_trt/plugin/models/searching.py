@@ -14,7 +14,7 @@ from pytest_trt.accuracy.evidence import Evidence
 from pytest_trt.accuracy.reference_names import ReferenceNames
 from pytest_trt.accuracy.repeatable import RANDOM_OPERATORS
 from pytest_trt.diagnostics import Diagnostic, PytestTrtError, Remedy, as_typed
-from pytest_trt.engine.protocols import BuildRequest, Progress
+from pytest_trt.engine.protocols import BuildRequest, Plan, Progress
 from pytest_trt.engine.spec import EngineSpec
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.plugin.run import TrtRun
@@ -43,6 +43,7 @@ class LayerSearch:
         names: What it calls inputs and outputs.
         has_own_reference: Whether an object of the project gives the reference instead.
         calibration: Gives the inputs that int8 engines are calibrated on.
+        precisions: Those that the marker names.
     """
 
     run: TrtRun
@@ -51,6 +52,7 @@ class LayerSearch:
     names: ReferenceNames
     calibration: Callable[[], object]
     has_own_reference: bool
+    precisions: tuple[str, ...] = ()
 
     def diagnostics(self, progress: Progress) -> Iterator[Diagnostic]:
         """Yield what was found of each engine whose worst run was retained.
@@ -80,6 +82,8 @@ class LayerSearch:
             engine.target.arch,
             self.reference.path.name if between_models else "",
             None if between_models else fault_of(engine),
+            run.engine.spec.keep_fp32,
+            several=bool({*self.precisions} - {run.engine.spec.precision, "fp32", "tf32"}),
         )
         if run.agrees and not between_models:
             return None  # the project's own reference differs, which is no model
@@ -168,9 +172,6 @@ class LayerSearch:
         With the layers that read it, where it alone is not enough: a value beyond FP16 is cast to
         it where they are FP16.
         """
-        from pytest_trt.precision.explain import Kept
-        from pytest_trt.precision.localize import outputs_error
-
         first, spec = found.first, run.engine.spec
         if first is None or spec.precision in ("fp32", "tf32"):
             return None
@@ -180,26 +181,44 @@ class LayerSearch:
                 break
             changed = replace(spec, keep_fp32=(*spec.keep_fp32, *layers))
             with suppress(PytestTrtError, OSError):
-                outputs = self._outputs(run, changed, progress)
-                error = outputs_error(outputs, run.expected)
-                tried = Kept(layers, run.judge(outputs).passed, error)
-                if kept is None or tried.passes or tried.error < kept.error / 2:
+                tried = self._tried(run, changed, layers, progress)
+                better = kept is None or tried.passed > kept.passed
+                if better or (kept and tried.error < kept.error / 2):
                     kept = tried
         return kept
 
-    def _outputs(self, run: Evidence, spec: EngineSpec, progress: Progress) -> Tensors:
-        """Return what an engine of the same model with another spec returns."""
-        from pytest_trt.precision.observe import run_once
+    def _tried(
+        self, run: Evidence, spec: EngineSpec, layers: tuple[str, ...], progress: Progress
+    ) -> Kept:
+        """Return what becomes of all runs that were retained with an engine of another spec."""
+        from pytest_trt.precision.explain import Kept
+        from pytest_trt.precision.localize import outputs_error
+        from pytest_trt.precision.observe import run_plan
 
-        engine = run.engine
+        engine, release = run.engine, self.run.lost_device.release
         backend = self.run.backend(engine.target.arch)
         samples = self._samples() if engine.route.needs_calibration else ()
         with TemporaryDirectory(prefix="pytest-trt-") as folder:
             request = BuildRequest(
                 engine.model, spec, engine.target, Path(folder), samples, progress
             )
-            own = self.names.engine_inputs(run.inputs)
-            return run_once(backend, request, own, self.run.lost_device.release)
+            plan = Plan(request.directory / backend.build(request).plan_name)
+
+            def outputs(inputs: Tensors) -> Tensors:
+                own = self.names.engine_inputs(inputs)
+                return run_plan(backend, request, plan, own, release)
+
+            worst = outputs(run.inputs)
+            passed = int(run.judge(worst).passed)
+            if passed:
+                passed += sum(one.judge(outputs(one.inputs)).passed for one in run.others)
+        return Kept(
+            layers,
+            error=outputs_error(worst, run.expected),
+            passed=passed,
+            tried=1 + (len(run.others) if passed else 0),
+            runs=run.runs,
+        )
 
     def _samples(self) -> CalibrationData:
         inputs = self.check.evidence()[0].engine.model.inputs

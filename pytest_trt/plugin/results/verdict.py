@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from mmap import mmap
@@ -142,7 +142,9 @@ def _add_to_failure(item: pytest.Item, state: TestState) -> None:
     _forget_recorded(state)
     _warn(item, state.notes)
     for name, failed in _failed_checks(state).items():
-        found = (*failed, *_bad_layers(item, state)) if name == _CONSISTENCY else failed
+        found = failed
+        if name == _CONSISTENCY:
+            found = tuple(_with_layers(item, state, failed))
         state.diagnostics += found
         item.add_report_section("call", name, "\n\n".join(map(str, found)))
 
@@ -158,7 +160,7 @@ def _conclude(item: pytest.Item, state: TestState) -> None:
     failures = _judge(item, state)
     if failures:
         _forget_recorded(state)
-        failures += _bad_layers(item, state)
+        failures = _with_layers(item, state, failures)
     else:
         for note in _bad_layers(item, state):
             state.note(note)
@@ -167,6 +169,18 @@ def _conclude(item: pytest.Item, state: TestState) -> None:
         state.failed_by_checks = True
         _forget_skips(item)
         raise CheckFailure(*failures, notes=state.notes)
+
+
+def _with_layers(
+    item: pytest.Item, state: TestState, failures: Sequence[Diagnostic]
+) -> list[Diagnostic]:
+    """Return failures with what was found of the layers of their engines."""
+    searched = _bad_layers(item, state)
+    if not searched:
+        return [*failures]
+    from pytest_trt.precision.explain import with_one_fix
+
+    return with_one_fix(failures, searched)
 
 
 def _bad_layers(item: pytest.Item, state: TestState) -> list[Diagnostic]:
