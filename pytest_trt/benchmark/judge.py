@@ -57,6 +57,7 @@ def judge(
         result = replace(
             result,
             recorded=evidence.entry.runs[-1].recorded,
+            accepted_reason=evidence.entry.runs[-1].reason,
             same_engine=evidence.entry.engine.get("key") == result.key,
             differences=_differences(evidence.entry, evidence, source),
         )

@@ -167,6 +167,7 @@ class BenchmarkResult:
         baseline_rounds: The same of what it was compared with.
         same_engine: Whether it is the engine of the baseline.
         recorded: When the newest stored run was recorded, ISO 8601; empty where there is none.
+        accepted_reason: Why it was accepted, as given when it was stored; empty for none.
         differences: What differs between then and now, besides the figures.
         layer_changes: How the layers of the baseline's engine changed, a line each; only of a
             failure, and only where the layers of both are known.
@@ -211,6 +212,7 @@ class BenchmarkResult:
     baseline_rounds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     same_engine: bool = False
     recorded: str = ""
+    accepted_reason: str = ""
     differences: tuple[Difference, ...] = ()
     layer_changes: tuple[str, ...] = ()
     added_layers: tuple[str, ...] = ()

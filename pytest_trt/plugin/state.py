@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_trt.accuracy.result import AccuracyResult
     from pytest_trt.backends.cuda.background import Background
     from pytest_trt.backends.devices.gpu import DeviceProbe
+    from pytest_trt.baseline.answers import AnswerEntry
     from pytest_trt.baseline.staged_answers import StagedAnswers
     from pytest_trt.baseline.staged_metrics import StagedMetrics
     from pytest_trt.benchmark.host import HostMonitor
@@ -73,6 +74,9 @@ if TYPE_CHECKING:
 
         def staged(self, results: Sequence[AccuracyResult]) -> StagedAnswers | None:
             """Return the answers that this test may store."""
+
+        def accepted(self) -> AnswerEntry | None:
+            """Return what is stored; None if nothing is, or it cannot be read."""
 
         def grown(self, result: AccuracyResult) -> Mapping[str, str] | None:
             """Return outputs whose error has doubled since it was stored; None without any."""

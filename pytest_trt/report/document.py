@@ -212,8 +212,16 @@ def _result(engine: EngineRecord, record: TestRecord, status: Status) -> entries
         accuracy=None if check is None else _accuracy(replace(check, invariants=invariants)),
         speed=None if speed is None else _speed(speed),
         task_metrics=tuple(one for one in record.task_metrics if one.key == engine.key),
+        accepted=_accepted(engine, record),
         also=tuple(_accuracy(replace(one, invariants=())) for one in also),
     )
+
+
+def _accepted(engine: EngineRecord, record: TestRecord) -> entries.AcceptedErrors | None:
+    errors = record.accepted.get(f"{engine.arch} {engine.precision}")
+    if errors is None:
+        return None
+    return entries.AcceptedErrors(reason=record.accepted_reason, errors=dict(errors))
 
 
 def _accuracy(check: AccuracyResult) -> entries.Accuracy:
@@ -280,6 +288,7 @@ def _speed(speed: BenchmarkResult) -> entries.Speed:
         layer_changes=speed.layer_changes,
         baseline_file=speed.file,
         baseline_recorded=speed.recorded,
+        baseline_reason=speed.accepted_reason,
         baseline_update=speed.update,
         differences=tuple(map(str, speed.differences)),
         why=reason.message if reason and speed.kind != "compared" else "",

@@ -272,6 +272,7 @@ class Speed:
         baseline_recorded: When the newest stored run was recorded; empty without one.
         baseline_update: What this run stored: "first", "added", "replaced", "calibrated",
             "not recorded", or empty.
+        baseline_reason: Why the newest stored run was accepted; empty for no reason.
         differences: What differs between the baseline's run and this one, one line each.
         why: Why there is no comparison; empty where there is one.
     """
@@ -296,6 +297,7 @@ class Speed:
     baseline_update: str
     differences: tuple[str, ...]
     why: str
+    baseline_reason: str = ""
     speedups: tuple[SpeedupResult, ...] = ()
     spec: Mapping[str, str] = field(default_factory=dict)
 
@@ -304,6 +306,19 @@ class Speed:
         check_rounds(self.baseline_rounds, "baseline_rounds")
         if self.candidate_rounds and self.calls < 1:
             raise RecordError(f"expected 1 or more, found {self.calls}", "calls")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptedErrors:
+    """Errors of an engine that were stored with the answers of its test.
+
+    Attributes:
+        reason: Why they were accepted; empty for no reason.
+        errors: The largest absolute error by output.
+    """
+
+    reason: str
+    errors: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -326,6 +341,7 @@ class Result:
         task_metrics: What the test recorded with trt_metrics.
         also: The other comparisons: outputs are compared with the model's reference, with stored
             answers, or with both. Null in reports of older versions, which left them out.
+        accepted: What is stored of its errors; null where nothing is.
     """
 
     engine: str
@@ -340,6 +356,7 @@ class Result:
     speed: Speed | None
     task_metrics: tuple[TaskMetricResult, ...] = ()
     also: tuple[Accuracy, ...] | None = None
+    accepted: AcceptedErrors | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

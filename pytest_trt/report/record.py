@@ -7,7 +7,7 @@ It holds only what JSON can hold. Renderers read records and nothing else.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -37,6 +37,9 @@ class TestRecord:
         checks: Results of its consistency checks.
         speeds: Results of its benchmarks.
         has_answers: Whether it is compared with stored answers.
+        accepted: Errors of outputs that are stored with its answers, by architecture and precision.
+            Only where a report is written.
+        accepted_reason: Why they were accepted, as given when they were stored; empty for none.
         answers: New answers that may be stored.
         task_metrics: Results of what it recorded with trt_metrics.
         staged_metrics: New task metrics that may be stored.
@@ -60,6 +63,8 @@ class TestRecord:
     unbuilt: tuple[tuple[str, str, str], ...] = ()
     diagnostics: tuple[Diagnostic, ...] = ()
     notes: tuple[Diagnostic, ...] = ()
+    accepted: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    accepted_reason: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON-simple data."""
@@ -74,6 +79,8 @@ class TestRecord:
             checks=tuple(from_data(AccuracyResult, check) for check in data["checks"]),
             speeds=_speeds(data["speeds"]),
             has_answers=data["has_answers"],
+            accepted=data["accepted"],
+            accepted_reason=data["accepted_reason"],
             answers=_answers(data["answers"]),
             task_metrics=_task_metrics(data["task_metrics"]),
             staged_metrics=_staged_metrics(data["staged_metrics"]),

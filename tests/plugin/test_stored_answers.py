@@ -466,6 +466,19 @@ class TestDrift:
         project.run("--trt-update").assert_outcomes(passed=2)
         project.run().assert_outcomes(passed=2)
 
+    def test_reports_hold_the_accepted_level_and_its_reason(self, project, grown) -> None:
+        def accepted() -> dict:
+            project.run("--trt-report=report.json").assert_outcomes(passed=2)
+            results = json.loads((project.path / "report.json").read_text())["tests"]
+            return {one["precision"]: one["results"][0]["accepted"] for one in results}["fp16"]
+
+        before = accepted()
+        project.run("--trt-update", "--trt-update-reason=TensorRT 10.16")
+        now = accepted()
+        assert now["reason"] == "TensorRT 10.16" != before["reason"]
+        levels = [one["errors"]["logits"] for one in (before, now)]
+        assert levels[1] == pytest.approx(10 * levels[0])
+
     def test_what_is_accepted_has_the_errors_against_the_new_answers(
         self, project, recorded, write
     ) -> None:

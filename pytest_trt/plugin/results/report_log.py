@@ -116,6 +116,7 @@ class ReportLog:
             "stopped": "",
             "targets": [],
             "collection_errors": {},
+            "collection_reasons": {},
             "diagnostics": [_not_ended(started["started"])],
         }
         document = make_document(run, {}, {}, {})

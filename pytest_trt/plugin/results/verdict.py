@@ -517,6 +517,7 @@ def attach(item: pytest.Item, report: pytest.TestReport) -> None:
     if not ends_here or not (made or state.unbuilt or state.diagnostics):
         return
     staged = _staged_answers(state, report)
+    accepted = state.answers.accepted() if state.answers and run.settings.report else None
     record = TestRecord(
         engines=tuple(
             _engine_record(engine, run, item.config.rootpath) for engine in _distinct(state)
@@ -524,6 +525,8 @@ def attach(item: pytest.Item, report: pytest.TestReport) -> None:
         checks=tuple(_checks(state)),
         speeds=_speeds(state),
         has_answers=state.answers is not None,
+        accepted=accepted.errors if accepted else {},
+        accepted_reason=accepted.reason if accepted else "",
         answers=staged,
         task_metrics=metrics.results if metrics else (),
         staged_metrics=metrics.staged() if metrics else None,

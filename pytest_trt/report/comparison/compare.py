@@ -21,6 +21,7 @@ from pytest_trt.engine.layer_changes import (
     layers_of,
     shortened,
 )
+from pytest_trt.report.comparison.accepted import accepted_errors, accepted_speed
 from pytest_trt.report.comparison.findings import (
     MISSING,
     Comparison,
@@ -209,9 +210,9 @@ def _test_change(
         status=new.test["status"],
         why=new.test["reason"] if new.test["status"] != "passed" else "",
         findings=(
-            *speed_findings(old.speed, new.speed, error),
+            *accepted_speed(old, new, speed_findings(old.speed, new.speed, error)),
             *_speedup_findings(_speedups(old), _speedups(new)),
-            *_all_error_findings(old, new),
+            *accepted_errors(old, new, _all_error_findings(old, new)),
             *_metric_findings(_metrics(old), _metrics(new)),
             *weaker(old, new),
             *looser_limits(old, new),
@@ -347,7 +348,7 @@ def _all_error_findings(old: Case, new: Case) -> Iterator[Finding]:
             if not number:
                 yield one
             elif one.direction in (Direction.WORSE, Direction.BETTER):
-                yield replace(one, name=f"{one.name} against {AGAINST[against]}")
+                yield replace(one, detail=f"against {AGAINST[against]}")
 
 
 def error_findings(

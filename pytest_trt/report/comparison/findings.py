@@ -66,6 +66,7 @@ class Finding:
         most: The upper bound.
         lines: Further details, one line each.
         looser: Whether its limit or tolerance allows more than before.
+        detail: What tells it from others of its kind and name.
     """
 
     kind: Kind
@@ -78,6 +79,7 @@ class Finding:
     most: float | None = None
     lines: tuple[str, ...] = ()
     looser: bool = False
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,7 +107,7 @@ def _label(finding: Finding) -> str:
     labels = {
         Kind.SPEED: units.METRIC_NAMES.get(finding.name, finding.name),
         Kind.SPEEDUP: f"speed relative to {finding.name}",
-        Kind.ERROR: f"error of {finding.name}",
+        Kind.ERROR: f"error of {finding.name} {finding.detail}".rstrip(),
         Kind.METRIC: finding.name,
         Kind.SIZE: "plan",
         Kind.MEMORY: "device memory",

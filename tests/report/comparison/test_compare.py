@@ -364,8 +364,8 @@ def test_errors_are_compared_by_what_both_runs_compared_with() -> None:
     (found,) = pair(both(0.004, 0.003), both(0.003, 0.004)).tests
     assert found.direction is Direction.SAME
     (found,) = pair(both(0.008, 0.002), both(0.008, 0.006)).tests
-    worse = [one.name for one in found.findings if one.direction is Direction.WORSE]
-    assert worse == ["logits against stored answers"]
+    (worse,) = (one for one in found.findings if one.direction is Direction.WORSE)
+    assert cells(worse)[0] == "error of logits against stored answers"
     (found,) = pair(both(0.004, 0.004), off_by(0.004)).tests
     assert found.direction is Direction.SAME
 
@@ -545,3 +545,56 @@ def test_speedups_of_another_mode_or_engine_are_not_compared_in_silence() -> Non
         new = reported(speeds=(speed(speedups=(speedup(**other),)),))
         found = only(pair(old, new), Kind.SPEEDUP, "fp32")
         assert any(one.startswith(line) for one in found.lines)
+
+
+def accepting(ms: float, recorded: str, reason: str, **of: Any) -> PhaseOutcomes:
+    return timed(ms, recorded=recorded, accepted_reason=reason, **of)
+
+
+OLD, NEW = "2026-11-01T00:00:00+00:00", "2026-11-06T00:00:00+00:00"
+
+
+@pytest.mark.parametrize(
+    ("now", "direction"),
+    [
+        ((NEW, "TensorRT 10.16", "passed"), Direction.CHANGED),
+        ((NEW, "", "passed"), Direction.WORSE),
+        ((NEW, "TensorRT 10.16", "inconclusive"), Direction.WORSE),
+        # It was accepted before the older run, which was faster nevertheless.
+        ((OLD, "TensorRT 10.13", "passed"), Direction.WORSE),
+    ],
+)
+def test_speed_that_was_accepted_with_a_reason_is_not_worse(now, direction: Direction) -> None:
+    recorded, reason, verdict = now
+    old = accepting(1.0, OLD, "TensorRT 10.13")
+    found = pair(old, accepting(1.5, recorded, reason, verdict=verdict, seed=1))
+    p50 = only(found, Kind.SPEED, "p50")
+    assert p50.direction is direction
+    assert (p50.lines == (f"accepted: {reason}",)) == (direction is Direction.CHANGED)
+
+
+@pytest.mark.parametrize(
+    ("reason", "error", "direction"),
+    [
+        ("TensorRT 10.16", 0.006, Direction.CHANGED),
+        ("TensorRT 10.16", 0.003, Direction.WORSE),  # less was accepted
+        ("", 0.006, Direction.WORSE),
+    ],
+)
+def test_error_up_to_the_accepted_one_is_not_worse(
+    reason: str, error: float, direction: Direction
+) -> None:
+    def stored(now: float, most: float, why: str) -> PhaseOutcomes:
+        found = off_by(now)
+        record = replace(
+            found.record, accepted={"sm86 fp16": {"logits": most}}, accepted_reason=why
+        )
+        return PhaseOutcomes(found.phases, record)
+
+    old, new = stored(0.002, 0.002, "first"), stored(0.006, error, reason)
+    found = only(pair(old, new), Kind.ERROR, "logits")
+    assert found.direction is direction
+    assert (found.lines[-1] == f"accepted: {reason}") == (direction is Direction.CHANGED)
+    # The same was stored before the older run: it was not accepted since.
+    old = stored(0.002, error, reason)
+    assert only(pair(old, new), Kind.ERROR, "logits").direction is Direction.WORSE
