@@ -275,6 +275,8 @@ def _complete(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.Tes
         found = diagnostics_of(call.excinfo.value)
         if found:
             state_of(item).diagnostics = found
+            if isinstance(call.excinfo.value, PytestTrtError):
+                _shorten(item, call.excinfo, report)
         elif TEST_KEY in item.stash:
             state_of(item).failure = call.excinfo.exconly().partition("\n")[0]
     if PLAN_KEY in item.stash or TEST_KEY in item.stash:
@@ -287,6 +289,17 @@ def _complete(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.Tes
 
         if isinstance(call.excinfo.value, PluginFailure) and not call.excinfo.value.pytrace:
             place_at_test(item, report, call.excinfo.value.diagnostics)
+
+
+def _shorten(
+    item: pytest.Item, error: pytest.ExceptionInfo[BaseException], report: pytest.TestReport
+) -> None:
+    """Show an error of the plugin with the line that it was raised at, and not all of the test.
+
+    The source of a test begins with its decorators, which may name many models.
+    """
+    if item.config.getoption("tbstyle", "auto") == "auto":
+        report.longrepr = item._repr_failure_py(error, style="short")  # pytest has no other way
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

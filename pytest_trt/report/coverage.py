@@ -14,6 +14,9 @@ from pytest_trt.terms import CPU, EXAMPLES
 #: What requires verdicts of a run, and of merged reports.
 OPTION, MERGE_OPTION = "--trt-require-arch", "--require-arch"
 
+#: Tests with errors that are named; more are counted.
+_ERRORS = 3
+
 #: Files that a remedy names.
 _FILES = 5
 
@@ -154,6 +157,10 @@ def _of_arch(coverage: Mapping[str, Any], arch: str, most: int) -> Iterator[str]
         yield f"{arch}: no verdict for any of {len(missing)} tests ({reasons.pop()})"
         return
     yield f"{arch}: no verdict for {len(missing)} of {coverage['tests']} tests"
+    errors = [one for one in missing if one["status"] == Status.ERROR.value]
+    if len(errors) > _ERRORS:  # each is shown with its reason, and again by what to do
+        yield f"  {len(errors)} tests with errors"
+        missing = [one for one in missing if one not in errors]
     for one in missing[:most]:
         yield f"  {one['test']}: {_why(one)}"
     if len(missing) > most:

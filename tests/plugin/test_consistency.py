@@ -651,3 +651,10 @@ def test_a_model_that_draws_random_numbers_is_named_before_anything_is_compared(
         result.assert_outcomes(failed=1)
         result.stdout.fnmatch_lines(["*noise.onnx draws random numbers (RandomNormalLike)*TRT230*"])
         result.stdout.no_fnmatch_line("*over tolerance*")
+
+
+def test_an_error_of_the_plugin_is_shown_without_the_decorators_of_its_test(project) -> None:
+    noisy(project.path / "models" / "noise.onnx")
+    result = project.check(model='"models/noise.onnx"', consistency="rtol=9, atol=99")
+    result.stdout.fnmatch_lines(["test_it.py:*: in test_it", "E   *draws random numbers*"])
+    result.stdout.no_fnmatch_line("*pytest.mark*")

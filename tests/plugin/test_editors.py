@@ -186,4 +186,4 @@ def test_pycharm_is_told_of_failed_tests_with_their_lines(project, lines) -> Non
     names = [one if "." in one else f"test_{one}" for one in (*ids, "teardown_teardown")]
     assert failed.keys() == {f"test_it.{name}" for name in names}
     for name, comment in zip(names, FAILING.values(), strict=True):
-        assert f"|ntest_it.py:{lines[comment]}: " in failed[f"test_it.{name}"], name
+        assert f"|ntest_it.py:{lines[comment]}: " in f"|n{failed[f'test_it.{name}']}", name

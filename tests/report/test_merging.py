@@ -92,6 +92,14 @@ def test_the_remedy_for_tests_of_this_machine_names_no_other_machine(status, rem
     assert (found.remedy.commands, found.remedy.alternatives) == ((), ())
 
 
+def test_many_errors_are_counted() -> None:
+    made = document(two([f"test_{one}" for one in "abcde"]), required=("sm86",))
+    for test in made["tests"][:4]:
+        test.update(status="error", judged=False)
+    found = missing_verdicts(merge_documents({"a": made}, ("sm86",))["coverage"])
+    assert found.details == ("sm86: no verdict for 4 of 5 tests", "  4 tests with errors")
+
+
 def test_a_run_that_ended_early_is_why_no_shard_tested_and_not_deselection() -> None:
     shards = {name: document(two()) for name in "ab"}
     for number, (shard, status) in enumerate(
