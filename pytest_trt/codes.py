@@ -1679,6 +1679,14 @@ CODES: dict[str, Code] = {
         "The cap on the size of the cache is zero, negative or not finite.",
         "Set --trt-cache-size to a positive size, such as 20GB.",
     ),
+    "TRT814": Code(
+        "engines removed from the cache",
+        "The cache reached --trt-cache-size, so the least recently used engines were removed. A "
+        "test that needs one builds it again.",
+        "Set --trt-cache-size to more than the engines of a run take; `pytest-trt cache list` "
+        "shows their sizes.",
+        ("folder",),
+    ),
     "TRT805": Code(
         "no such cached engine",
         "No engine in the cache has the given model name or key, or the plan is not in a cache.",

@@ -100,10 +100,33 @@ def complete_tests(
 ) -> list[CompletionItem[str]]:
     """Return the node ids of the last run here that begin with a text, else files."""
     with suppress(PytestTrtError, OSError):
-        found = sorted(one for one in set(_last_tests()) if one.startswith(incomplete))
-        if found:
-            return [CompletionItem(one) for one in found]
+        if found := matching_tests(_last_tests(), incomplete):
+            return found
     return [CompletionItem(incomplete, type="file")]
+
+
+def complete_candidates(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem[str]]:
+    """Return the tests of the last run here that have something to accept."""
+    from pytest_trt.baseline.last_run import read_last_run
+    from pytest_trt.cli.ini import read_project
+    from pytest_trt.engine.cache import EngineCache
+
+    with suppress(PytestTrtError, OSError):
+        root = read_project().cache()
+        run = read_last_run(EngineCache(root).last_runs, Path.cwd()) if root.is_dir() else None
+        return matching_tests((one.test for one in run.candidates) if run else (), incomplete)
+    return []
+
+
+def matching_tests(tests: Iterable[str], incomplete: str) -> list[CompletionItem[str]]:
+    """Return the node ids that begin with a text; where none does, the names that do."""
+    nodeids = set(tests)
+    for known in (nodeids, {one.partition("::")[2] for one in nodeids}):
+        if found := sorted(one for one in known if one.startswith(incomplete)):
+            return [CompletionItem(one) for one in found]
+    return []
 
 
 def _last_tests() -> Iterator[str]:

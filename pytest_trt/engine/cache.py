@@ -66,6 +66,7 @@ from pytest_trt.private import (
     trusted_places,
     user_folder,
 )
+from pytest_trt.units import size
 
 if TYPE_CHECKING:
     from pytest_trt.engine.cache_index import CacheIndex
@@ -530,8 +531,20 @@ class EngineCache:
 
         # What is being built counts, by whichever process.
         left_bytes = self.max_bytes - size_bytes(self._building)
-        for path in self._index.add(self._unindexed, max_bytes=left_bytes, stays=stays):
+        evicted = self._index.add(self._unindexed, max_bytes=left_bytes, stays=stays)
+        for path in evicted:
             self.discard(path)
+        if any(path.parent.name == "engines" for path in evicted):
+            self.notes.append(
+                Diagnostic(
+                    "TRT814",
+                    "engines were removed from the cache to keep its size below "
+                    f"{size(self.max_bytes)}; a test that needs one builds it again",
+                    {"folder": str(self.folder), "max_bytes": self.max_bytes},
+                    remedy=Remedy("Raise --trt-cache-size."),
+                    severity="note",
+                )
+            )
         self._unindexed.clear()
         self._unindexed_models.clear()
         self._unindexed_bytes = 0

@@ -20,7 +20,7 @@ TESTS = """
 import pytest
 
 @pytest.mark.trt_model("linear.onnx", profiles={"image": (2, 8)})
-@pytest.mark.trt_consistency
+@pytest.mark.trt_consistency(against="both")
 class TestLinear:
     def test_answers(self, trt_session, trt_inputs):
         trt_session.run(trt_inputs)
@@ -71,6 +71,7 @@ def test_node_ids_of_the_last_run_are_completed(
     complete: Complete, tmp_path: Path, pytester: pytest.Pytester, monkeypatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CI", raising=False)
     save_linear(tmp_path / "linear.onnx")
     (tmp_path / "test_linear.py").write_text(TESTS)
     (tmp_path / "pytest.ini").write_text("[pytest]\ntrt_cache_dir = cache\n")
@@ -79,6 +80,11 @@ def test_node_ids_of_the_last_run_are_completed(
     assert complete("pytest-trt export test_lin").startswith(f"pytest-trt export {whole}")
     typed = "pytest-trt export -o dist test_linear.py::TestLinear::"
     assert complete(typed).startswith(f"pytest-trt export -o dist {whole}")
+    for typed in ("test_lin", "TestLin"):
+        shown = whole if typed == "test_lin" else whole.partition("::")[2]
+        assert complete(f"pytest-trt baseline show {typed}") == f"pytest-trt baseline show {shown}"
+    # Answers of a first run are stored already: there is nothing to accept.
+    assert complete("pytest-trt baseline accept test_lin") == "pytest-trt baseline accept test_lin"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

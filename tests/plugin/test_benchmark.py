@@ -328,6 +328,19 @@ def test_slow_baseline_machine_does_not_hide_a_slower_engine(recorded) -> None:
     result.stdout.fnmatch_lines(["*rounds of 70 calls interleaved with the baseline engine;*"])
 
 
+def test_engines_that_the_cap_of_the_cache_removes_are_noted(project) -> None:
+    models = [save_linear(project.path / "models" / f"{one}.onnx", nudge=one) for one in range(3)]
+    project.test_file(
+        f"@pytest.mark.trt_model({[str(one) for one in models]})\n"
+        "def test_it(trt_session, images):\n    trt_session.run({'image': images})\n"
+    )
+    result = project.run("--trt-cache-size=1kB")
+    result.assert_outcomes(passed=3)
+    result.stdout.fnmatch_lines(
+        ["note  *engines were removed from the cache to keep its size below 1.0 kB*TRT814*"]
+    )
+
+
 def test_slow_baseline_machine_does_not_fail_an_engine_that_is_as_fast(recorded) -> None:
     recorded.rewrite(multiply_times)
     save_linear(recorded.project.path / "models" / "linear.onnx", classes=5)

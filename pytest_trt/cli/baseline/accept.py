@@ -24,7 +24,7 @@ from pytest_trt.baseline.staged_answers import (
 from pytest_trt.baseline.staged_metrics import StagedMetrics, write_staged_metrics
 from pytest_trt.cli.baseline.stored import Folders, age
 from pytest_trt.cli.command import command
-from pytest_trt.cli.completion import complete_tests
+from pytest_trt.cli.completion import complete_candidates
 from pytest_trt.cli.output import echo
 from pytest_trt.diagnostics import BaselineError, Remedy
 from pytest_trt.engine.cache import EngineCache
@@ -46,7 +46,7 @@ _KINDS: Any = {
     ],
     negative="a test was refused",
 )
-@click.argument("tests", nargs=-1, shell_complete=complete_tests)
+@click.argument("tests", nargs=-1, shell_complete=complete_candidates)
 @click.option("--all", "accept_all", is_flag=True, help="Accept every test of the last run.")
 @click.option(
     "--failed",

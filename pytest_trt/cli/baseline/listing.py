@@ -18,6 +18,7 @@ from pytest_trt.cli.baseline.stored import (
     Stored,
     TaskMetrics,
     age,
+    complete_baselines,
     target_text,
 )
 from pytest_trt.cli.command import command, json_option
@@ -145,7 +146,7 @@ def _figures(entry: Entry) -> Iterator[str]:
         "pytest-trt baseline show 'tests/test_speed.py::test_speed[fp16]'",
     ],
 )
-@click.argument("test")
+@click.argument("test", shell_complete=complete_baselines)
 @json_option
 @click.pass_obj
 def show(folders: Folders, test: str, as_json: bool) -> None:

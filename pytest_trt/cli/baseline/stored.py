@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
 
 from pytest_trt import units
 from pytest_trt.baseline.answers import AnswerEntry, AnswerFile, answer_files, read_answers
@@ -14,7 +18,8 @@ from pytest_trt.baseline.entry import Entry
 from pytest_trt.baseline.file import BaselineFile, baseline_files, module_of, read_baselines
 from pytest_trt.baseline.location import BaselineFolder
 from pytest_trt.baseline.metrics import MetricsEntry, MetricsFile, metrics_files, read_metrics
-from pytest_trt.diagnostics import BaselineError, as_typed
+from pytest_trt.cli.completion import matching_tests
+from pytest_trt.diagnostics import BaselineError, PytestTrtError, as_typed
 
 _T = TypeVar("_T")
 
@@ -226,3 +231,16 @@ def age(recorded: str) -> str:
     """Return how long ago something was recorded."""
     moment = datetime.fromisoformat(recorded)
     return units.age((datetime.now(timezone.utc) - moment).total_seconds())
+
+
+def complete_baselines(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem[str]]:
+    """Return the tests that have baselines."""
+    from pytest_trt.cli.ini import read_project
+
+    with suppress(PytestTrtError, OSError):
+        project = read_project()
+        folders = Folders(project.baselines(None), project.cache(), project.baselines)
+        return matching_tests((one.nodeid for one in folders.stored()), incomplete)
+    return []
