@@ -218,7 +218,8 @@ CODES: dict[str, Code] = {
         "reference not repeatable",
         "A run failed, and trt_reference was called again on the same inputs. Its outputs differ "
         "by more than the test allows from its first ones, or from those stored under its "
-        "version.",
+        "version. Or its PyTorch network is in training mode: batch normalisation then repeats its "
+        "outputs, and they are not those of the exported model.",
         "Run the reference in inference mode with fixed seeds, and change its version whenever "
         "its weights or code change.",
         ("model",),

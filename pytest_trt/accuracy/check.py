@@ -77,6 +77,10 @@ class StoredReference(Protocol):
         """Return lines about what is stored: when, why, of which model."""
 
     @property
+    def changed_since(self) -> str:
+        """The stored answers, if the model file has changed since: "the answers of commit 12ab"."""
+
+    @property
     def argument(self) -> str:
         """The test as pytest takes it where the run was started."""
 
@@ -304,10 +308,12 @@ class ConsistencyCheck:
         known = self._engines.get((engine.key.digest, "model"))
         if self._other is not None and not comparison.passed and not (known and known.failed):
             self._other.require_repeatable(inputs, *self._by_item(engine, reference))
-        runs = self._runs_of(engine, "model", comparison)
         agrees = None
         if self._other is not None and not comparison.passed:
             agrees = self._other.agrees(inputs, lambda own: compared(outputs, own))
+            if agrees is not False:
+                self._other.require_evaluation_mode()
+        runs = self._runs_of(engine, "model", comparison)
         judge = partial(compared, expected=reference)
         self._retain(runs, Evidence(engine, inputs, outputs, reference, comparison, agrees, judge))
         again = partial(self._compared, engine, reference=reference)
@@ -564,8 +570,9 @@ class ConsistencyCheck:
             f"{which}at {worst.where}, inputs {worst.shapes}, {engine.toolchain}",
             *(f"{one.place}, inputs {one.shapes}: {fact(one.comparison)}" for one in others),
         ]
-        stored = self._engines.get((engine.key.digest, "stored"))
+        stored, changed = self._engines.get((engine.key.digest, "stored")), ""
         if stored is not None and stored is not runs and self._has_same_cause(stored):
+            changed = self._stored.changed_since if self._stored is not None else ""
             context.append(f"the stored answers differ too: {fact(stored.worst[0].comparison)}")
         if runs.failed > len(runs.worst):
             context.append(
@@ -577,7 +584,9 @@ class ConsistencyCheck:
             context += _build_notes(engine)
         subject = replace(
             self._subject(engine),
-            other=self._other.as_subject(agrees=worst.agrees) if self._other else None,
+            other=self._other.as_subject(agrees=worst.agrees, changed=changed)
+            if self._other
+            else None,
             tried=runs.tried,
         )
         if runs.against == "stored" and self._stored is not None:

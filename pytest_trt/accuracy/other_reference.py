@@ -16,7 +16,7 @@ from pytest_trt.accuracy.remedy import beyond_rounding
 from pytest_trt.accuracy.result import Comparison
 from pytest_trt.accuracy.subject import OtherModel
 from pytest_trt.accuracy.tolerance import DEFAULT_TOLERANCES, Tolerance
-from pytest_trt.diagnostics import ConfigurationError, PytestTrtError, as_typed
+from pytest_trt.diagnostics import ConfigurationError, PytestTrtError, Remedy, as_typed
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.tensors.containers import items_of
 from pytest_trt.tensors.elements import SMALL_TYPES
@@ -105,6 +105,22 @@ class OtherReference:
             facts={"model": str(self.model.path), "version": version},
         )
 
+    def require_evaluation_mode(self) -> None:
+        """Check that no PyTorch network of the project's reference is in training mode.
+
+        Raises:
+            ConfigurationError: One is.
+        """
+        found = self.project.own.in_training_mode() if self.project is not None else ""
+        if found:
+            raise ConfigurationError(
+                f"the network of trt_reference ({found}) is in training mode, in which batch "
+                "normalisation and dropout compute other outputs than the exported model",
+                fix=Remedy("Call eval() on it, and run it in inference mode:", ("net.eval()",)),
+                code="TRT175",
+                facts={"model": str(self.model.path), "network": found},
+            )
+
     def agrees(self, inputs: Tensors, compared: Callable[[Tensors], Comparison]) -> bool | None:
         """Return whether outputs agree with the engine's own model, where that can be computed.
 
@@ -148,15 +164,18 @@ class OtherReference:
             }
         return {}
 
-    def as_subject(self, *, agrees: bool | None) -> OtherModel:
+    def as_subject(self, *, agrees: bool | None, changed: str = "") -> OtherModel:
         """Return the other model, as an explanation needs it.
 
         Args:
             agrees: Whether the engine agrees with its own model, where that is known.
+            changed: See `OtherModel`.
         """
         if self.reference is None:
             model = as_typed(self.model.path)
-            return OtherModel("trt_reference", model, agrees=agrees, is_fixture=True)
+            return OtherModel(
+                "trt_reference", model, agrees=agrees, is_fixture=True, changed=changed
+            )
         converted = _is_converted(self.model, self.reference)
         return OtherModel(
             path=as_typed(self.reference.path),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from pytest_trt.accuracy.golden import golden_outputs
@@ -18,6 +20,9 @@ from pytest_trt.tensors.spec import Tensors
 from pytest_trt.wording import count
 
 _MISSING = object()
+
+#: How far a network is searched for from what the fixture returned, step by step.
+_DEPTH = 5
 
 _TAKEN = (
     "return a function of the inputs by name, an object with run(inputs), golden outputs by name, "
@@ -48,6 +53,7 @@ class OwnReference:
     def __init__(self, given: object, folder: Path, model: OnnxModel) -> None:
         self.model, self.is_computed = model, True
         self.version = self.producer = self.file = ""
+        self._given = given
         self._outputs: Callable[[Tensors], object]
         run = getattr(given, "run", None)
         if isinstance(given, type):
@@ -96,6 +102,46 @@ class OwnReference:
         # It may change its inputs in place.
         fed = copy.deepcopy(dict(inputs)) if self.is_computed else inputs
         return _by_name(self._outputs(fed), self.model)
+
+    def in_training_mode(self) -> str:
+        """Return the class of a PyTorch network of the reference that is in training mode, if any.
+
+        Batch normalisation then uses the statistics of the batch, and dropout drops elements.
+        """
+        for one in _reached(self._given):
+            if _is_torch_module(one):
+                modules = [one, *one.modules()]
+                if any(getattr(each, "training", False) is True for each in modules):
+                    return type(one).__name__
+        return ""
+
+
+def _reached(given: object) -> Iterator[Any]:
+    """Yield what a reference uses: through closures, globals, bound objects and attributes."""
+    pending, seen = [(given, 0)], set[int]()
+    while pending:
+        one, depth = pending.pop()
+        if id(one) in seen or depth > _DEPTH:
+            continue
+        seen.add(id(one))
+        yield one
+        if _is_torch_module(one):
+            continue
+        parts: list[object] = []
+        if isinstance(one, functools.partial):
+            parts += [one.func, *one.args, *one.keywords.values()]
+        code = getattr(one, "__code__", None)
+        if code is not None:
+            found = getattr(one, "__globals__", {})
+            parts += [found[name] for name in code.co_names if name in found]
+            for cell in getattr(one, "__closure__", None) or ():
+                with suppress(ValueError):  # it is empty
+                    parts.append(cell.cell_contents)
+        parts += [getattr(one, name, None) for name in ("__wrapped__", "__func__", "__self__")]
+        if not isinstance(one, type | ModuleType) and code is None:
+            parts += list(getattr(one, "__dict__", {}).values())
+        of_use = (each for each in parts if not isinstance(each, ModuleType | type))
+        pending += [(each, depth + 1) for each in of_use if each is not None]
 
 
 def _is_torch_module(given: object) -> bool:

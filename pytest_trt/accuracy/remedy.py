@@ -73,6 +73,13 @@ def _other_model(other: OtherModel, subject: Subject, offer: Offer | None) -> Re
     allow: tuple[str, ...] = ()
     if offer:
         allow = (allowing(offer, subject),)
+    if other.is_fixture and other.changed:
+        model = shlex.quote(other.model)
+        return Remedy(
+            f"The model file changed since {other.changed}, which trt_reference still agrees with. "
+            "Export it again from the same network, or restore it:",
+            (f"git log -- {model}", f"git checkout COMMIT -- {model}"),
+        )
     if other.is_fixture:
         return Remedy(
             f"The engine agrees with {other.model} in FP32, so the outputs of trt_reference differ "

@@ -27,6 +27,8 @@ class OtherModel:
         names_differ: Whether it has other inputs or outputs than the model under test, so that
             neither can take the other's place.
         is_fixture: Whether it is an object of the project, returned by the trt_reference fixture.
+        changed: Since which stored answers, that it still agrees with, the file of the model under
+            test has changed; empty where it has not, or none are stored.
     """
 
     path: str
@@ -36,11 +38,12 @@ class OtherModel:
     converted: bool = False
     is_fixture: bool = False
     names_differ: bool = False
+    changed: str = ""
 
     @property
     def may_differ(self) -> bool:
         """Whether a small difference from the model under test is to be expected."""
-        return self.converted or self.is_fixture
+        return (self.converted or self.is_fixture) and not self.changed
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 from builders import save_linear
@@ -497,3 +498,94 @@ def test_weights_that_a_test_replaces_are_those_of_the_next_reference(project) -
             trt_build().run({{"image": images}})
         """)
     project.run().assert_outcomes(passed=4)
+
+
+NETWORK = """
+import functools
+
+class Module:
+    training = False
+    def modules(self):
+        return [self, *vars(self).values()]
+
+Module.__module__, Module.__qualname__ = "torch.nn.modules.module", "Module"
+
+class Norm(Module):
+    training = {training}
+
+class Network(Module):
+    def __init__(self, run):
+        self.run, self.norm = run, Norm()
+
+class Runner:
+    def __init__(self, network):
+        self.network = network
+    def run(self, inputs):
+        return {{name: value + 0.3 for name, value in self.network.run(inputs).items()}}
+
+@pytest.fixture
+def trt_reference(trt_reference):
+    runner = Runner(Network(trt_reference.run))
+    @functools.wraps(runner.run)
+    def outputs(inputs):
+        return runner.run(inputs)
+    return outputs
+
+@pytest.mark.trt_model("models/linear.onnx")
+@pytest.mark.trt_consistency
+def test_it(trt_session, images):
+    trt_session.run({{"image": images}})
+"""
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_network_in_training_mode_is_named_before_the_export(project, training) -> None:
+    project.test_file(NETWORK.format(training=training))
+    text = project.run().stdout.str()
+    assert ("the network of trt_reference (Network) is in training mode" in text) is training
+    assert ("TRT415" in text) is not training
+
+
+WRONG_EXPORT = """
+@pytest.fixture
+def trt_reference():
+    def outputs(inputs):
+        logits = inputs["image"] @ WEIGHTS
+        return {"y": logits}
+    return outputs
+
+WEIGHTS = np.random.default_rng(3).normal(size=(8, 4)).astype(np.float32)
+
+@pytest.mark.trt_model("models/own.onnx")
+@pytest.mark.trt_consistency(against="both")
+def test_it(trt_session, images):
+    trt_session.run({"image": images})
+"""
+
+
+def test_model_that_changed_since_its_answers_is_named(project, monkeypatch) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    weights = np.random.default_rng(3).normal(size=(8, 4)).astype(np.float32)
+
+    def export(off: float) -> None:
+        product = onnx.helper.make_node("MatMul", ["image", "w"], ["y"])
+        tensors = (("image", ["n", 8]), ("y", ["n", 4]))
+        graph = onnx.helper.make_graph(
+            [product],
+            "own",
+            *([onnx.helper.make_tensor_value_info(name, 1, shape)] for name, shape in tensors),
+            [onnx.numpy_helper.from_array(weights + np.float32(off), "w")],
+        )
+        opsets = [onnx.helper.make_opsetid("", 17)]
+        model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=9)
+        onnx.save(model, project.path / "models" / "own.onnx")
+
+    export(0.0)
+    project.test_file(WRONG_EXPORT)
+    assert project.run().ret == 0
+    export(6e-4)  # little enough for a tolerance to be offered elsewhere
+    text = " ".join(project.run().stdout.str().split())
+    assert "TRT415" in text
+    assert "The model file changed since the answers of " in text
+    assert "git checkout COMMIT -- models/own.onnx" in text
+    assert "If it is accurate enough" not in text

@@ -280,6 +280,15 @@ class StoredAnswers:
         reason = (f"reason given: {entry.reason}",) if entry.reason else ()
         return (line, *reason, model)
 
+    @property
+    def changed_since(self) -> str:
+        """The stored answers, if the model file has changed since; else nothing."""
+        entry = self.entry
+        if entry is None or entry.model_digest == self.model.digest:
+            return ""
+        commit = commit_that_added(entry.recorded, self.location.path)
+        return f"the answers of {f'commit {commit}' if commit else entry.recorded[:10]}"
+
     def diagnostics(self, results: Sequence[AccuracyResult]) -> Iterator[Diagnostic]:
         """Yield why stored answers fail the test other than by their values, and notes.
 
