@@ -1449,6 +1449,19 @@ CODES: dict[str, Code] = {
         "`pytest-trt baseline prune`.",
         ("models",),
     ),
+    "TRT685": Code(
+        "stored baselines are used by no test",
+        "A run collected whole folders or files of tests, and no collected test uses a baseline "
+        "that is stored for them: the file was deleted, or skipped as a whole; the test was "
+        "renamed or removed; or it no longer has this model, precision or check. Nothing compares "
+        "with the baseline, and no report has the test. Baselines of other architectures and of "
+        "parameters of the project's own are not considered. Where a missing baseline is an error "
+        "(in CI, or with --trt-missing-baseline=fail), the run fails.",
+        "Restore the tests; move the baselines of renamed ones with `pytest-trt baseline rename`; "
+        "or remove those of removed ones with `pytest-trt baseline prune`. Mark tests with skipif "
+        "in place of skipping a file.",
+        ("tests",),
+    ),
     "TRT660": Code(
         "no baseline",
         "No baseline is stored for the test on this device, and CI, --trt-missing-baseline=fail or "

@@ -25,7 +25,8 @@ class Collected:
         root: Its root folder.
         tests: Node ids of all tests, deselected ones too.
         errors: Node ids of files and classes that were skipped or could not be collected.
-        answers: Node ids of all tests without precision and architecture, as answers have them.
+        answers: Node ids of all tests that compare with stored answers, without precision and
+            architecture, as answers have them.
         unusable: Node ids of functions of which a model cannot be tested: the points of its
             profiles are unknown, and with them the ids of tests.
     """
@@ -50,12 +51,12 @@ def orphan_status(
     module, _, test = nodeid.partition("::")
     if nodeid in (collected.answers if answers else collected.tests):
         return "exists", ""
-    if ".." in Path(module).parts:
+    exists = (collected.root / module).exists()
+    # Started in a subfolder, which is pytest's root folder then.
+    above = any((folder / module).exists() for folder in collected.root.parents)
+    if ".." in Path(module).parts or (above and not exists):
         return "unknown", f"{module} is outside of {collected.root}"
-    if not (collected.root / module).exists():
-        # Started in a subfolder, which is pytest's root folder then.
-        if any((folder / module).exists() for folder in collected.root.parents):
-            return "unknown", f"{module} is outside of {collected.root}"
+    if not exists:
         return "missing", f"{module} does not exist"
     for error in collected.errors:
         if nodeid.startswith(error) or not error:
@@ -68,4 +69,7 @@ def orphan_status(
         return "unusable model", f"a model of {function} cannot be tested"
     if f"{module}::{function}" not in functions:
         return "missing", f"{module} has no {function}"
+    uses = {one.partition("[")[0] for one in collected.answers} if answers else functions
+    if f"{module}::{function}" not in uses:
+        return "other parameters", f"{function} does not compare with stored answers"
     return "other parameters", f"{function} exists, but not with these parameters"

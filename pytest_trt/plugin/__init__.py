@@ -74,6 +74,13 @@ __all__ = [
 _COLLECTOR_KEY = pytest.StashKey[ResultCollector]()
 _LEDGER_KEY = pytest.StashKey[Ledger]()
 
+#: How a run ends that ran all of its tests.
+_ENDED = (
+    pytest.ExitCode.OK,
+    pytest.ExitCode.TESTS_FAILED,
+    pytest.ExitCode.NO_TESTS_COLLECTED,
+)
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Register the options."""
@@ -327,7 +334,7 @@ def _finish(session: pytest.Session, collector: ResultCollector, exitstatus: int
     measured = any(one.speeds or one.has_answers or one.task_metrics for one in records)
     if hasattr(config, "workerinput"):
         return
-    _report_missing_models(session, collector, exitstatus)
+    _report_lost_tests(session, collector, exitstatus)
     if any(collector.tested.values()):
         from pytest_trt.plugin.results.tested import store_tested
 
@@ -365,22 +372,25 @@ def _finish(session: pytest.Session, collector: ResultCollector, exitstatus: int
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def _report_missing_models(
+def _report_lost_tests(
     session: pytest.Session, collector: ResultCollector, exitstatus: int
 ) -> None:
-    """Report, and where baselines are required fail for, stored baselines of missing models."""
+    """Report, and where baselines are required fail for, stored baselines that no test uses."""
     config, stopped = session.config, session.shouldstop or session.shouldfail
-    planned = config.stash[_LEDGER_KEY].planned
-    ended = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) and not stopped
-    if not (planned and ended) or config.option.collectonly:
+    ledger = config.stash[_LEDGER_KEY]
+    ended = exitstatus in _ENDED and not stopped
+    if not ((ledger.planned or ledger.unused) and ended) or config.option.collectonly:
         return
     from pytest_trt.plugin.results.missing_models import missing_models
+    from pytest_trt.plugin.results.unused import unused_diagnostic
 
-    found = missing_models(config, planned, collector.results)
-    if found is not None:
-        collector.of_run.append(found)
-        if found.severity == "error" and exitstatus == pytest.ExitCode.OK:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    required = settings_of(config).missing_baseline == "fail"
+    missing = missing_models(config, ledger.planned, collector.results)
+    for found in (missing, unused_diagnostic(ledger.unused, required=required)):
+        if found is not None:
+            collector.of_run.append(found)
+            if found.severity == "error" and exitstatus == pytest.ExitCode.OK:
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def _updates(config: pytest.Config) -> bool:

@@ -130,7 +130,8 @@ class _Collected:
         """Add a test."""
         self.tests.append(item.nodeid)
         plan = plan_of(item)
-        self.answers.append(answers_nodeid(item, plan) if plan else item.nodeid)
+        if plan is None or plan.wrong or plan.against != "model":
+            self.answers.append(answers_nodeid(item, plan) if plan else item.nodeid)
         if plan is not None and plan.wrong:  # with its profiles, it may have others
             self.unusable.append(item.nodeid.partition("[")[0])
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_trt.plugin import faults
 from pytest_trt.plugin.results.transfer import packed, unpacked
 from pytest_trt.plugin.state import plan_of, state_of
 from pytest_trt.records import from_data, to_data
@@ -21,7 +22,12 @@ if TYPE_CHECKING:
 
     from pytest_trt.plugin.planning.markers import ModelMarker
     from pytest_trt.plugin.planning.plan import TestPlan
+    from pytest_trt.plugin.results.unused import Unused
     from pytest_trt.report.record import PlannedTest
+
+
+#: `baseline.location.DEFAULT_FOLDER`, whose module loads NumPy.
+FOLDER = "trt_baselines"
 
 
 class Ledger:
@@ -32,6 +38,7 @@ class Ledger:
 
     Attributes:
         planned: The tests by node id.
+        unused: Stored baselines without a test, see `results.unused`.
     """
 
     def __init__(self, config: pytest.Config) -> None:
@@ -39,6 +46,9 @@ class Ledger:
         self._config = config
         self._worker = hasattr(config, "workerinput")
         self._sent = False
+        self.unused: Unused = []
+        self._modules: dict[str, str] = {}
+        self._workers = 0
         self._collected: list[pytest.Item] = []
         self._ran: dict[str, bool] = {}
         self._xfailed: set[str] = set()
@@ -51,15 +61,34 @@ class Ledger:
         self._collected = list(items)
         return (yield)
 
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Record which test modules were collected, or why they were skipped."""
+        if report.nodeid.endswith(".py") and not report.failed:
+            skip = report.longrepr if report.skipped else None
+            why = str(skip[2]) if isinstance(skip, tuple) else ""
+            self._modules[report.nodeid] = why.removeprefix("Skipped: ")
+
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Plan the tests, of which those in the session are to run."""
         selected = set(session.items)
-        for item in dict.fromkeys([*self._collected, *session.items]):
+        items = list(dict.fromkeys([*self._collected, *session.items]))
+        for item in items:
             one = planned(item, selected=item in selected)
             if one is not None:
                 self.planned[one.nodeid] = one
         self._collected = []
+        try:
+            if self.planned or _has_baselines(session.config):
+                from pytest_trt.plugin.results.unused import unused_baselines
+
+                self.unused = unused_baselines(session.config, items, self._modules)
+        except faults.ON_PURPOSE:
+            raise
+        except Exception:
+            if self.planned:
+                raise
+            faults.warn(session.config)
 
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Fail the test of a model that cannot be tested, unless a marker skips it."""
@@ -96,13 +125,20 @@ class Ledger:
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
         """Add what a worker planned, where no test of it reported."""
-        self._add(unpacked(getattr(node, "workeroutput", {}).get("trt_planned", "[]")))
+        output = getattr(node, "workeroutput", {})
+        self._add(unpacked(output.get("trt_planned", "[]")))
+        if "trt_unused" in output:
+            found = [(of, why, number) for of, why, number in unpacked(output["trt_unused"])]
+            # Workers may have other interpreters: one may have the test.
+            self.unused = [one for one in found if not self._workers or one in self.unused]
+            self._workers += 1
 
     def pytest_sessionfinish(self) -> None:
         """In a worker, pass on what was planned."""
         if self._worker:
             planned = packed(to_data(self.planned.values()))
             self._config.workeroutput["trt_planned"] = planned  # type: ignore[attr-defined]
+            self._config.workeroutput["trt_unused"] = packed(self.unused)  # type: ignore[attr-defined]
 
     def _add(self, found: Iterable[Mapping[str, Any]]) -> None:
         for data in found:
@@ -133,6 +169,12 @@ class Ledger:
             return ""
         why = ", ".join(f"{number} {word}" for word, number in sorted(missing.items()))
         return f"not run  {missing.total()} of {len(tests)} tests: {why}"
+
+
+def _has_baselines(config: pytest.Config) -> bool:
+    """Whether a project without any test of a model had one: every run of pytest comes here."""
+    given = config.getoption("trt_baseline_dir") or config.getini("trt_baseline_dir")
+    return bool(given) or (config.rootpath / FOLDER).is_dir()
 
 
 def _is_skip(report: pytest.TestReport) -> bool:

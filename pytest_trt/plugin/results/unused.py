@@ -1,0 +1,363 @@
+"""Stored baselines that no collected test uses: their tests vanished, and no report has them."""
+
+from __future__ import annotations
+
+import ast
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import pytest
+
+from pytest_trt.baseline.answers import answer_files
+from pytest_trt.baseline.entry import Entry
+from pytest_trt.baseline.file import baseline_files, module_of
+from pytest_trt.baseline.location import BaselineFolder, find_folder
+from pytest_trt.baseline.metrics import metrics_files
+from pytest_trt.baseline.models import NamedBaseline, model_of, read_stored
+from pytest_trt.baseline.renaming import is_mentioned
+from pytest_trt.diagnostics import BaselineError, Diagnostic, PytestTrtError, Remedy
+from pytest_trt.plugin.planning.marks import ids_of, params_of
+from pytest_trt.plugin.planning.plan import ARCH
+from pytest_trt.plugin.results.pinning import answers_nodeid
+from pytest_trt.plugin.state import plan_of, run_of, settings_of
+from pytest_trt.report.record import without_parameters
+from pytest_trt.wording import count
+
+#: Lines that are shown; further ones are counted.
+_LINES = 9
+
+#: What a baseline is of.
+_Kind: TypeAlias = Literal["answers", "speed", "metrics"]
+
+#: Fixtures that use a baseline of a kind.
+_FIXTURES: Mapping[_Kind, set[str]] = {
+    "speed": {"trt_benchmark", "benchmark"},
+    "metrics": {"trt_metrics"},
+}
+
+_NO_LONGER: Mapping[_Kind, str] = {
+    "answers": "no longer compares with stored answers",
+    "speed": "no longer measures speed",
+    "metrics": "no longer records metrics",
+}
+
+#: Baselines without a test: test module or function, why, and how many of them there are.
+Unused: TypeAlias = "list[tuple[str, str, int]]"
+
+
+@dataclass(frozen=True, slots=True)
+class _Test:
+    """A collected test, as far as it matters for its baselines.
+
+    Attributes:
+        names: Its names in files of baselines, by kind.
+        uses: The kinds of baselines that it uses.
+        model: The model; None where no marker names one, or the test has engines of others.
+        precision: The precision.
+        arch: The architecture.
+        is_wrong: Whether its model cannot be tested, so that it may have other names.
+    """
+
+    names: Mapping[_Kind, set[str]]
+    uses: set[_Kind]
+    model: Path | None = None
+    precision: str = ""
+    arch: str = ""
+    is_wrong: bool = False
+
+
+def unused_baselines(
+    config: pytest.Config, items: Iterable[pytest.Item], modules: Mapping[str, str]
+) -> Unused:
+    """Return the stored baselines of the collected folders and files that no test uses.
+
+    Of other architectures only those are claimed whose test cannot exist on any machine.
+
+    Args:
+        config: The run's configuration.
+        items: All tests that were collected, deselected ones too.
+        modules: Why test modules were skipped, by node id; empty for those that were collected.
+    """
+    scope = _Scope.of(config)
+    if scope is None:
+        return []
+    root = config.rootpath
+    folders = {
+        find_folder(
+            start,
+            rootdir=root,
+            has_ini=config.inipath is not None,
+            configured=settings_of(config).baseline_dir,
+        )
+        for start in {root, *scope.folders, *(_file(root, one).parent for one in modules)}
+    }
+    found: Counter[tuple[str, str]] = Counter()
+    tests: _Tests | None = None
+    for folder in sorted(folders, key=lambda one: one.path):
+        if folder.path.is_dir():
+            tests = tests or _Tests(config, items, modules)
+            found.update(tests.unused(folder, scope))
+    return [(of, why, number) for (of, why), number in sorted(found.items())]
+
+
+def _file(root: Path, nodeid: str) -> Path:
+    return Path(os.path.normpath(root / nodeid.partition("::")[0]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """What the arguments of a run select.
+
+    Attributes:
+        folders: Folders, of which all test modules are collected.
+        files: Test modules that are named.
+        parts: Test modules of which single tests are named.
+        ignored: What options leave out.
+    """
+
+    folders: set[Path]
+    files: set[Path]
+    parts: set[Path]
+    ignored: set[Path]
+
+    @classmethod
+    def of(cls, config: pytest.Config) -> _Scope | None:
+        """Return it; None where an option selects tests, or patterns leave out files."""
+        given = config.option
+        narrowing = ("keyword", "deselect", "lf", "stepwise", "pyargs", "ignore_glob")
+        if any(getattr(given, name, None) for name in narrowing):
+            return None
+        here = config.invocation_params.dir
+
+        def path(argument: object) -> Path:
+            return Path(os.path.normpath(here / str(argument).partition("::")[0]))
+
+        named = {path(one) for one in config.args if "::" not in str(one)}
+        return cls(
+            {one for one in named if one.is_dir()},
+            {one for one in named if not one.is_dir()},
+            {path(one) for one in config.args if "::" in str(one)},
+            {path(one) for one in given.ignore or ()},
+        )
+
+    def has(self, file: Path) -> bool:
+        """Whether all tests of a module were to be collected."""
+        around = {file, *file.parents}
+        selected = file in self.files or bool(self.folders & around)
+        return selected and file not in self.parts and not self.ignored & around
+
+
+class _Tests:
+    """The tests of a run by module and function.
+
+    Args:
+        config: The run's configuration.
+        items: All tests that were collected.
+        modules: Why test modules were skipped, by node id.
+    """
+
+    def __init__(
+        self, config: pytest.Config, items: Iterable[pytest.Item], modules: Mapping[str, str]
+    ) -> None:
+        self._config = config
+        self._skipped = {_file(config.rootpath, one): why for one, why in modules.items()}
+        self._tests: dict[tuple[Path, str], list[_Test]] = {}
+        # A run against something else than usual is one of several.
+        any_reference = config.getoption("trt_against") is not None
+        for item in items:
+            function = item.nodeid.partition("::")[2].partition("[")[0]
+            test = _test(item, any_reference=any_reference)
+            self._tests.setdefault((item.path, function), []).append(test)
+        self._archs = {one.arch for tests in self._tests.values() for one in tests} - {""}
+        if not self._archs:
+            with suppress(PytestTrtError):
+                self._archs = {one.arch for one in run_of(config).selections}
+
+    def unused(self, folder: BaselineFolder, scope: _Scope) -> Iterator[tuple[str, str]]:
+        """Yield for each baseline without a test the test module or function, and why."""
+        files: Mapping[_Kind, Sequence[Path]] = {
+            "answers": answer_files(folder.path),
+            "speed": baseline_files(folder.path),
+            "metrics": metrics_files(folder.path),
+        }
+        for kind, paths in files.items():
+            for path in paths:
+                module = module_of(folder.path, path)
+                file = Path(os.path.normpath(folder.base / module))
+                if not scope.has(file) or not self._is_known(folder, file, module):
+                    continue
+                with suppress(BaselineError):  # for the tests to report
+                    content = read_stored(folder.path, path)
+                    arch = getattr(content, "target", {}).get("arch", "")
+                    for test, entry in (content.tests if content else {}).items():
+                        named = NamedBaseline(folder.base, module, test, model_of(entry))
+                        why = self._why(kind, file, named, entry, arch)
+                        if why is not None:
+                            yield why
+
+    def _is_known(self, folder: BaselineFolder, file: Path, module: str) -> bool:
+        """Whether a module was collected or skipped, or does not exist any more."""
+        if file in self._skipped or file.exists():
+            return file in self._skipped
+        # Several projects may share a folder of baselines that is outside of them.
+        root = self._config.rootpath
+        elsewhere = any((one / module).exists() for one in root.parents)
+        return folder.path.is_relative_to(root) and not elsewhere
+
+    def _why(
+        self, kind: _Kind, file: Path, named: NamedBaseline, entry: Any, arch: str
+    ) -> tuple[str, str] | None:
+        """Return what has no test and why; None for a baseline that may have one."""
+        is_here = not arch or arch in self._archs
+        if not file.exists():
+            return named.module, "the file does not exist"
+        if self._skipped[file]:
+            return (
+                (named.module, f"the file was skipped: {self._skipped[file]}") if is_here else None
+            )
+        function = named.test.partition("[")[0]
+        nodeid = f"{named.module}::{function}"
+        tests = self._tests.get((file, function))
+        if tests is None:
+            source = file.read_text("utf-8", errors="replace")
+            may_exist = is_conditional(function, source) or (
+                not is_here and is_mentioned(function, source)
+            )
+            return None if may_exist else (nodeid, "there is no such test")
+        if not is_here or any(one.is_wrong for one in tests):
+            return None
+        same = [one for one in tests if named.test in one.names[kind]]
+        using = [one for one in tests if kind in one.uses and (not arch or one.arch == arch)]
+        if not any(kind in one.uses for one in same or tests):
+            return nodeid, f"it {_NO_LONGER[kind]}"
+        if same or not using or named.missing_model() or any(one.model is None for one in using):
+            return None
+        return _of_parameters(nodeid, named, entry, using)
+
+
+def _of_parameters(
+    nodeid: str, named: NamedBaseline, entry: Any, using: Sequence[_Test]
+) -> tuple[str, str] | None:
+    """Return why a baseline has no test for the parameters of the plugin.
+
+    Others may be those of another machine.
+    """
+    of_model = [one for one in using if one.model and _is_of(named, one.model)]
+    if named.model and not of_model:
+        return nodeid, f"it no longer tests {named.model}"
+    precision = entry.spec.get("precision", "") if isinstance(entry, Entry) else ""
+    if precision and of_model and precision not in {one.precision for one in of_model}:
+        return nodeid, f"it no longer tests {named.model} in {precision}"
+    return None
+
+
+def _is_of(named: NamedBaseline, model: Path) -> bool:
+    """Whether a baseline is of a model, which it names by path, or by file name if elsewhere."""
+    return named.model in (Path(os.path.relpath(model, named.base)).as_posix(), model.name)
+
+
+def _test(item: pytest.Item, *, any_reference: bool) -> _Test:
+    name = item.nodeid.partition("::")[2]
+    plan = plan_of(item)
+    if plan is None:
+        return _Test({"answers": {name}, "speed": {name}, "metrics": {name}}, set())
+    fixtures = set(getattr(item, "fixturenames", ()))
+    may_use_any = _requests_by_name(item)
+    uses: set[_Kind] = {
+        kind for kind, names in _FIXTURES.items() if may_use_any or fixtures & names
+    }
+    if plan.benchmark is not None:
+        uses.add("speed")
+    if plan.consistency is not None and (any_reference or plan.against != "model"):
+        uses.add("answers")
+    # Ids of a run for several architectures have that of the test.
+    own = [plan.arch] if ARCH in params_of(item) else []
+    names = {name, without_parameters(item.nodeid, ids_of(item), *own).partition("::")[2]}
+    answers = answers_nodeid(item, plan).partition("::")[2]
+    is_of_one = plan.model is not None and "trt_engines" not in fixtures and not may_use_any
+    return _Test(
+        {"answers": {answers}, "speed": names, "metrics": names},
+        uses,
+        plan.model.model if is_of_one and plan.model is not None else None,
+        plan.precision,
+        plan.arch,
+        bool(plan.wrong),
+    )
+
+
+def _requests_by_name(item: pytest.Item) -> bool:
+    """Whether a test, or a fixture of the project, may request other fixtures by their names."""
+    info = getattr(item, "_fixtureinfo", None)
+    if info is None:
+        return True
+    fixtures = [one for found in info.name2fixturedefs.values() for one in found]
+    by_name = [one.func for one in fixtures if "request" in one.argnames]
+    files = (getattr(getattr(one, "__code__", None), "co_filename", "") for one in by_name)
+    own = (Path(one) for one in files if "site-packages" not in one)
+    return "request" in info.argnames or any(
+        one.is_relative_to(item.config.rootpath) and "pytest_trt" not in one.parts for one in own
+    )
+
+
+def is_conditional(function: str, source: str) -> bool:
+    """Whether a module defines a test, or its class, on a condition: other machines may have it.
+
+    Args:
+        function: The test's name in the module, with its classes.
+        source: The module's source.
+    """
+    try:
+        body: Sequence[ast.stmt] = ast.parse(source).body
+    except (SyntaxError, ValueError):
+        return False
+    for name in function.split("::"):
+        inner = next((one for one in body if getattr(one, "name", "") == name), None)
+        if inner is None:
+            nested = (node for one in body for node in ast.walk(one))
+            return any(getattr(node, "name", "") == name for node in nested)
+        body = getattr(inner, "body", ())
+    return False
+
+
+def unused_diagnostic(found: Unused, *, required: bool) -> Diagnostic | None:
+    """Return what to do about baselines that no test uses; None for none.
+
+    Args:
+        found: The baselines.
+        required: Whether the run fails for them.
+    """
+    if not found:
+        return None
+    total = sum(number for _, _, number in found)
+    lines = [f"{of}: {count(number, 'baseline')}: {why}" for of, why, number in found[:_LINES]]
+    if len(found) > _LINES:
+        lines.append(f"and {count(len(found) - _LINES, 'other test')}")
+    alternatives = []
+    if any("skipped" in why for _, why, _ in found):
+        alternatives.append(
+            "Tests of a file that is skipped as a whole are in no report: mark them with skipif."
+        )
+    return Diagnostic(
+        "TRT685",
+        f"{count(total, 'stored baseline')} {'is' if total == 1 else 'are'} used by no test of "
+        "this run",
+        {"tests": sorted({of for of, _, _ in found}), "baselines": total},
+        tuple(lines),
+        Remedy(
+            "Restore the tests. If they were renamed, move their baselines; if they were removed "
+            "on purpose, remove them (--parameters: also those of models, precisions and checks "
+            "that a test no longer has):",
+            (
+                "pytest-trt baseline rename OLD NEW",
+                "pytest-trt baseline prune",
+                "pytest-trt baseline prune --parameters",
+            ),
+            tuple(alternatives),
+        ),
+        severity="error" if required else "warning",
+    )
