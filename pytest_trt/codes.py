@@ -1462,6 +1462,14 @@ CODES: dict[str, Code] = {
         "in place of skipping a file.",
         ("tests",),
     ),
+    "TRT686": Code(
+        "required models have no test",
+        "A file that a pattern of --trt-require-models matches is the model of no collected test "
+        "(of `report merge --require-models`: of no test with a verdict), or a pattern matches no "
+        "file.",
+        "Let a test name the model, or list it in trt_untested_models with a reason.",
+        ("models", "patterns"),
+    ),
     "TRT660": Code(
         "no baseline",
         "No baseline is stored for the test on this device, and CI, --trt-missing-baseline=fail or "

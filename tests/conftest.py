@@ -17,9 +17,14 @@ import pytest
 from remembered import installed_packages_remembered
 
 import pytest_trt
+from pytest_trt.plugin.options.values import CI_VARIABLES
 
 # Runs that tests start would add themselves to the summary of the step that runs the tests.
 os.environ.pop("GITHUB_STEP_SUMMARY", None)
+
+# Tests say themselves what runs in CI; pytest reads the first two.
+for _name in CI_VARIABLES[2:]:
+    os.environ.pop(_name, None)
 
 if sys.dont_write_bytecode:
     # Hundreds of child processes would each compile all that they import, which takes longer than

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from pytest_trt import units
 from pytest_trt.cli.command import CommandGroup, json_option
 from pytest_trt.cli.compare import compare_reports
 from pytest_trt.cli.history import show_history
+from pytest_trt.cli.ini import read_project
 from pytest_trt.cli.output import echo, echo_data, echo_json
 from pytest_trt.cli.report_export import export_report
 from pytest_trt.cli.report_import import import_files
@@ -25,6 +26,7 @@ from pytest_trt.report.groups import Group, group_lines
 from pytest_trt.report.markdown import speed_cell
 from pytest_trt.report.merging import check_distinct_files, merge_documents
 from pytest_trt.report.notes import notes_of
+from pytest_trt.report.required_models import parse_exceptions, untested_models
 from pytest_trt.report.schema import schema_text
 from pytest_trt.report.status import counted, has_verdict
 from pytest_trt.terms import parse_archs
@@ -72,6 +74,13 @@ def show(file: Path, list_all: bool, as_json: bool) -> None:
     help="Fail unless every test has a verdict on each of these architectures.",
 )
 @click.option(
+    "--require-models",
+    metavar="PATTERN",
+    multiple=True,
+    help="Fail unless a test of each file that matches, such as 'models/**/*.onnx', has a "
+    "verdict; trt_untested_models in the ini file lists exceptions. Repeatable.",
+)
+@click.option(
     "-o",
     "--output",
     "outputs",
@@ -85,6 +94,7 @@ def show(file: Path, list_all: bool, as_json: bool) -> None:
 def merge(
     files: tuple[Path, ...],
     require_arch: str | None,
+    require_models: tuple[str, ...],
     outputs: tuple[Path, ...],
     mixed: bool,
     list_all: bool,
@@ -104,7 +114,10 @@ def merge(
     for output in outputs:
         write_report(output, merged)
         echo(f"wrote {output}", err=as_json)
-    if not (is_covered(merged["coverage"]) and _succeeded(merged)):
+    untested = _untested(merged, require_models)
+    for line in untested.lines() if untested else ():
+        echo(line, err=as_json)
+    if untested or not (is_covered(merged["coverage"]) and _succeeded(merged)):
         raise SystemExit(1)
 
 
@@ -118,6 +131,26 @@ report.add_command(show_history)
 def schema() -> None:
     """Print the JSON schema of reports, with a description of every field."""
     echo_data(schema_text())
+
+
+def _untested(document: Document, patterns: Sequence[str]) -> Diagnostic | None:
+    """Return which models have no test with a verdict; None for none."""
+    if not patterns:
+        return None
+    project = read_project()
+    given = project.values.get("trt_untested_models", "")
+    lines = given.splitlines() if isinstance(given, str) else given
+    try:
+        exceptions = parse_exceptions(str(project.rootdir / one) for one in lines if one.strip())
+    except ValueError as error:
+        raise click.UsageError(f"{project.ini}: trt_untested_models: expected {error}.") from error
+    tested = [
+        project.rootdir / test["model"]
+        for test in document["tests"]
+        if test["model"] and has_verdict(test)
+    ]
+    required = [Path(one).absolute() for one in patterns]
+    return untested_models(required, exceptions, tested, "a test with a verdict")
 
 
 def _succeeded(document: Document) -> bool:

@@ -375,22 +375,24 @@ def _finish(session: pytest.Session, collector: ResultCollector, exitstatus: int
 def _report_lost_tests(
     session: pytest.Session, collector: ResultCollector, exitstatus: int
 ) -> None:
-    """Report, and where baselines are required fail for, stored baselines that no test uses."""
+    """Report what no test tests any more: required models, and stored baselines."""
     config, stopped = session.config, session.shouldstop or session.shouldfail
     ledger = config.stash[_LEDGER_KEY]
-    ended = exitstatus in _ENDED and not stopped
-    if not ((ledger.planned or ledger.unused) and ended) or config.option.collectonly:
+    required = anything_given(config) and settings_of(config).require_models
+    if exitstatus not in _ENDED or stopped or not (required or ledger.planned or ledger.unused):
         return
     from pytest_trt.plugin.results.missing_models import missing_models
-    from pytest_trt.plugin.results.unused import unused_diagnostic
+    from pytest_trt.plugin.results.unused import models_without_test, unused_diagnostic
 
-    required = settings_of(config).missing_baseline == "fail"
-    missing = missing_models(config, ledger.planned, collector.results)
-    for found in (missing, unused_diagnostic(ledger.unused, required=required)):
-        if found is not None:
-            collector.of_run.append(found)
-            if found.severity == "error" and exitstatus == pytest.ExitCode.OK:
-                session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    fails = settings_of(config).missing_baseline == "fail"
+    reported = [models_without_test(config, ledger.planned)]
+    if not config.option.collectonly:
+        reported.append(missing_models(config, ledger.planned, collector.results))
+        reported.append(unused_diagnostic(ledger.unused, required=fails))
+    for found in filter(None, reported):
+        collector.of_run.append(found)
+        if found.severity == "error" and exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def _updates(config: pytest.Config) -> bool:

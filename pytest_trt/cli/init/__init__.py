@@ -170,6 +170,8 @@ def _next_steps(output: Path, tested: Sequence[Tested]) -> Iterator[str]:
     yield f"    pytest {name}"
     yield "Commit both, so that CI compares with these answers:"
     yield f"    git add {name} {baselines}"
+    yield "To let runs of all tests fail for a model that has none, add to the ini file, for instance:"
+    yield "    trt_require_models = **/*.onnx"
     if any(not one.data for one in tested):
         yield f"To test speed too, import Benchmark from pytest_trt and append this to {name}:"
         yield from (f"    {line}".rstrip() for line in _SPEED.strip().splitlines())

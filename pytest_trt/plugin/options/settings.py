@@ -62,6 +62,8 @@ class Settings:
         repro: Folder for bundles that repeat failing runs; None for none.
         report: Report files to write.
         require_arch: Architectures on which every test of a model must reach a verdict.
+        require_models: Patterns of the models that a test must name.
+        untested_models: Reasons of models that need none, by path or pattern.
         additional_backends: Backends that plugins register, where `backend` names one of them.
     """
 
@@ -97,6 +99,8 @@ class Settings:
     repro: Path | None
     report: tuple[Path, ...]
     require_arch: tuple[str, ...]
+    require_models: tuple[Path, ...]
+    untested_models: dict[Path, str]
     additional_backends: Registry = field(default_factory=dict)
 
     @property

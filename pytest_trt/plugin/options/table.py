@@ -189,8 +189,8 @@ OPTIONS = (
     ),
     Option(
         "missing_baseline",
-        "action for a test without a baseline: fail, record, skip (default: record, or fail where "
-        "CI is set)",
+        "action for a test without a baseline: fail, record, skip (default: record, or fail in CI: "
+        "where CI, GITHUB_ACTIONS, GITLAB_CI or a variable of another CI system is set)",
         "",
         read.missing_baseline,
         "ACTION",
@@ -326,6 +326,27 @@ OPTIONS = (
         "ARCH[,ARCH]",
         toml="linelist",
         separator=",",
+    ),
+    Option(
+        "require_models",
+        "fail unless a collected test names each file that matches this pattern, such as "
+        "'models/**/*.onnx'; in the ini file, for runs of all tests; repeatable",
+        "",
+        read.patterns,
+        "PATTERN",
+        toml="linelist",
+        is_path=True,
+        repeated=True,
+    ),
+    Option(
+        "untested_models",
+        "models that need no test, a path or pattern and the reason in each line: "
+        "`models/old.onnx: retired in June`",
+        "",
+        read.exceptions,
+        toml="linelist",
+        ini_only=True,
+        is_path=True,
     ),
 )
 

@@ -60,6 +60,20 @@ def reports(text: str) -> tuple[Path, ...]:
     return tuple(dict.fromkeys(paths))
 
 
+def patterns(text: str) -> tuple[Path, ...]:
+    """Patterns of files, one per line."""
+    return tuple(dict.fromkeys(_path(line) for line in text.splitlines()))
+
+
+def exceptions(text: str) -> dict[Path, str]:
+    """Reasons by path or pattern, one per line."""
+    if not text:
+        return {}
+    from pytest_trt.report.required_models import parse_exceptions
+
+    return parse_exceptions(text.splitlines())
+
+
 def _path(text: str) -> Path:
     if "\0" in text:
         raise ValueError("a path, in which no system has a NUL character")
@@ -161,10 +175,33 @@ def one_of(*choices: str) -> Callable[[str], str]:
     return parse
 
 
+#: Variables by which CI systems are recognised: pytest's own, then those of single systems, as
+#: jobs and containers may lack CI.
+CI_VARIABLES = (
+    "CI",
+    "BUILD_NUMBER",
+    "GITHUB_ACTIONS",
+    "GITLAB_CI",
+    "TF_BUILD",
+    "JENKINS_URL",
+    "TEAMCITY_VERSION",
+    "BUILDKITE",
+    "CIRCLECI",
+    "BITBUCKET_BUILD_NUMBER",
+    "CODEBUILD_BUILD_ID",
+)
+
+
+def is_on_ci() -> bool:
+    """Whether a CI system runs this; `CI=false` or `CI=0` denies it, whatever else is set."""
+    given = os.environ.get("CI", "").lower()
+    return given not in ("0", "false") and any(map(os.environ.get, CI_VARIABLES))
+
+
 def missing_baseline(text: str) -> str:
     """The action for a test without a baseline; by default it depends on CI."""
     if not text:
-        return "fail" if os.environ.get("CI", "").lower() not in ("", "0", "false") else "record"
+        return "fail" if is_on_ci() else "record"
     return one_of("fail", "record", "skip")(text)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import pytest
 
@@ -26,7 +26,11 @@ from pytest_trt.plugin.planning.plan import ARCH
 from pytest_trt.plugin.results.pinning import answers_nodeid
 from pytest_trt.plugin.state import plan_of, run_of, settings_of
 from pytest_trt.report.record import without_parameters
+from pytest_trt.report.required_models import files_of, untested_models
 from pytest_trt.wording import count
+
+if TYPE_CHECKING:
+    from pytest_trt.report.record import PlannedTest
 
 #: Lines that are shown; further ones are counted.
 _LINES = 9
@@ -105,6 +109,25 @@ def unused_baselines(
     return [(of, why, number) for (of, why), number in sorted(found.items())]
 
 
+def models_without_test(
+    config: pytest.Config, planned: Mapping[str, PlannedTest]
+) -> Diagnostic | None:
+    """Return which required models no collected test names; None for none.
+
+    Args:
+        config: The run's configuration.
+        planned: All tests that were collected, by node id.
+    """
+    settings = settings_of(config)
+    given = config.getoption("trt_require_models") is not None
+    named = config.args_source is pytest.Config.ArgsSource.ARGS
+    # What the ini file requires is for runs of all tests.
+    if not settings.require_models or (not given and (named or _Scope.of(config) is None)):
+        return None
+    tested = [config.rootpath / one.model for one in planned.values() if one.model]
+    return untested_models(settings.require_models, settings.untested_models, tested, "a test")
+
+
 def _file(root: Path, nodeid: str) -> Path:
     return Path(os.path.normpath(root / nodeid.partition("::")[0]))
 
@@ -173,10 +196,12 @@ class _Tests:
             function = item.nodeid.partition("::")[2].partition("[")[0]
             test = _test(item, any_reference=any_reference)
             self._tests.setdefault((item.path, function), []).append(test)
+        self._untested = files_of(settings_of(config).untested_models).keys()
         self._archs = {one.arch for tests in self._tests.values() for one in tests} - {""}
         if not self._archs:
             with suppress(PytestTrtError):
-                self._archs = {one.arch for one in run_of(config).selections}
+                self._untested = files_of(settings_of(config).untested_models).keys()
+        self._archs = {one.arch for one in run_of(config).selections}
 
     def unused(self, folder: BaselineFolder, scope: _Scope) -> Iterator[tuple[str, str]]:
         """Yield for each baseline without a test the test module or function, and why."""
@@ -236,6 +261,8 @@ class _Tests:
         if not any(kind in one.uses for one in same or tests):
             return nodeid, f"it {_NO_LONGER[kind]}"
         if same or not using or named.missing_model() or any(one.model is None for one in using):
+            return None
+        if os.path.realpath(named.base / named.model) in self._untested:
             return None
         return _of_parameters(nodeid, named, entry, using)
 

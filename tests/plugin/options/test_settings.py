@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from pytest_trt.plugin.options.values import CI_VARIABLES, missing_baseline
+
 
 @pytest.fixture
 def apart(tmp_path: Path) -> Path:
@@ -167,3 +169,12 @@ def test_home_of_nobody_in_the_ini_file_is_a_usage_error(project, option: str) -
     project.test_file("def test_it():\n    pass\n")
     (project.path / "pytest.ini").write_text(f"[pytest]\ntrt_{option} = ~nobody-of-this/a.json\n")
     assert "expected a path below the home folder" in refused(project.run())
+
+
+@pytest.mark.parametrize("variable", CI_VARIABLES)
+def test_missing_baselines_fail_on_every_ci_system(monkeypatch, variable) -> None:
+    assert missing_baseline("") == "record"
+    monkeypatch.setenv(variable, "1")
+    assert missing_baseline("") == "fail"
+    monkeypatch.setenv("CI", "false")
+    assert missing_baseline("") == "record"

@@ -1,0 +1,77 @@
+"""Models that must have a test: every file that matches a pattern, with exceptions and reasons."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from glob import glob
+from pathlib import Path
+
+from pytest_trt.diagnostics import Diagnostic, Remedy, as_typed
+from pytest_trt.wording import count
+
+#: Models that are named; further ones are counted.
+_NAMED = 20
+
+
+def files_of(patterns: Iterable[Path]) -> dict[str, Path]:
+    """Return the files that patterns match, by their real paths."""
+    found = (Path(one) for pattern in patterns for one in _matches(pattern))
+    return {os.path.realpath(one): one for one in sorted(found) if one.is_file()}
+
+
+def _matches(pattern: Path) -> list[str]:
+    return glob(str(pattern), recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
+
+
+def parse_exceptions(lines: Iterable[str]) -> dict[Path, str]:
+    """Return the reasons of models without a test, by path or pattern: "PATH: REASON".
+
+    Raises:
+        ValueError: A line has another form.
+    """
+    found = {}
+    for line in filter(None, map(str.strip, lines)):
+        path, _, reason = line.partition(": ")
+        if not (path and any(map(str.isalnum, reason))):
+            raise ValueError('lines "PATH: REASON", such as models/old.onnx: retired in June')
+        found[Path(path).absolute()] = reason.strip()
+    return found
+
+
+def untested_models(
+    patterns: Sequence[Path], exceptions: Mapping[Path, str], tested: Iterable[Path], lack: str
+) -> Diagnostic | None:
+    """Return which models have no test; None where all have one, or a reason for none.
+
+    Args:
+        patterns: Patterns of the models that must have one.
+        exceptions: Reasons, by path or pattern.
+        tested: The models that have one.
+        lack: What the others lack: "a test".
+    """
+    files = files_of(patterns)
+    known = {os.path.realpath(one) for one in tested} | files_of(exceptions).keys()
+    missing = [as_typed(path) for real, path in files.items() if real not in known]
+    empty = [as_typed(one) for one in patterns if not files_of([one])]
+    if not (missing or empty):
+        return None
+    lines = [f"no file matches {one}" for one in empty]
+    lines += missing[:_NAMED]
+    if len(missing) > _NAMED:
+        lines.append(f"and {len(missing) - _NAMED} more")
+    if missing:
+        which = f"{count(len(missing), 'model')} of {len(files)}"
+        message = f"{which} {'lacks' if len(missing) == 1 else 'lack'} {lack}"
+    else:
+        message = "a pattern of required models matches no file"
+    return Diagnostic(
+        "TRT686",
+        message,
+        {"models": missing, "patterns": [str(one) for one in patterns]},
+        tuple(lines),
+        Remedy(
+            "Let a test name them, correct the pattern, or give a reason in the ini file, a line "
+            "for each model: trt_untested_models = models/old.onnx: retired in June"
+        ),
+    )

@@ -1,0 +1,104 @@
+"""Models that must have a test: --trt-require-models, and of a merge --require-models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from builders import save_linear
+from builders_cli import run_command
+
+pytestmark = pytest.mark.usefixtures("engines_of_other_tests")
+
+TEST = """
+@pytest.mark.trt_model("models/*.onnx")
+@pytest.mark.trt_consistency
+def test_answers(trt_session, images):
+    trt_session.run({"image": images})
+"""
+
+ALL = "--trt-require-models=models/**/*.onnx"
+CODE = "[TRT686]"
+
+
+@pytest.fixture
+def zoo(project, monkeypatch) -> Any:
+    """Two models with a test, and one in a folder below that no pattern of a marker matches."""
+    monkeypatch.chdir(project.path)
+    for number, name in enumerate(("b", "old/b")):
+        save_linear(project.path / "models" / f"{name}.onnx", nudge=number + 1)
+    project.test_file(TEST)
+    return project
+
+
+def ini(project: Any, *lines: str) -> None:
+    (project.path / "pytest.ini").write_text("\n".join(["[pytest]", *lines, ""]))
+
+
+def lines_of(result: pytest.RunResult) -> list[str]:
+    """Return what a run that fails for models without a test names."""
+    lines = [line.strip() for line in result.outlines]
+    at = next((number for number, line in enumerate(lines) if CODE in line), None)
+    if at is None:
+        return []
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    return lines[at : next(n for n, line in enumerate(lines) if line.startswith("Fix: Let"))]
+
+
+@pytest.mark.parametrize("processes", ["-n0", pytest.param("-n1", marks=pytest.mark.exhaustive)])
+def test_a_model_without_a_test_fails_the_run(zoo, processes) -> None:
+    expected = [f"1 model of 3 lacks a test {CODE}", "models/old/b.onnx"]
+    assert lines_of(zoo.run(ALL, processes)) == expected
+    assert lines_of(zoo.run(ALL, "--collect-only")) == expected
+    assert lines_of(zoo.run(ALL, "-k", "linear")) == expected  # others are deselected, not lost
+    assert zoo.run("--trt-require-models=models/*.onnx", processes).ret == 0
+
+
+def test_a_pattern_that_matches_nothing_fails_the_run(zoo) -> None:
+    assert lines_of(zoo.run("--trt-require-models=model/*.onnx")) == [
+        f"a pattern of required models matches no file {CODE}",
+        "no file matches model/*.onnx",
+    ]
+
+
+def test_exceptions_have_a_reason_and_name_a_path(zoo) -> None:
+    """A file of the same name in another folder is none."""
+    ini(zoo, "trt_untested_models = models/old/b.onnx: retired in June")
+    assert zoo.run(ALL).ret == 0
+    ini(zoo, "trt_untested_models = models/b.onnx: retired in June")
+    assert len(lines_of(zoo.run(ALL))) == 2
+    ini(zoo, "trt_untested_models = models/old/b.onnx")
+    refused = zoo.run(ALL)
+    assert refused.ret == pytest.ExitCode.USAGE_ERROR
+    refused.stderr.fnmatch_lines(["*trt_untested_models*expected lines*PATH: REASON*"])
+
+
+def test_what_the_ini_file_requires_is_for_runs_of_all_tests(zoo) -> None:
+    ini(zoo, "trt_require_models = models/**/*.onnx")
+    assert lines_of(zoo.run())
+    assert zoo.run("test_it.py").ret == 0
+    assert lines_of(zoo.run("test_it.py", ALL))
+
+
+def test_a_merge_requires_verdicts(zoo) -> None:
+    merge = ("report", "merge", "a.json", "--require-models=models/**/*.onnx")
+    zoo.run("-k", "linear", "--trt-report=a.json")
+    done = run_command(*merge)
+    assert done.returncode == 1
+    assert f"2 models of 3 lack a test with a verdict {CODE}" in done.stdout
+    ini(zoo, "trt_untested_models = models/old/*.onnx: retired in June")
+    assert f"1 model of 3 lacks a test with a verdict {CODE}" in run_command(*merge).stdout
+    zoo.run("--trt-report=a.json")
+    assert run_command(*merge).returncode == 0
+    ini(zoo, "trt_untested_models = models/old/*.onnx")
+    assert run_command(*merge).returncode == 2
+
+
+def test_a_model_that_is_left_out_for_a_reason_keeps_its_baselines(zoo) -> None:
+    zoo.test_file(TEST.replace("consistency", 'consistency(against="stored")'))
+    zoo.run("--trt-update-new").assert_outcomes(passed=2)
+    zoo.test_file(TEST.replace("consistency", 'consistency(against="stored")').replace("*", "l*"))
+    fail = "--trt-missing-baseline=fail"
+    assert zoo.run(fail).ret == pytest.ExitCode.TESTS_FAILED
+    ini(zoo, "trt_untested_models = models/b.onnx: truncated, export it again")
+    assert zoo.run(fail).ret == 0
