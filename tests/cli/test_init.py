@@ -88,6 +88,7 @@ def test_module_of_several_models_passes_at_once_and_detects_changed_models(
     assert "wrote tests/test_engines.py: tests of 2 models\n" in done.stdout
     assert "    pytest tests/test_engines.py\n" in done.stdout
     assert "    git add tests/test_engines.py trt_baselines\n" in done.stdout
+    assert "    trt_require_models = models/**/*.onnx\n" in done.stdout
     source = (folder / "tests" / "test_engines.py").read_text()
     assert source.count("def test_") == 1
     assert "seeded inputs" in source

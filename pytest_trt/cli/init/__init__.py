@@ -170,13 +170,21 @@ def _next_steps(output: Path, tested: Sequence[Tested]) -> Iterator[str]:
     yield f"    pytest {name}"
     yield "Commit both, so that CI compares with these answers:"
     yield f"    git add {name} {baselines}"
-    yield "To let runs of all tests fail for a model that has none, add to the ini file, for instance:"
-    yield "    trt_require_models = **/*.onnx"
+    yield "To let runs of all tests fail for a model that has no test, add to the ini file:"
+    yield f"    trt_require_models = {_pattern([one.path for one in tested])}"
     if any(not one.data for one in tested):
         yield f"To test speed too, import Benchmark from pytest_trt and append this to {name}:"
         yield from (f"    {line}".rstrip() for line in _SPEED.strip().splitlines())
         yield "Record its baseline on the machine that will run it, and commit that as well:"
         yield f"    pytest {name} --trt-update-new"
+
+
+def _pattern(models: Sequence[Path]) -> str:
+    """Return a pattern of models as the ini file has it: of the folder that all of them are in."""
+    root = read_project().rootdir
+    folder = Path(os.path.relpath(os.path.commonpath([one.parent for one in models]), root))
+    # Of the root folder, those of installed packages may be below.
+    return "*.onnx" if folder == Path() else f"{folder.as_posix()}/**/*.onnx"
 
 
 def _refuse_overwriting(output: Path) -> None:
