@@ -326,6 +326,10 @@ def _detectable_text(change: MetricChange) -> str:
     return f"smallest change that could have been detected: {units.change(worse)}"
 
 
+#: Differences that make an engine another one, which may be slower.
+_OF_MODEL = frozenset({"model", "options", "engine", "layers"})
+
+
 def _more_certainty(result: BenchmarkResult, change: MetricChange, severity: Severity) -> Remedy:
     if change.outcome == "not measured":
         text = "Use faster calls, allow more time (--trt-benchmark-time), or switch the limit off."
@@ -334,6 +338,23 @@ def _more_certainty(result: BenchmarkResult, change: MetricChange, severity: Sev
     # A limit that no change could have exceeded would only pass because it cannot fail.
     if change.detectable is not None and math.isfinite(change.worst):
         others.insert(0, f"Raise the limit above {units.percent(change.worst)}")
+    kinds = {one.kind for one in result.differences}
+    if not result.same_engine and not kinds.isdisjoint(_OF_MODEL):
+        # An update would record what may well be slower.
+        if change.step == "interleaved" or "toolchain" in kinds:
+            return Remedy("Measure on an idle host.", alternatives=tuple(others))
+        test = result.test_argument
+        return Remedy(
+            "Build the engine of the baseline too, at the commit of the baseline, so that both are "
+            "timed interleaved:",
+            (
+                "git checkout COMMIT",
+                f"pytest {shlex.quote(test)} --trt-build-only",
+                "git checkout -",
+                f"pytest {shlex.quote(test)}",
+            ),
+            tuple(others),
+        )
     if any(one.kind == "host load" and one.then for one in result.differences):
         older = [one.then for one in result.differences if one.kind == "toolchain"]
         engine = older[0] if older else "the engine of the baseline"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +207,19 @@ def test_baseline_of_another_version_is_recorded_again_with_that_version() -> No
     assert found.remedy.text == (
         "Record the baseline again on an idle host, with ONNX Runtime 1.24.4:"
     )
+
+
+@pytest.mark.parametrize("kind", ["model", "options", "layers"])
+def test_a_changed_model_is_timed_against_the_baseline_engine_and_never_recorded(kind) -> None:
+    then = (Difference("host load", then="threads waited"), Difference(kind, "aa", "bb"))
+    found = diagnostic(INCONCLUSIVE, differences=then, same_engine=False)
+    assert found.remedy.commands[:2] == ("git checkout COMMIT", f"pytest {TEST} --trt-build-only")
+    beside = diagnostic(
+        replace(INCONCLUSIVE, step="interleaved"), differences=then, same_engine=False
+    )
+    assert beside.remedy.text == "Measure on an idle host."
+    for one in (found, beside):
+        assert "--trt-update" not in str(one.remedy)
 
 
 @pytest.mark.parametrize("detectable", [None, 0.3])

@@ -713,3 +713,20 @@ def test_references_that_differ_have_answers_of_their_own(project, answers, of) 
         assert result.parseoutcomes().keys() == {"passed"}
     stored = json.loads(answers.read_text())["tests"]
     assert stored.keys() == names
+
+
+def test_accepting_answers_names_the_precision_whose_own_check_failed(project) -> None:
+    source = """
+    @pytest.mark.trt_model("models/linear.onnx", precision=("fp32", "fp16"))
+    @pytest.mark.trt_consistency(against="both", by_precision={{"fp16": {{"rtol": 0, "atol": {atol}}}}})
+    def test_it(trt_session, images):
+        trt_session.run({{"image": images}})
+    """
+    project.test_file(source.format(atol=0.1))
+    project.run("--trt-missing-baseline=record").assert_outcomes(passed=2)
+    save_linear(project.path / "models" / "linear.onnx", seed=1)
+    project.test_file(source.format(atol=1e-9))
+    project.run().assert_outcomes(failed=2)
+    output = accept(project, "--failed", status=1).output
+    assert "test_it[fp16] is not accepted: its engine does not agree with its model" in output
+    assert "accepted 1 of 2 results, refused 1" in output

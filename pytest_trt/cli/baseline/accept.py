@@ -72,7 +72,7 @@ def accept(
             echo(f"{candidate.test}: {state}")
         raise click.UsageError("name the tests to accept, or use --failed or --all.")
     chosen = [one for one in run.candidates if accept_all or (failed and one.failed)]
-    chosen += [_named(run, name) for name in tests]
+    chosen += [_named(run, name) for name in tests] + _unchecked(run, chosen)
     if not chosen:
         raise BaselineError(
             f"no test failed because of its speed or answers in the last run, {age(run.finished)}",
@@ -121,6 +121,23 @@ def _named(run: LastRun, name: str) -> Candidate:
         facts={"name": name, "tests": tests, "finished": run.finished},
         details=tests,
     )
+
+
+def _unchecked(run: LastRun, chosen: Sequence[Candidate]) -> list[Candidate]:
+    """Return tests with answers of chosen ones, such as other precisions, that failed their check.
+
+    Accepting the answers does not let them pass.
+    """
+    answers = [one.staged for one in chosen if isinstance(one.staged, StagedAnswers)]
+    shared = {(one.path, one.test) for one in answers}
+    return [
+        one
+        for one in run.candidates
+        if one.refused
+        and one not in chosen
+        and isinstance(one.staged, StagedAnswers)
+        and (one.staged.path, one.staged.test) in shared
+    ]
 
 
 def _sorted_out(
