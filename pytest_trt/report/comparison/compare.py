@@ -119,6 +119,7 @@ def compare(
         new=names[1],
         differences=(
             *_order(old, new),
+            *_interrupted(new),
             *differences(old, new, across=across),
             *_renamings(moved),
         ),
@@ -139,6 +140,13 @@ def _order(old: Document, new: Document) -> Iterator[str]:
             f"the first report is the newer one: its run started {started[0]}, the second's "
             f"{started[1]}. Name the older one first."
         )
+
+
+def _interrupted(new: Document) -> Iterator[str]:
+    for run in new["runs"]:
+        if run["interrupted"]:
+            why = f": {run['stopped']}" if run["stopped"] else ""
+            yield f"the newer run, started {run['started']}, did not run all tests{why}"
 
 
 def _renamings(moved: Mapping[Key, Key]) -> Iterator[str]:

@@ -163,8 +163,10 @@ class HistoryBuilder:
         statuses = self._untested.get((order[newest], key.test), {})
         if found := statuses.get(key.place) or statuses.get(""):
             return found
-        if runs[newest].uncollected or not runs[newest].places:
+        if runs[newest].uncollected:
             return "not collected"
+        if not runs[newest].places:
+            return "the run tested nothing"
         # A test that has been missing for longer was removed.
         before = [at for at in of_place if at < newest]
         return MISSING if last.run in before[-1:] else ""

@@ -283,6 +283,13 @@ def test_tests_that_neither_run_tested_are_counted_apart(outcomes: Any) -> None:
     assert summary(found) == "2 tests: 1 the same, 1 not tested in either run"
 
 
+def test_newer_run_that_was_interrupted_is_named() -> None:
+    tests = {"test_it": reported(), "test_b": None}
+    new = document(tests, id="2", interrupted=True, stopped="stopping after 1 failures")
+    (line,) = compare(document({"test_it": reported(), "test_b": reported()}), new).differences
+    assert line.endswith("did not run all tests: stopping after 1 failures")
+
+
 def test_reports_in_the_wrong_order_are_named() -> None:
     old = document({"test_it": reported()}, started="2026-11-04T10:00:00+00:00", started_s=1.0)
     new = document({"test_it": reported()}, id="2")

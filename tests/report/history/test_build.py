@@ -267,6 +267,11 @@ def test_newest_run_that_could_not_be_collected_is_shown_with_its_error(targets)
     assert "no verdict in the newest run: not collected" in page(history)
 
 
+def test_newest_run_that_was_killed_is_shown() -> None:
+    killed = on_day(4, {}, targets=[], interrupted=True)
+    assert only(history_of(*stepped(4, 9), killed)).untested == "the run tested nothing"
+
+
 def test_history_can_be_asked_for_twice() -> None:
     builder = HistoryBuilder()
     for number, report in enumerate([*stepped(3, 9), failed(1)]):
