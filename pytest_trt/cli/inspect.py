@@ -18,7 +18,7 @@ from pytest_trt.engine.sidecar import Sidecar, SidecarError, read_entry
 from pytest_trt.onnx.file import OnnxModel, load_model
 from pytest_trt.private import PrivateFolder
 from pytest_trt.report.summary import shares
-from pytest_trt.tensors.profiles import example_profiles, needs_profile
+from pytest_trt.tensors.profiles import example_profiles, guessed, needs_profile
 
 #: The first bytes of plans of the two products.
 _PLAN_MAGIC = (b"ftrt", b"vtrt")
@@ -128,6 +128,8 @@ def _model_lines(file: Path) -> Iterator[str]:
     if any(needs_profile(spec) for spec in model.inputs):
         yield "  dynamic shapes; a profile to start from:"
         yield f"    {example_profiles(model.inputs)}"
+        if warning := guessed(model.inputs):
+            yield f"  {warning}"
 
 
 def _plan_lines(file: Path, cached: tuple[Sidecar, EngineFacts] | None) -> Iterator[str]:

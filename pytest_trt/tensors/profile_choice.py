@@ -9,7 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_trt.diagnostics import ConfigurationError, InputError, Remedy
-from pytest_trt.tensors.profiles import Profile, Shape, ShapeRange, example_profiles, needs_profile
+from pytest_trt.tensors.profiles import (
+    Profile,
+    Shape,
+    ShapeRange,
+    example_profiles,
+    guessed,
+    needs_profile,
+)
 from pytest_trt.tensors.spec import Tensors, TensorSpec
 from pytest_trt.tensors.value_ranges import BETWEEN, Point, ValueRange, Values, between
 from pytest_trt.wording import count
@@ -78,7 +85,8 @@ def shapes_at(
                 f"input {spec} is dynamic, and no profile has a range of shapes for it",
                 fix=Remedy(
                     "add a range (min, opt, max) to the trt_model marker:",
-                    commands=(example_profiles(inputs),),
+                    (example_profiles(inputs),),
+                    tuple(filter(None, [guessed(inputs)])),
                 ),
                 code="TRT211",
                 facts=spec.facts,

@@ -160,7 +160,8 @@ def example_ranges(
     """Return (min, opt, max) for every dynamic input.
 
     A symbol gets the same value everywhere. The first dynamic dimension that leads an input is
-    assumed to be the batch; a dimension without a name only if it is the first of its input.
+    assumed to be the batch; a dimension without a name only if it is the first of its input, or the
+    only dynamic one between fixed ones.
 
     Args:
         inputs: The model's inputs.
@@ -173,6 +174,13 @@ def example_ranges(
     return {spec.name: _example_range(spec, name, batch, other) for spec in dynamic}
 
 
+def guessed(inputs: Sequence[TensorSpec]) -> str:
+    """Return a warning of sizes that are guesses: of dimensions without a name; empty for none."""
+    if any(spec.shape is None or "?" in spec.shape for spec in inputs if needs_profile(spec)):
+        return "sizes of dimensions without a name are guesses, and some may have to be equal"
+    return ""
+
+
 def pasted(ranges: Mapping[str, object]) -> str:
     """Return one profile as the marker takes it."""
     return "{" + ", ".join(f'"{name}": {bounds}' for name, bounds in ranges.items()) + "}"
@@ -181,13 +189,17 @@ def pasted(ranges: Mapping[str, object]) -> str:
 def _example_range(
     spec: TensorSpec, name: str, batch: tuple[int, int, int], other: tuple[int, int, int]
 ) -> tuple[Shape, ...]:
+    shape = ("?",) if spec.shape is None else spec.shape
+    # Of a state [2, ?, 128], it is the batch; of [1, ?, 128] or [4, ?], a length.
+    inner = sum(isinstance(dim, str) for dim in shape) == 1 and isinstance(shape[-1], int)
+    alone = inner and shape[0] != 1
+
     def sizes(position: int, dim: int | str) -> tuple[int, int, int]:
         if isinstance(dim, int):
             return dim, dim, dim
-        is_batch = position == 0 if dim == "?" else dim == name
+        is_batch = alone or position == 0 if dim == "?" else dim == name
         return batch if is_batch else other
 
-    shape = ("?",) if spec.shape is None else spec.shape
     dimensions = [sizes(position, dim) for position, dim in enumerate(shape)]
     return tuple(tuple(size[point] for size in dimensions) for point in range(3))
 
@@ -207,7 +219,9 @@ def _profile(raw: Mapping[object, object], inputs: Sequence[TensorSpec], where: 
         raise ConfigurationError(
             f"{where}: no range of shapes for dynamic inputs {', '.join(map(repr, missing))}",
             fix=Remedy(
-                "add one (min, opt, max), for example:", commands=(example_profiles(inputs),)
+                "add one (min, opt, max), for example:",
+                (example_profiles(inputs),),
+                tuple(filter(None, [guessed(inputs)])),
             ),
             code="TRT211",
             facts={"missing": missing},

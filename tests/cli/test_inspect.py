@@ -2,10 +2,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import onnx
 import pytest
 from builders import save_linear
 from builders_cli import run_command
 from click.testing import CliRunner
+from onnx import TensorProto, helper
 
 from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
 from pytest_trt.cli import commands
@@ -28,6 +30,21 @@ def test_model_is_shown_with_a_profile_to_start_from(tmp_path: Path) -> None:
     assert "probs: float32[batch, 4]" in output
     assert "1 MatMul" in output
     assert 'profiles={"image": ((1, 8), ' in output
+
+
+def test_sizes_of_dimensions_without_a_name_are_shown_as_guesses(tmp_path: Path) -> None:
+    shapes = {"input": [None, None], "state": [2, None, 128]}
+    inputs = [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in shapes.items()]
+    nodes = [helper.make_node("Identity", [one], [f"{one}_"]) for one in shapes]
+    outputs = [
+        helper.make_tensor_value_info(f"{n}_", TensorProto.FLOAT, s) for n, s in shapes.items()
+    ]
+    model = helper.make_model(helper.make_graph(nodes, "g", inputs, outputs))
+    onnx.save(model, tmp_path / "m.onnx")
+    output = call(tmp_path / "m.onnx")
+    assert '"state": ((2, 1, 128), ' in output  # the batch, as of the other input
+    assert "sizes of dimensions without a name are guesses" in output
+    assert "guesses" not in call(save_linear(tmp_path / "linear.onnx"))
 
 
 def test_model_of_fixed_shapes_needs_no_profile(tmp_path: Path) -> None:

@@ -189,10 +189,25 @@ def test_a_range_is_accepted_exactly_when_it_ascends(low, opt, high):
         ([(3, "n"), ("n", "n")], [[(3, 1), (3, 8), (3, 32)], [(1, 1), (8, 8), (32, 32)]]),
         ([("n", 3), ("m", 3)], [[(1, 3), (8, 3), (32, 3)], [(32, 3), (128, 3), (256, 3)]]),
         ([("?", "?"), (4, "?")], [[(1, 32), (8, 128), (32, 256)], [(4, 32), (4, 128), (4, 256)]]),
+        (
+            [("?", "?"), (2, "?", 9)],
+            [[(1, 32), (8, 128), (32, 256)], [(2, 1, 9), (2, 8, 9), (2, 32, 9)]],
+        ),
+        ([(1, "?", 9)], [[(1, 32, 9), (1, 128, 9), (1, 256, 9)]]),
         ([("?", "length")], [[(1, 32), (8, 128), (32, 256)]]),
         ([None, ("n",)], [[(1,), (8,), (32,)], [(1,), (8,), (32,)]]),
     ],
-    ids=["recurrent", "any name", "twice", "two symbols", "nameless", "mixed", "no rank"],
+    ids=[
+        "recurrent",
+        "any name",
+        "twice",
+        "two symbols",
+        "nameless",
+        "state",
+        "one row",
+        "mixed",
+        "no rank",
+    ],
 )
 def test_an_example_gives_a_symbol_the_same_size_everywhere(shapes, expected):
     inputs = [TensorSpec(f"x{index}", "float32", shape) for index, shape in enumerate(shapes)]

@@ -357,3 +357,19 @@ def test_mistakes_in_per_model_are_refused(zoo, marks: str, message: str) -> Non
     result = zoo.run()
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines([f"{message}*"])
+
+
+def test_an_override_of_trt_inputs_returns_the_generated_ones_for_other_models(zoo) -> None:
+    zoo.test_file(
+        "@pytest.fixture\n"
+        "def trt_inputs(request, trt_model_path):\n"
+        "    if trt_model_path.name != 'other.onnx':\n"
+        "        return request.getfixturevalue('trt_inputs')\n"
+        "    return {'image': np.full((2, 8), 3, np.float32)}\n"
+        f"@{M}('models/*.onnx', {P})\n"
+        "def test_it(trt_session, trt_inputs, trt_model_path, trt_shape):\n"
+        "    trt_session.run(trt_inputs)\n"
+        "    own = trt_model_path.name == 'other.onnx'\n"
+        "    assert (trt_inputs['image'] == 3).all() == own\n"
+    )
+    zoo.run().assert_outcomes(passed=6)
