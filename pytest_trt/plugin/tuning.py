@@ -175,12 +175,12 @@ class _Tuning:
                 self.say,
             )
             search = tuner.search(none)
-        seconds = time.monotonic() - started_s
-        found = replace(about, search=search, seconds=seconds)
+        found = replace(about, search=search, seconds=time.monotonic() - started_s)
         steps = [Step((), none, built=True), *search.steps]
         if search.outcome in ("passes", "impossible"):
             return found
-        return self.with_trade_off(found, steps, fp32)
+        found = self.with_trade_off(found, steps, fp32)
+        return replace(found, seconds=time.monotonic() - started_s)
 
     def switchable(self) -> SwitchedModel:
         """Return the model whose nodes are switched."""

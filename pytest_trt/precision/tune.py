@@ -278,7 +278,7 @@ class Tuned:
         before: What the test keeps in FP32 already.
         runs: Runs that have to pass.
         search: What was found.
-        seconds: How long the search took.
+        seconds: How long the search and the measurement of the trade-off took.
         trade_off: Sets of several sizes, the smallest first.
         disturbed: What disturbed their timing; empty if nothing did.
         problem: Why nothing could be searched; empty if something was.

@@ -718,7 +718,9 @@ def test_references_that_differ_have_answers_of_their_own(project, answers, of) 
 def test_accepting_answers_names_the_precision_whose_own_check_failed(project) -> None:
     source = """
     @pytest.mark.trt_model("models/linear.onnx", precision=("fp32", "fp16"))
-    @pytest.mark.trt_consistency(against="both", by_precision={{"fp16": {{"rtol": 0, "atol": {atol}}}}})
+    @pytest.mark.trt_consistency(
+        against="both", by_precision={{"fp16": {{"rtol": 0, "atol": {atol}}}}}
+    )
     def test_it(trt_session, images):
         trt_session.run({{"image": images}})
     """

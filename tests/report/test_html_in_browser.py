@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from builders_benchmark import TOO_SLOW
 from builders_browser import Page, browser, chromium
-from builders_report import check, document, reported, skipped, speed
+from builders_report import check, document, engine, reported, skipped, speed
 from builders_trtexec import profile, times
 
 from pytest_trt.accuracy.compare import compare_outputs
@@ -28,6 +28,7 @@ from pytest_trt.report.importing.document import Named, imported_document
 from pytest_trt.report.importing.files import read_files
 from pytest_trt.report.merging import merge_documents
 from pytest_trt.statistics.absolute import AbsoluteLimitResult
+from pytest_trt.statistics.decline import TaskMetricResult
 from pytest_trt.statistics.structure import StructuralLimitResult
 from pytest_trt.terms import Verdict
 
@@ -158,6 +159,14 @@ def test_failure_without_a_baseline_is_counted(show) -> None:
     assert "Failed without a measurement" in card
     assert "failed" in page.text("tr.test >> nth=0")
     assert "failed" not in page.text("tr.test >> nth=1")
+
+
+def test_row_of_a_task_metric_has_its_value(show) -> None:
+    task = TaskMetricResult(
+        "accuracy", 0.975, "0.5 points", Verdict.PASSED, engine().key, stored=0.981
+    )
+    page = show(document({"test_a": reported(task_metrics=(task,))}))
+    assert "accuracy 0.975 baseline 0.981" in " ".join(page.text("tr.test").split())
 
 
 @pytest.mark.parametrize(

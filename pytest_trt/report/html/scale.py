@@ -27,9 +27,11 @@ class Scale:
         self.is_log = bool(positive) and high / min(positive) >= _DECADE and low >= 0
         self._low: float
         self._high: float
+        self._zero = False
         if self.is_log:
             # Zero has no logarithm: it is drawn a decade below the smallest value.
-            low = min(positive) / (_DECADE if low == 0 else 1)
+            self._zero = low == 0
+            low = min(positive) / (_DECADE if self._zero else 1)
             self._low = math.floor(math.log10(low))
             self._high = max(math.ceil(math.log10(high)), self._low + 1)
         else:
@@ -49,7 +51,8 @@ class Scale:
         if self.is_log:
             low, high = int(self._low), int(self._high)
             decades = max(1, (high - low) // 6)
-            return [10.0**exponent for exponent in range(low, high + 1, decades)]
+            found = [10.0**exponent for exponent in range(low, high + 1, decades)]
+            return [0.0, *found[1:]] if self._zero else found
         step = _round_step((self._high - self._low) / _STEPS)
         first = math.ceil(self._low / step)
         return [step * number for number in range(first, math.floor(self._high / step) + 1)]

@@ -12,6 +12,7 @@ function entryOf(test) {
     // The metric that the terminal shows first, if it could be compared.
     change: changes.find((one) => one.metric === speed?.leading) ?? changes[0] ?? null,
     speed,
+    tasks: test.results.flatMap((result) => result.task_metrics ?? []),
   };
 }
 
@@ -44,6 +45,10 @@ function speedCell(entry) {
     const one = entry.change;
     return el("span", { class: "speed", "data-tone": tone(one) },
       `${METRICS[one.metric]} `, el("strong", {}, change(one.change)), el("small", {}, ` ${bounds(one)}`));
+  }
+  if (!entry.speed && entry.tasks.length) {
+    return el("span", { class: "speed" }, entry.tasks.map((one) => el("span", {},
+      `${one.name} `, el("strong", {}, digits(one.value)), one.stored === null ? null : el("small", {}, ` baseline ${digits(one.stored)} `))));
   }
   const metric = entry.speed ? ["p99", "p95", "p50"].find((name) => figureOf(entry.speed.candidate, name) !== null) : null;
   return metric ? el("span", { class: "speed" }, `${METRICS[metric]} ${figure(metric, figureOf(entry.speed.candidate, metric))}`) : "";
@@ -83,7 +88,7 @@ function columnsOf(archs) {
     ...shared,
     { title: "Arch", ...text(({ test }) => test.arch) },
     { title: "Tolerance used", cell: ({ worst }) => (worst.used === null ? "" : meter(worst.used)), key: ({ worst }) => none(worst.used) },
-    { title: "Speed against baseline", cell: ({ worst }) => speedCell(worst), key: ({ worst }) => none(worst.change ? worse(worst.change.metric, worst.change.change) : null) },
+    { title: "Against baseline", cell: ({ worst }) => speedCell(worst), key: ({ worst }) => none(worst.change ? worse(worst.change.metric, worst.change.change) : null) },
   ];
 }
 

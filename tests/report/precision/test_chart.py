@@ -31,6 +31,12 @@ def test_values_that_span_decades_get_a_logarithmic_axis() -> None:
     assert {"1e-06", "0.01"} <= {*texts(svg)}
 
 
+def test_zero_on_a_logarithmic_axis_is_labelled_as_zero() -> None:
+    points = [Point(str(kept), kept, 0.5) for kept in (0, 1, 12)]
+    ticks = [one.text for one in drawn(*points).iter() if one.get("class") == "tick"]
+    assert ticks[:3] == ["0", "1", "10"]
+
+
 def test_line_runs_through_the_front_only() -> None:
     points = [Point("a", 1.0, 1.0, on_line=True), Point("b", 2.0, 0.5, on_line=True)]
     assert len(drawn(*points, Point("c", 3.0, 3.0)).findall("polyline")) == 1
