@@ -606,7 +606,8 @@ CODES: dict[str, Code] = {
     ),
     "TRT321": Code(
         "plan of another product or version",
-        "A plan runs only on the product and version that built it.",
+        "A plan of TensorRT runs only on the product and version that built it. ONNX Runtime also "
+        "runs plans of its other versions, with this warning.",
         "Rebuild the engine with the installed version, or install the version that built it.",
     ),
     "TRT322": Code(

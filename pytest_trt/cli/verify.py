@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import click
@@ -37,6 +39,7 @@ def verify(folders: tuple[Path, ...], as_json: bool) -> None:
     rows: list[Row] = []
     problems: list[PytestTrtError] = []
     data: list[object] = []
+    manifests: list[Manifest] = []
     for path in [path for folder in folders for path in _plans(folder)]:
         try:
             manifest = _verified(path)
@@ -45,6 +48,7 @@ def verify(folders: tuple[Path, ...], as_json: bool) -> None:
             data.append({"plan": str(path), "problem": error.diagnostic})
             rows.append((as_typed(path), "", "", "", "", ("failed", "red")))
         else:
+            manifests.append(manifest)
             rows.append((as_typed(path), *_columns(manifest), ("holds", "green")))
             data.append({"plan": str(path), "manifest": manifest})
     if as_json:
@@ -57,6 +61,8 @@ def verify(folders: tuple[Path, ...], as_json: bool) -> None:
     held = len(rows) - len(problems)
     total = f"{held} of {count(len(rows), 'plan')} {'hold' if held != 1 else 'holds'}."
     echo(total, err=as_json)
+    for line in _other_versions(manifests):
+        echo(line, err=as_json)
     if problems or not rows:
         raise SystemExit(1)
 
@@ -108,6 +114,24 @@ def _check_header(plan: Plan, manifest: Manifest) -> None:
     if header.archs is not None and manifest.target.arch not in header.archs:
         archs = ", ".join(header.archs)
         raise invalid_manifest(plan.path, f"the plan is for {archs}, not {manifest.target.arch}")
+
+
+def _other_versions(manifests: list[Manifest]) -> Iterator[str]:
+    """Yield which plans another ONNX Runtime built; TensorRT itself refuses those of others."""
+    try:
+        here = version("onnxruntime")
+    except PackageNotFoundError:
+        return
+    built = Counter(
+        str(one.toolchain)
+        for one in manifests
+        if one.backend == "onnxruntime" and one.toolchain.version != here
+    )
+    for toolchain, number in built.items():
+        yield (
+            f"Note: {count(number, 'plan')} built and tested with {toolchain}; here is ONNX "
+            f"Runtime {here}, which may compute them differently. Test them with plan=."
+        )
 
 
 def _columns(manifest: Manifest) -> Iterator[str]:

@@ -31,7 +31,7 @@ from pytest_trt.engine.key import engine_key
 from pytest_trt.engine.manifest import Manifest, read_manifest
 from pytest_trt.engine.protocols import Backend, Plan
 from pytest_trt.engine.shortfall import precision_shortfall, precision_uncertain
-from pytest_trt.engine.spec import EngineSpec, Route, Target
+from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
 from pytest_trt.files import FileStamp, open_regular
 from pytest_trt.hashing import digest_open
 from pytest_trt.onnx.file import OnnxModel
@@ -216,10 +216,14 @@ def finished_engine(found: FinishedPlan, backend: Backend) -> Engine:
     shortfall = precision_shortfall(spec, model, facts, found.path)
     if shortfall is not None:
         raise _other_precision(found, shortfall)
-    warnings = (precision_uncertain(spec, model, facts), _other_device(found))
     toolchain, route = (
         backend.toolchain(),
         Route("finished plan", libraries=(*model.plugin_libraries, *model.custom_ops)),
+    )
+    warnings = (
+        precision_uncertain(spec, model, facts),
+        _other_device(found),
+        _other_version(found, toolchain),
     )
     return Engine(
         model=model,
@@ -425,6 +429,19 @@ def _other_device(found: FinishedPlan) -> Diagnostic | None:
         f"the plan was built and tested on {built}, but runs on {found.target}: it may be slower "
         "here",
         facts={"plan": str(found.path), "built_for": str(built), "tested": str(found.target)},
+        severity="warning",
+    )
+
+
+def _other_version(found: FinishedPlan, here: Toolchain) -> Diagnostic | None:
+    """Return a warning for a plan that another version built, and that this one runs."""
+    built = None if found.manifest is None else found.manifest.toolchain
+    if built is None or built.version == here.version:
+        return None
+    return Diagnostic(
+        "TRT321",
+        f"the plan was built and tested with {built}, but runs on {here} here",
+        facts={"plan": str(found.path), "built_with": str(built), "tested": str(here)},
         severity="warning",
     )
 

@@ -389,6 +389,17 @@ def test_plan_of_another_device_passes_with_a_note(passed: Exporting) -> None:
     result.stdout.fnmatch_lines(["*was built and tested on cpu (riscv64), but runs on cpu*"])
 
 
+def test_plan_of_another_version_passes_with_a_note(passed: Exporting) -> None:
+    old = {"toolchain": {"product": "ONNX Runtime", "versions": {"onnxruntime": "1.22.1"}}}
+    result = shipped(passed, old)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*built and tested with ONNX Runtime 1.22.1, but runs on *"])
+    done = passed.verify()
+    assert done.exit_code == 0, done.output
+    assert "Note: 1 plan built and tested with ONNX Runtime 1.22.1; here is" in done.stdout
+    assert "1.22.1" not in passed.verify().stderr
+
+
 LIBRARY = "void *RegisterCustomOps(void *options, void *api) {{ return 0; }} int version = {};"
 
 
