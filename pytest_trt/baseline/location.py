@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -149,7 +149,15 @@ class BaselineLocation:
             )
         return found.tests.get(self.test) if found else None
 
-    def staged(self, entry: Entry, *, add: bool, why: str = "", against: str = "") -> Staged:
+    def staged(
+        self,
+        entry: Entry,
+        *,
+        add: bool,
+        why: str = "",
+        against: str = "",
+        limited: Iterable[str] = (),
+    ) -> Staged:
         """Return a new baseline for the process that writes.
 
         Args:
@@ -157,10 +165,19 @@ class BaselineLocation:
             add: Whether they are added to the stored ones.
             why: Why they replace the stored ones.
             against: Digest of the entry that it was compared with.
+            limited: The metrics that the test limits.
         """
-        above = self.folder.above
         return Staged(
-            self.path, self.shown, self.target, self.test, entry, add, why, against, above
+            path=self.path,
+            shown=self.shown,
+            target=self.target,
+            test=self.test,
+            entry=entry,
+            add=add,
+            why=why,
+            against=against,
+            above=self.folder.above,
+            limited=tuple(limited),
         )
 
 

@@ -45,6 +45,7 @@ class Staged:
         why: Why they replace the stored ones.
         against: Digest of the entry that it was compared with; see `entry_digest`.
         above: An existing folder of baselines further up, where this file starts a second one.
+        limited: The metrics that the test limits.
     """
 
     path: Path
@@ -56,6 +57,7 @@ class Staged:
     why: str = ""
     against: str = ""
     above: Path | None = None
+    limited: tuple[str, ...] = ()
 
     def with_reason(self, reason: str) -> Staged:
         """Return the same baseline as one that a person accepts, for a reason."""
@@ -96,6 +98,7 @@ class Written:
             "before": self.old.figures() if self.old else {},
             "now": self.new.figures(),
             "why": self.staged.why,
+            "limited": self.staged.limited,
         }
 
     @property

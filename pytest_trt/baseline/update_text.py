@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from pytest_trt import units
 
@@ -21,6 +21,7 @@ def update_text(
     before: Mapping[str, float],
     now: Mapping[str, float],
     why: str = "",
+    limited: Collection[str] = (),
 ) -> str:
     """Return what was done to a baseline: "replaced, P99 1.02 -> 1.31 ms (+28%): ...".
 
@@ -31,26 +32,30 @@ def update_text(
         before: Figures of the old baseline by metric.
         now: Figures of the new one.
         why: Why it was replaced.
+        limited: The metrics that the test limits, which alone are shown; empty for unknown.
     """
     if kind == "first":
         return "first run" if runs == 1 else f"first {runs} runs"
     if kind == "added":
         return f"added {'run' if came == 1 else f'{came} runs, now'} {runs} of 5"
     if kind == "replaced":
-        change = change_text(before, now)
+        change = change_text(before, now, limited)
         return f"replaced{', ' if change else ''}{change}{': ' if why else ''}{why}"
     return kind
 
 
-def change_text(before: Mapping[str, float], now: Mapping[str, float]) -> str:
+def change_text(
+    before: Mapping[str, float], now: Mapping[str, float], limited: Collection[str] = ()
+) -> str:
     """Return how the most important figure has changed: "P99 1.02 -> 1.31 ms (+28%)".
 
     A figure that became clearly worse than that one precedes it.
     """
+    both = [one for one in _SHOWN_BY if one in before and one in now]
+    shown_by = [one for one in both if one in limited] or both
     times = {
         one: before[one] / now[one] if one == "throughput" else now[one] / before[one]
-        for one in _SHOWN_BY
-        if one in before and one in now
+        for one in shown_by
     }
     if not times:
         return ""

@@ -136,7 +136,13 @@ def _with_update(
         )
         if not (different or update.add or settings.update_reason):
             new = replace(new, accepted=stored.accepted or stored.figures())
-    staged = location.staged(new, add=update.add, why=update.why, against=entry_digest(stored))
+    staged = location.staged(
+        new,
+        add=update.add,
+        why=update.why,
+        against=entry_digest(stored),
+        limited=limits.relative,
+    )
     result = replace(result, staged=staged)
     if not recorded:
         return result

@@ -283,6 +283,7 @@ def _speed(speed: BenchmarkResult) -> entries.Speed:
         changes=_short(speed.changes),
         unlimited=_short(speed.unlimited),
         limits=_short(speed.limits),
+        limited=speed.limited,
         speedups=_short(speed.speedups),
         structure=_short(speed.structure),
         layer_changes=speed.layer_changes,

@@ -263,6 +263,7 @@ class Speed:
         unlimited: Changes of metrics without a relative limit, where they were measured.
         limits: Result of each absolute limit.
         speedups: Result of each opponent of `faster_than`.
+        limited: Metrics with a relative limit, also where there was no baseline yet.
         spec: What was measured, by label: model, precision, shapes, options; long values are
             shortened. Speed of another spec is another quantity.
         structure: Result of each limit on the engine itself.
@@ -299,6 +300,7 @@ class Speed:
     why: str
     baseline_reason: str = ""
     speedups: tuple[SpeedupResult, ...] = ()
+    limited: tuple[Metric, ...] = ()
     spec: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

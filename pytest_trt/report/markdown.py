@@ -125,7 +125,9 @@ def speed_cell(
         f", {units.multiple(float(one['ratio']))}x {shown_name(one['opponent'])}"
         for one in speed.get("speedups", ())
     ]
-    for metric in ("p99", "p95", "p50"):
+    limited = {*changes, *speed.get("limited", ())}
+    # A metric whose limit is off is shown where there is nothing else.
+    for metric in sorted(("p99", "p95", "p50"), key=lambda one: one not in limited):
         value = speed["candidate"].get(f"{metric}_ms")
         if value is not None:
             change = changes.get(metric)

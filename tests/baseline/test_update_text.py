@@ -33,6 +33,15 @@ def test_figure_is_one_that_both_sides_have() -> None:
     assert update_text("replaced", runs=1, came=1, before={}, now=NOW) == "replaced"
 
 
+def test_a_metric_that_is_not_limited_is_no_headline() -> None:
+    now = {"p50": 1.1, "p99": 13.1}
+    reported = update_text("replaced", runs=1, came=1, before=THEN, now=now, limited=("p50",))
+    assert reported == "replaced, P50 1.00 -> 1.10 ms (+10%)"
+    # Limits of other metrics leave the choice open.
+    reported = update_text("replaced", runs=1, came=1, before=THEN, now=NOW, limited=("p95",))
+    assert reported == "replaced, P99 1.02 -> 1.31 ms (+28%)"
+
+
 @pytest.mark.parametrize(
     ("now", "text"),
     [

@@ -161,6 +161,24 @@ def test_diff_of_two_files_reports_changes_with_their_bounds() -> None:
     assert all(len(line) <= 80 for line in lines if line != lines[1])
 
 
+def test_diff_shows_the_change_of_the_figures_beside_it_and_no_bounds_that_mean_nothing() -> None:
+    rates = tuple(10.0 ** (one % 7) for one in range(20))
+    quiet = stored_run().rounds
+    wild = {**quiet, "throughput": rates}
+    old = save_baselines(Path("old"), {FP16: stored(stored_run(rounds=wild))})
+    later = {**quiet, "throughput": tuple(6e3 + one for one in range(20))}
+    new = save_baselines(Path("new"), {FP16: stored(stored_run(2, rounds=later))})
+    lines = shown("diff", str(old), str(new)).splitlines()
+    (row,) = [line for line in lines if line.startswith("  throughput")]
+    assert row.split()[:4] == ["throughput", "1,000/s", "6,010/s", "+501%"]
+    assert row.endswith("cannot be bounded from 1 run")
+    (change,) = json.loads(shown("diff", "--json", str(old), str(new)))
+    found = change["metrics"]["throughput"]
+    assert found["change"] == pytest.approx(found["now"] / found["before"] - 1, abs=1e-6)
+    assert (found["low"], found["high"]) == (None, None)
+    assert change["metrics"]["p50"]["low"] is not None
+
+
 def test_diff_shows_added_runs_and_what_cannot_be_compared() -> None:
     old = save_baselines(Path("old"), {"test_a": stored(), "test_b": stored()})
     more = stored(stored_run(), stored_run(2))

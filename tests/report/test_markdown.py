@@ -5,7 +5,7 @@ from builders_report import check, document, reported, skipped, speed
 
 from pytest_trt.diagnostics import Diagnostic
 from pytest_trt.records import to_data
-from pytest_trt.report.markdown import markdown
+from pytest_trt.report.markdown import markdown, speed_cell
 
 
 def test_what_concerns_the_whole_run_is_shown() -> None:
@@ -79,3 +79,12 @@ def test_files_that_could_not_be_collected_come_first_with_their_errors() -> Non
     assert "`test_zoo.py` could not be collected" in shown
     assert why in shown
     assert "collected" not in markdown(document({"test_a": reported()}))
+
+
+def test_the_limited_metric_is_shown() -> None:
+    candidate = {"p50_ms": 0.614, "p95_ms": 7.26}
+    speed = {"candidate": candidate, "changes": [], "limited": ["p50"]}
+    assert speed_cell(speed) == "p50 0.614 ms"
+    assert speed_cell({**speed, "limited": []}) == "p95 7.26 ms"
+    change = {"metric": "p50", "change": 0.05}
+    assert speed_cell({"candidate": candidate, "changes": [change]}) == "p50 0.614 ms (+5.0%)"

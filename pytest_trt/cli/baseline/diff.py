@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -52,9 +52,16 @@ from pytest_trt.statistics.bounds import Bounds
 from pytest_trt.statistics.noise import Noise
 from pytest_trt.statistics.rounds import Rounds, as_change
 from pytest_trt.terms import METRICS, Metric
+from pytest_trt.wording import count
 
 #: Confidence of the bounds that are shown.
 CONFIDENCE_PCT = round(100 * (1 - 2 * SIDE_ERROR))
+
+#: Natural logarithm of the widest bounds that are shown: a factor of ten.
+_WIDEST = math.log(10)
+
+#: What medians may be outside bounds by: half of the last digit that is shown.
+_ROUNDING = 0.0005
 
 _file = click.Path(path_type=Path, dir_okay=False)
 
@@ -294,14 +301,24 @@ def _is_one_engine(change: EntryChange) -> bool:
 def _rows(change: EntryChange) -> Iterator[tuple[Cell, ...]]:
     bounds = _bounds(change)
     for metric in METRICS:
-        figures = [one.figure(metric) if one else None for one in (change.old, change.new)]
-        if figures == [None, None] or change.kind in ("edited", "renamed"):
+        figures = _figures(change, metric)
+        if figures == (None, None) or change.kind in ("edited", "renamed"):
             continue
         then, now = ("-" if v is None else units.figure(metric, v) for v in figures)
         cells: tuple[Cell, ...] = ("", "")
-        if metric in bounds:
-            cells = _cells(metric, bounds[metric], plain=_is_one_engine(change))
+        if metric in bounds and None not in figures:
+            cells = _cells(change, metric, bounds[metric])
         yield (f"  {units.METRIC_NAMES[metric]}", then, now, *cells)
+
+
+def _figures(change: EntryChange, metric: Metric) -> tuple[float | None, float | None]:
+    """Return the medians over all rounds of both sides: of the runs that are compared."""
+    old, new = change.old, change.new
+    if old is not None and new is not None and change.compared is not None:
+        old, new = (
+            replace(one, runs=runs) for one, runs in zip((old, new), change.compared, strict=True)
+        )
+    return (old.figure(metric) if old else None, new.figure(metric) if new else None)
 
 
 def _bounds(change: EntryChange) -> dict[Metric, Bounds]:
@@ -318,27 +335,46 @@ def _bounds(change: EntryChange) -> dict[Metric, Bounds]:
     return changes_between(old, new, change.new.mode, noise)
 
 
-def _cells(metric: Metric, bounds: Bounds, *, plain: bool) -> tuple[Cell, Cell]:
+def _cells(change: EntryChange, metric: Metric, bounds: Bounds) -> tuple[Cell, Cell]:
+    share = _share(change, metric)
+    shown = units.change(share)
+    if not _is_bounded(share, metric, bounds):
+        runs = min(map(len, change.compared or ((),)))
+        return shown, f"cannot be bounded from {count(runs, 'run')}"
     least, most = sorted(as_change(metric, log) for log in (bounds.low, bounds.high))
-    style = "" if plain else "red" if bounds.low > 0 else "green" if bounds.high < 0 else ""
-    change = units.change(as_change(metric, bounds.estimate))
-    return (change, style), f"{units.change(least)} to {units.change(most)}"
+    style = "red" if bounds.low > 0 else "green" if bounds.high < 0 else ""
+    style = "" if _is_one_engine(change) else style
+    return (shown, style), f"{units.change(least)} to {units.change(most)}"
+
+
+def _share(change: EntryChange, metric: Metric) -> float:
+    """Return the change of the two figures that are shown, which bounds are of pairs of rounds."""
+    then, now = _figures(change, metric)
+    return now / then - 1 if now is not None and then else math.nan
+
+
+def _is_bounded(share: float, metric: Metric, bounds: Bounds) -> bool:
+    """Whether bounds narrow down a change: rounds that vary by any factor do not."""
+    least, most = sorted(as_change(metric, log) for log in (bounds.low, bounds.high))
+    outside = max(least - share, share - most, 0.0)
+    return bounds.high - bounds.low <= _WIDEST and outside <= _ROUNDING
 
 
 def _as_dict(title: str, change: EntryChange) -> dict[str, Any]:
     metrics: dict[str, Any] = {}
     bounds = _bounds(change)
     for metric in METRICS:
-        old, new = (one.figure(metric) if one else None for one in (change.old, change.new))
+        old, new = _figures(change, metric)
         if old is None and new is None:
             continue
         found: dict[str, float | None] = {"before": old, "now": new}
         known = bounds.get(metric)
         if known is not None:
-            logs = {"change": known.estimate, "low": known.low, "high": known.high}
-            for name, log in logs.items():
-                share = as_change(metric, log)
-                found[name] = round(share, 6) if math.isfinite(log) else None
+            share = _share(change, metric)
+            found["change"] = round(share, 6) if math.isfinite(share) else None
+            bounded = _is_bounded(share, metric, known)
+            for name, log in (("low", known.low), ("high", known.high)):
+                found[name] = round(as_change(metric, log), 6) if bounded else None
         metrics[metric] = found
     return {
         "baseline": "speed",
