@@ -83,11 +83,19 @@ def _show(test: str, found: Mapping[str, Any], rows: int, *, details: bool) -> N
     echo(f"{test}: {found['message']} [{found['code']}]")
     for detail in found["details"] if details else ():
         echo(f"  {detail}")
-    layers: Sequence[Mapping[str, Any]] = facts.get("layers", ())[:rows]
+    every: Sequence[Mapping[str, Any]] = facts.get("layers", ())
+    # The layer to blame does most to the outputs, and others may have larger errors of their own.
+    blamed = [one for one in every[rows:] if one["layer"] == facts.get("layer")]
+    layers = [*every[:rows], *blamed]
     if layers:
         echo()
         titles = ("layer", "operator", "own error", "before", "after", "outputs", "range, cause")
         print_table(titles, [_row(one) for one in layers], giving_way=(0, 6))
+        echo(
+            "Relative errors: own is that of the layer alone, on the engine's own inputs of it; "
+            "before and after are those of what it reads and of its output; outputs is what its "
+            "own error alone does to the model's outputs."
+        )
 
 
 def _row(one: Mapping[str, Any]) -> Row:

@@ -274,15 +274,13 @@ class TaskMetrics:
         certain = "with 99% confidence the change is more than the limit"
         if not failed:
             fix = Remedy(
-                "Evaluate more samples, or record the value of each: samples=[...].",
+                "Evaluate more samples."
+                if result.samples
+                else "Evaluate more samples, or record the value of each: samples=[...].",
                 alternatives=(f"if the change is intended: `{self._update}`",),
             )
             certain = "the data do not show with 99% confidence that the limit is exceeded"
-        least = (
-            ()
-            if result.least is None
-            else (f"{certain} (lower bound of the change {result.least:.4g})",)
-        )
+        least = () if result.least is None else (f"{certain} ({_least_text(result.least)})",)
         entry = self._entry
         reason = f", reason: {entry.reason}" if entry and entry.reason else ""
         when = (f"baseline of {entry.recorded[:10]}{reason}",) if entry else ()
@@ -332,6 +330,13 @@ class TaskMetrics:
             entry_digest(entry),
             update=self._updates or bool(new),
         )
+
+
+def _least_text(least: float) -> str:
+    """Return the lower bound of a decline, whose sign depends on which way is better."""
+    if least < 0:
+        return f"it may also be better, by up to {-least:.4g}"
+    return f"worse by at least {least:.4g}"
 
 
 def _decline(stored: StoredMetric, now: StoredMetric) -> Decline:

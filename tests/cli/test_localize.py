@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from pytest_trt import cli
+from pytest_trt.cli import localize as localizing
 
 TESTS = """
 import numpy as np
@@ -89,3 +90,20 @@ def test_a_time_limit_below_0_is_refused_and_a_test_that_does_not_exist_is_no_te
     assert (done.exit_code, "--timeout" in done.output) == (2, True)
     done = CliRunner().invoke(cli.commands, ["localize", "test_it.py", *ARGS])
     assert "no engine was searched: pytest ended with 4" in done.output
+
+
+def test_the_layer_to_blame_is_shown_whatever_the_number_of_rows(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    names = ("operator", "output", "cause")
+    figures = ("own_error", "error_before", "error_after", "outputs_error", "low", "high")
+    row = {**dict.fromkeys(names, ""), **dict.fromkeys(figures, 0.5)}
+    layers = [{**row, "layer": name} for name in ("first", "second", "blamed", "last")]
+    facts = {"layer": "blamed", "layers": layers}
+    found = {"message": "m", "code": "TRT440", "details": [], "facts": facts}
+    localizing._show("test", found, 1, details=False)
+    shown = capsys.readouterr().out
+    assert "first" in shown
+    assert "blamed" in shown
+    assert "second" not in shown
+    assert "before and after are those of what it reads and of its output" in shown

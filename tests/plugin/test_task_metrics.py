@@ -91,7 +91,7 @@ def test_failure_says_how_much_worse_and_what_was_accepted(run) -> None:
     result.stdout.fnmatch_lines(
         [
             "accuracy 0.955 is worse than its baseline 0.981 by 0.026, allowed: 0.5 points*TRT430*",
-            "  with 99% confidence the change is more than the limit (lower bound * 0.0*)",
+            "  with 99% confidence the change is more than the limit (worse by at least 0.0*)",
             "Fix: Restore what changed. If the change is intended, accept it:",
             '    pytest test_it.py::test_it --trt-update --trt-update-reason "..."',
         ]
@@ -103,7 +103,21 @@ def test_value_beyond_the_limit_by_chance_is_inconclusive(run) -> None:
     result = run(accuracy(0.974))
     result.assert_outcomes(passed=1, warnings=1)
     result.stdout.fnmatch_lines(["*accuracy 0.974 is worse*TRT431*", "task *  inconclusive"])
+    assert "record the value of each" in result.stdout.str()
     run(accuracy(0.974), "--trt-inconclusive=fail").assert_outcomes(failed=1)
+
+
+def test_advice_and_bound_fit_samples_that_may_be_better(run) -> None:
+    def samples(wrong: str) -> str:
+        return f'"accuracy", samples=[1.0, 1.0, 0.0] * 48 + {wrong}, limit="0.5 points"'
+
+    run(samples("[1.0] * 3 + [0.0]")).assert_outcomes(passed=1)
+    result = run(samples("[0.0] * 3 + [1.0]"))
+    result.assert_outcomes(passed=1, warnings=1)
+    text = " ".join(result.stdout.str().split())
+    assert "it may also be better, by up to 0.0" in text
+    assert "Fix: Evaluate more samples." in text
+    assert "samples=[...]" not in text
 
 
 def test_samples_are_judged_in_pairs(run) -> None:

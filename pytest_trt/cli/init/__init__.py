@@ -12,7 +12,7 @@ import click
 
 from pytest_trt.cli.command import command
 from pytest_trt.cli.ini import read_project
-from pytest_trt.cli.init.finding import Found, find_files, samples_of
+from pytest_trt.cli.init.finding import Found, find_files, names_of, samples_of
 from pytest_trt.cli.output import echo, echo_data, steps
 from pytest_trt.cli.place import opened_run
 from pytest_trt.diagnostics import (
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from pytest_trt.plugin.run import TrtRun
 
 _NAME = "test_engines.py"
+
+#: Data files that are named because no model has their arrays as inputs.
+_NAMED = 3
 
 _SPEED = """
 @MODELS
@@ -96,6 +99,7 @@ def init(folder: Path, output: Path | None, dry_run: bool, cache_dir: Path | Non
         echo(f"not searched, as it is nested too deeply: {as_typed(one)}", err=True)
     measured = _measure(found, cache_dir)
     _report_left_out(measured)
+    _report_unused(found, measured)
     if not measured.tested:
         raise _no_model(folder, found)
     from pytest_trt.cli.init.module import module_source
@@ -113,6 +117,30 @@ def init(folder: Path, output: Path | None, dry_run: bool, cache_dir: Path | Non
     write_output(output, source)
     for line in _next_steps(output, measured.tested):
         echo(line)
+
+
+def _report_unused(found: Found, measured: _Measured) -> None:
+    """Name data files whose arrays are not named like the inputs of a model."""
+    used = {file for one in measured.tested for file in one.data}
+    models = {
+        one.path.name: [spec.name for spec in one.test.model.inputs] for one in measured.tested
+    }
+    inputs = "; ".join(f"{model}: {', '.join(names)}" for model, names in models.items())
+    unused = {
+        file: names
+        for file in found.data
+        if file not in used
+        and (names := names_of(file))
+        and not any(names >= {*wanted} for wanted in models.values())
+    }
+    for file, names in list(unused.items())[:_NAMED] if models else ():
+        echo(
+            f"not used: {as_typed(file)}: its arrays are named {', '.join(sorted(names))}, and not "
+            f"like the inputs ({inputs}); to test on them, save them preprocessed under these",
+            err=True,
+        )
+    if len(unused) > _NAMED and models:
+        echo(f"not used: {count(len(unused) - _NAMED, 'more file')} like these", err=True)
 
 
 def _measure(found: Found, cache_dir: Path | None) -> _Measured:

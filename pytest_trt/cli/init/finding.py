@@ -73,6 +73,13 @@ def _is_skipped(folder: Path) -> bool:
     return any((folder / mark).is_file() for mark in _MARKS)
 
 
+def names_of(file: Path) -> set[str]:
+    """Return the names of a file's arrays; none if it cannot be read."""
+    with suppress(OSError, BadZipFile):
+        return {one.removesuffix(".npy") for one in ZipFile(file).namelist()}
+    return set()
+
+
 def samples_of(model: OnnxModel, data: Sequence[Path]) -> Iterator[tuple[Path, Sample]]:
     """Yield the files that have arrays for all inputs of a model, and what they hold."""
     from pytest_trt.precision.samples import read_samples
