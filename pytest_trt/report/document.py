@@ -106,6 +106,7 @@ def planned_from(nodeid: str, outcomes: PhaseOutcomes) -> PlannedTest:
         model=engine.model if engine else "",
         precision=engine.precision if engine else "",
         arch=engine.arch if engine else "",
+        on_engine=bool(engines),
     )
 
 
