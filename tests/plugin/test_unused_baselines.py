@@ -134,6 +134,15 @@ def test_a_test_that_vanished_is_named(zoo, file, old, new, expected) -> None:
     assert found == expected
 
 
+def test_a_fixture_that_requests_others_hides_no_model_that_ids_name(zoo) -> None:
+    override = "@pytest.fixture\ndef images(request):\n    return request.getfixturevalue('x')\n"
+    change(zoo, "test_it.py", "@pytest.mark.trt_model", f"{override}@pytest.mark.trt_model")
+    change(zoo, "test_it.py", "models/*.onnx", "models/l*.onnx")
+    assert reported(zoo) == [
+        "test_it.py::test_answers: 1 baseline: it no longer tests models/b.onnx"
+    ]
+
+
 @pytest.mark.exhaustive
 def test_it_is_found_where_workers_collect(zoo) -> None:
     (zoo.path / "test_speed.py").unlink()

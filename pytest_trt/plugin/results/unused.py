@@ -61,9 +61,10 @@ class _Test:
     Attributes:
         names: Its names in files of baselines, by kind.
         uses: The kinds of baselines that it uses.
-        model: The model; None where no marker names one, or the test has engines of others.
+        model: The model; None where no marker names one.
         precision: The precision.
         arch: The architecture.
+        has_others: Whether it may have engines of other models.
         is_wrong: Whether its model cannot be tested, so that it may have other names.
     """
 
@@ -72,6 +73,7 @@ class _Test:
     model: Path | None = None
     precision: str = ""
     arch: str = ""
+    has_others: bool = False
     is_wrong: bool = False
 
 
@@ -262,6 +264,9 @@ class _Tests:
             return nodeid, f"it {_NO_LONGER[kind]}"
         if same or not using or named.missing_model() or any(one.model is None for one in using):
             return None
+        # A test may have engines of other models, unless its id names the model.
+        if any(one.has_others for one in using) and not named.names(named.model):
+            return None
         if os.path.realpath(named.base / named.model) in self._untested:
             return None
         return _of_parameters(nodeid, named, entry, using)
@@ -306,13 +311,13 @@ def _test(item: pytest.Item, *, any_reference: bool) -> _Test:
     own = [plan.arch] if ARCH in params_of(item) else []
     names = {name, without_parameters(item.nodeid, ids_of(item), *own).partition("::")[2]}
     answers = answers_nodeid(item, plan).partition("::")[2]
-    is_of_one = plan.model is not None and "trt_engines" not in fixtures and not may_use_any
     return _Test(
         {"answers": {answers}, "speed": names, "metrics": names},
         uses,
-        plan.model.model if is_of_one and plan.model is not None else None,
+        plan.model.model if plan.model is not None else None,
         plan.precision,
         plan.arch,
+        may_use_any or "trt_engines" in fixtures,
         bool(plan.wrong),
     )
 
