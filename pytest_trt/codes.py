@@ -1495,7 +1495,7 @@ CODES: dict[str, Code] = {
         "baseline not updated",
         "An update was requested, and the measurement was disturbed: the baseline is unchanged.",
         "Run again on an idle host; --trt-update-anyway stores figures of an overloaded host.",
-        ("reason",),
+        ("cause",),
     ),
     "TRT664": Code(
         "baseline of an overloaded host",

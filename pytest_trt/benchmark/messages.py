@@ -708,7 +708,15 @@ def not_updated(
     return Diagnostic(
         "TRT663",
         f"baseline not updated: {why} ({result.subject})",
-        _facts(result, {"reason": why, "update_options": list(given)}),
+        # How much a host was overloaded differs from test to test, and has one remedy.
+        _facts(
+            result,
+            {
+                "reason": why,
+                "cause": "the host was overloaded" if host else why,
+                "update_options": list(given),
+            },
+        ),
         remedy=remedy,
     )
 

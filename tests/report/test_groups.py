@@ -4,11 +4,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from builders_benchmark import benchmark_result
 from builders_report import document, reported
 
 from pytest_trt.accuracy.offer import allowing, offer_text
 from pytest_trt.accuracy.subject import Subject
-from pytest_trt.benchmark.messages import update_command
+from pytest_trt.benchmark.messages import not_updated, update_command
 from pytest_trt.codes import CODES, Code
 from pytest_trt.diagnostics import Diagnostic, Remedy
 from pytest_trt.report import groups
@@ -194,3 +195,13 @@ def test_code_of_another_version_is_a_separate_group() -> None:
     (group,) = of(Diagnostic("TRT999", "a new problem"))
     assert (group.title, group.message) == ("", "a new problem")
     assert "TRT999" not in CODES
+
+
+def test_updates_that_an_overloaded_host_refused_are_one_group(monkeypatch) -> None:
+    monkeypatch.setattr(groups, "CODES", CODES)
+    found = [
+        (f"test_it.py::test_{number}", [not_updated(benchmark_result(), why, host=True)])
+        for number, why in enumerate(("threads waited 1.2x", "threads waited 1.7x"))
+    ]
+    (group,) = groups_of(found)
+    assert group.tests == (0, 1)
