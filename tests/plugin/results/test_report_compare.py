@@ -65,7 +65,18 @@ def test_weight_that_fp16_cannot_hold_is_worse_and_the_model_is_named(upgrade) -
     assert line.startswith("model models/linear.onnx ")
 
 
-def test_renamed_test_is_removed_and_added(upgrade) -> None:
+def test_renamed_test_is_compared_with_its_old_self(upgrade) -> None:
     found = upgrade(SUITE.replace("test_answers", "test_results"))
-    assert found.removed == ("test_it.py::test_answers on cpu",)
-    assert found.added == ("test_it.py::test_results on cpu",)
+    assert (found.removed, found.added) == ((), ())
+    assert found.differences == ("test test_it.py::test_answers -> test_it.py::test_results",)
+    (answers,) = [one for one in found.tests if one.test == "test_it.py::test_results"]
+    assert answers.direction is Direction.SAME
+
+
+def test_test_that_compares_with_less_is_worse(upgrade) -> None:
+    found = upgrade(SUITE.replace("@pytest.mark.trt_consistency(rtol=0, atol=0.02)\n", ""))
+    (worse,) = found.of(Direction.WORSE)
+    assert worse.test == "test_it.py::test_answers"
+    assert [one.lines for one in worse.findings if one.kind is Kind.CHECKS] == [
+        ("no longer checked: trt_consistency",)
+    ]
