@@ -38,7 +38,7 @@ def parsed(path: Path) -> dict[str, Any]:
 
 
 def test_recipes_are_there() -> None:
-    assert [path.name for path in GITHUB] == ["tests.yml", "update-baselines.yml"]
+    assert [path.name for path in GITHUB] == ["cpu-only.yml", "tests.yml", "update-baselines.yml"]
 
 
 # --- published schemas
@@ -127,13 +127,13 @@ def _of_step(workflow: dict[str, Any], **keys: Any) -> None:
     ],
 )
 def test_each_risk_would_be_found(change: Callable[[Any], Any], problem: str) -> None:
-    workflow = deepcopy(parsed(GITHUB[0]))
+    workflow = deepcopy(parsed(GITHUB[1]))
     change(workflow)
     assert problem in problems(workflow)
 
 
 def test_every_matrix_has_the_architectures_that_need_a_verdict() -> None:
-    tests, update = map(parsed, GITHUB)
+    _, tests, update = map(parsed, GITHUB)
     of_gitlab = parsed(GITLAB)
     matrices = [tests["jobs"]["gpu"], update["jobs"]["record"]]
     assert [job["strategy"]["matrix"]["arch"] for job in matrices] == [ARCHS, ARCHS]
@@ -331,8 +331,21 @@ def reasons(folder: Path) -> set[str]:
 
 
 @pytest.mark.slow
+def test_recipe_without_a_gpu_passes_only_with_a_verdict_of_every_test(ci) -> None:
+    recipe, *_ = GITHUB
+    passed(github_job(ci, recipe, "cpu", EVENT))
+    conftest = ci.repository / "tests" / "conftest.py"
+    text = conftest.read_text() if conftest.exists() else ""
+    skipping = "def pytest_collection_modifyitems(items):\n    items[0].add_marker('skip')\n"
+    conftest.write_text(f"{text}\n\n{skipping}")
+    ci.commit()
+    (name, done), *_ = github_job(ci, recipe, "cpu", EVENT)
+    assert (name, done.returncode) == ("Test on the CPU", 1)
+
+
+@pytest.mark.slow
 def test_github_recipes_record_collect_test_and_judge(ci, monkeypatch) -> None:
-    tests, update = GITHUB
+    _, tests, update = GITHUB
     passed(github_job(ci, update, "record", EVENT))
     # The runner of sm86, whose answers are preferred, and another one with the same.
     shutil.copytree(ci.artifacts / "baselines-cpu", ci.artifacts / "baselines-sm86")
