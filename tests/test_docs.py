@@ -282,6 +282,18 @@ def test_answers_are_stored_updated_and_compared_as_shown(folder) -> None:
     assert blocks("text", shown)[0] in printed[0]
 
 
+def test_the_run_after_an_upgrade_records_nothing_and_needs_every_verdict() -> None:
+    after = page("upgrade.md").partition("## After")[2]
+    runs = [args for args in commands(after) if "--trt-report=after.json" in args]
+    assert runs
+    for args in runs:
+        assert {"--trt-missing-baseline=fail", "--trt-require-arch=sm86"} <= {*args}
+    accepting = [args for args in commands(after) if "--trt-update" in args]
+    speed = [args for args in accepting if "trt_benchmark" in args]
+    assert speed
+    assert all("--trt-baseline-runs=5" in args for args in speed)
+
+
 @pytest.mark.parametrize(("drift", "outcome"), [("", "1 failed, 1 passed"), ("2x", "2 failed")])
 def test_small_change_of_the_model_is_detected_as_described(folder, drift, outcome) -> None:
     shown = page("stored-answers.md")

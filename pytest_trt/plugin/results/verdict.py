@@ -408,7 +408,9 @@ def _place_of(item: pytest.Item, note: Diagnostic) -> tuple[str, int]:
     function = override_of(item, "trt_calibration") if note.code in _ON_CALIBRATION else None
     code = getattr(inspect.unwrap(function), "__code__", None) if function is not None else None
     if code is not None:
-        return code.co_filename, code.co_firstlineno
+        # Its first statement: its first line is that of the decorator, which pytest would show.
+        lines = [line for *_, line in code.co_lines() if line and line > code.co_firstlineno]
+        return code.co_filename, min(lines, default=code.co_firstlineno)
     path, line, _ = item.reportinfo()
     return os.fspath(path), (line or 0) + 1
 
