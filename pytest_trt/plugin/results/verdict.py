@@ -16,7 +16,6 @@ import pytest
 
 from pytest_trt.accuracy.check import NOTHING_COMPARED
 from pytest_trt.accuracy.result import AccuracyResult
-from pytest_trt.baseline.staged_answers import StagedAnswers
 from pytest_trt.diagnostics import BaselineError, Diagnostic, PytestTrtWarning, Remedy
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.layer_changes import layer_kinds, layer_rows
@@ -44,6 +43,7 @@ from pytest_trt.report.record import TestRecord, below
 from pytest_trt.terms import Verdict
 
 if TYPE_CHECKING:
+    from pytest_trt.baseline.staged_answers import StagedAnswers
     from pytest_trt.benchmark.result import BenchmarkResult
 
 
