@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from pytest_trt.diagnostics import Diagnostic
@@ -73,7 +73,7 @@ def similar_names(name: str, names: Iterable[str]) -> list[str]:
 
 
 def _numbers(name: str) -> list[int]:
-    return [int(one) for one in re.findall(r"\d+", name)]
+    return [int("".join(digits)) for is_number, digits in groupby(name, str.isdecimal) if is_number]
 
 
 def _edits(a: str, b: str) -> int:
