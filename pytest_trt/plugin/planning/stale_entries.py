@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from itertools import groupby
 from pathlib import Path
 
@@ -77,16 +78,6 @@ def _numbers(name: str) -> list[int]:
 
 
 def _edits(a: str, b: str) -> int:
-    """Return by how many inserted, removed, replaced or swapped characters two texts differ."""
-    if abs(len(a) - len(b)) > _EDITS:
-        return _EDITS + 1
-    before: list[int] = []
-    last = list(range(len(b) + 1))
-    for i, one in enumerate(a, 1):
-        row = [i]
-        for j, other in enumerate(b, 1):
-            row.append(min(last[j] + 1, row[-1] + 1, last[j - 1] + (one != other)))
-            if i > 1 and j > 1 and (one, a[i - 2]) == (b[j - 2], other):
-                row[-1] = min(row[-1], before[j - 2] + 1)
-        before, last = last, row
-    return last[-1]
+    """Return how many characters two texts differ by."""
+    edits = SequenceMatcher(None, a, b, autojunk=False).get_opcodes()
+    return sum(max(i2 - i1, j2 - j1) for kind, i1, i2, j1, j2 in edits if kind != "equal")
