@@ -9,6 +9,7 @@ import onnx
 import pytest
 from plugin.conftest import Project
 
+from pytest_trt.plugin import terminal
 from pytest_trt.plugin.models import searching
 
 TESTS = """
@@ -126,3 +127,19 @@ def test_a_reference_that_is_not_finite_has_no_bad_layer(networks: Project) -> N
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["Fix: The FP32 reference itself is not finite*"])
     result.stdout.no_fnmatch_line("*TRT44*")
+
+
+def test_a_line_of_progress_names_the_search(
+    networks: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(self: terminal.ProgressLine, message: str) -> None:
+        shown.append(message)
+
+    shown: list[str] = []
+    monkeypatch.setattr(
+        terminal.ProgressLine, "message", property(lambda self: "", slow), raising=False
+    )
+    networks.run("--trt-localize=always", "-k", "overflow")
+    steps = [one for one in shown if "trying" in one or "running each layer" in one]
+    assert steps
+    assert all(one.startswith("searching for the first bad layer: ") for one in steps)

@@ -192,7 +192,12 @@ def _bad_layers(item: pytest.Item, state: TestState) -> list[Diagnostic]:
     if not lock.acquire(blocking=False):
         return []  # a thread still runs an engine, maybe until this test has ended
     try:
-        with progress_of(item.config).task("searching for the first bad layer") as say:
+        title = "searching for the first bad layer"
+        with progress_of(item.config).task(title) as show:
+
+            def say(message: str) -> None:
+                show(f"{title}: {message}")  # a line may be shown alone
+
             return [one for search in searches for one in search(say)]
     finally:
         lock.release()
