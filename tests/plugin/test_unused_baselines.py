@@ -174,6 +174,14 @@ def test_a_run_that_is_narrowed_reports_nothing(zoo, args) -> None:
     assert reported(zoo, "-p", "cacheprovider", *args) == []
 
 
+def test_a_run_that_this_machine_cannot_do_reports_that_alone(zoo) -> None:
+    result = zoo.run(FAIL, "--trt-arch=sm86", "--trt-backend=tensorrt")
+    assert result.ret in (1, 4)
+    text = result.stdout.str() + result.stderr.str()
+    assert "INTERNALERROR" not in text
+    assert CODE not in text
+
+
 def test_what_another_run_may_use_is_left_out(zoo) -> None:
     """Other machines, other folders, marks and parameters of the project's own."""
     change(

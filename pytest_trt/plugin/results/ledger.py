@@ -128,7 +128,7 @@ class Ledger:
         output = getattr(node, "workeroutput", {})
         self._add(unpacked(output.get("trt_planned", "[]")))
         if "trt_unused" in output:
-            found = [(of, why, number) for of, why, number in unpacked(output["trt_unused"])]
+            found: Unused = [(*why, number) for *why, number in unpacked(output["trt_unused"])]
             # Workers may have other interpreters: one may have the test.
             self.unused = [one for one in found if not self._workers or one in self.unused]
             self._workers += 1

@@ -50,8 +50,12 @@ _NO_LONGER: Mapping[_Kind, str] = {
     "metrics": "no longer records metrics",
 }
 
-#: Baselines without a test: test module or function, why, and how many of them there are.
-Unused: TypeAlias = "list[tuple[str, str, int]]"
+#: Why baselines have no test: the test module or function, the reason, and whether the module was
+#: skipped.
+_Why: TypeAlias = tuple[str, str, bool]
+
+#: The same, and how many baselines there are.
+Unused: TypeAlias = list[tuple[str, str, bool, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +106,13 @@ def unused_baselines(
         )
         for start in {root, *scope.folders, *(_file(root, one).parent for one in modules)}
     }
-    found: Counter[tuple[str, str]] = Counter()
+    found: Counter[_Why] = Counter()
     tests: _Tests | None = None
     for folder in sorted(folders, key=lambda one: one.path):
         if folder.path.is_dir():
             tests = tests or _Tests(config, items, modules)
             found.update(tests.unused(folder, scope))
-    return [(of, why, number) for (of, why), number in sorted(found.items())]
+    return [(*why, number) for why, number in sorted(found.items())]
 
 
 def models_without_test(
@@ -199,14 +203,12 @@ class _Tests:
             test = _test(item, any_reference=any_reference)
             self._tests.setdefault((item.path, function), []).append(test)
         self._untested = files_of(settings_of(config).untested_models).keys()
-        self._archs = {one.arch for tests in self._tests.values() for one in tests} - {""}
-        if not self._archs:
-            with suppress(PytestTrtError):
-                self._untested = files_of(settings_of(config).untested_models).keys()
-        self._archs = {one.arch for one in run_of(config).selections}
+        self._archs: set[str] = set()
+        with suppress(PytestTrtError):  # for the tests to report
+            self._archs = {one.arch for one in run_of(config).selections}
 
-    def unused(self, folder: BaselineFolder, scope: _Scope) -> Iterator[tuple[str, str]]:
-        """Yield for each baseline without a test the test module or function, and why."""
+    def unused(self, folder: BaselineFolder, scope: _Scope) -> Iterator[_Why]:
+        """Yield for each baseline without a test why it has none."""
         files: Mapping[_Kind, Sequence[Path]] = {
             "answers": answer_files(folder.path),
             "speed": baseline_files(folder.path),
@@ -238,15 +240,14 @@ class _Tests:
 
     def _why(
         self, kind: _Kind, file: Path, named: NamedBaseline, entry: Any, arch: str
-    ) -> tuple[str, str] | None:
-        """Return what has no test and why; None for a baseline that may have one."""
+    ) -> _Why | None:
+        """Return why a baseline has no test; None for one that may have one."""
         is_here = not arch or arch in self._archs
         if not file.exists():
-            return named.module, "the file does not exist"
+            return named.module, "the file does not exist", False
         if self._skipped[file]:
-            return (
-                (named.module, f"the file was skipped: {self._skipped[file]}") if is_here else None
-            )
+            why = f"the file was skipped: {self._skipped[file]}"
+            return (named.module, why, True) if is_here else None
         function = named.test.partition("[")[0]
         nodeid = f"{named.module}::{function}"
         tests = self._tests.get((file, function))
@@ -255,13 +256,13 @@ class _Tests:
             may_exist = is_conditional(function, source) or (
                 not is_here and is_mentioned(function, source)
             )
-            return None if may_exist else (nodeid, "there is no such test")
+            return None if may_exist else (nodeid, "there is no such test", False)
         if not is_here or any(one.is_wrong for one in tests):
             return None
         same = [one for one in tests if named.test in one.names[kind]]
         using = [one for one in tests if kind in one.uses and (not arch or one.arch == arch)]
         if not any(kind in one.uses for one in same or tests):
-            return nodeid, f"it {_NO_LONGER[kind]}"
+            return nodeid, f"it {_NO_LONGER[kind]}", False
         if same or not using or named.missing_model() or any(one.model is None for one in using):
             return None
         # A test may have engines of other models, unless its id names the model.
@@ -274,17 +275,17 @@ class _Tests:
 
 def _of_parameters(
     nodeid: str, named: NamedBaseline, entry: Any, using: Sequence[_Test]
-) -> tuple[str, str] | None:
+) -> _Why | None:
     """Return why a baseline has no test for the parameters of the plugin.
 
     Others may be those of another machine.
     """
     of_model = [one for one in using if one.model and _is_of(named, one.model)]
     if named.model and not of_model:
-        return nodeid, f"it no longer tests {named.model}"
+        return nodeid, f"it no longer tests {named.model}", False
     precision = entry.spec.get("precision", "") if isinstance(entry, Entry) else ""
     if precision and of_model and precision not in {one.precision for one in of_model}:
-        return nodeid, f"it no longer tests {named.model} in {precision}"
+        return nodeid, f"it no longer tests {named.model} in {precision}", False
     return None
 
 
@@ -365,12 +366,12 @@ def unused_diagnostic(found: Unused, *, required: bool) -> Diagnostic | None:
     """
     if not found:
         return None
-    total = sum(number for _, _, number in found)
-    lines = [f"{of}: {count(number, 'baseline')}: {why}" for of, why, number in found[:_LINES]]
+    total = sum(number for *_, number in found)
+    lines = [f"{of}: {count(number, 'baseline')}: {why}" for of, why, _, number in found[:_LINES]]
     if len(found) > _LINES:
         lines.append(f"and {count(len(found) - _LINES, 'other test')}")
     alternatives = []
-    if any("skipped" in why for _, why, _ in found):
+    if any(is_skipped for _, _, is_skipped, _ in found):
         alternatives.append(
             "Tests of a file that is skipped as a whole are in no report: mark them with skipif."
         )
@@ -378,7 +379,7 @@ def unused_diagnostic(found: Unused, *, required: bool) -> Diagnostic | None:
         "TRT685",
         f"{count(total, 'stored baseline')} {'is' if total == 1 else 'are'} used by no test of "
         "this run",
-        {"tests": sorted({of for of, _, _ in found}), "baselines": total},
+        {"tests": sorted({of for of, *_ in found}), "baselines": total},
         tuple(lines),
         Remedy(
             "Restore the tests. If they were renamed, move their baselines; if they were removed "
