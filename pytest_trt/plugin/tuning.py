@@ -19,6 +19,7 @@ from pytest_trt.diagnostics import EngineBuildError, PytestTrtError
 from pytest_trt.engine.builder_options import shared_options
 from pytest_trt.engine.protocols import BuildRequest
 from pytest_trt.engine.spec import EngineSpec
+from pytest_trt.plugin.models.searching import names_others
 from pytest_trt.plugin.recording import Recorded, Recorder
 from pytest_trt.plugin.state import progress_of
 from pytest_trt.precision.error import output_errors
@@ -107,6 +108,7 @@ def _tuned(
         engine.spec.keep_fp32,
         len(inputs),
         has_bodies=not _WITH_BODIES.isdisjoint(engine.model.op_types),
+        several=names_others(run.model.model_marker.precision, engine.spec.precision),
     )
     obstacle = _obstacle(engine)
     if obstacle:

@@ -283,6 +283,7 @@ class Tuned:
         disturbed: What disturbed their timing; empty if nothing did.
         problem: Why nothing could be searched; empty if something was.
         has_bodies: Whether the model has branches or loops, whose nodes are not tried.
+        several: Whether the marker names other precisions that the argument would change too.
     """
 
     test: str
@@ -298,6 +299,7 @@ class Tuned:
     disturbed: str = ""
     problem: str = ""
     has_bodies: bool = False
+    several: bool = False
 
     @property
     def kept(self) -> tuple[str, ...]:

@@ -39,6 +39,7 @@ def test_the_node_with_the_large_constant_is_kept_and_nothing_else(project, save
     assert found.kept == ("scale",)
     assert found.search.builds == 1
     assert found.runs == 2
+    assert not found.several
     assert project.run("-q").ret == 1
     kept = TEST.format(precision="fp16", rtol=0.02, more=f", keep_fp32={[*found.kept]}")
     project.test_file(kept)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +30,11 @@ MOST_SEARCHED = 3
 
 #: Precisions in which builders compute an activation with the layer before it, and round once.
 _FUSING = frozenset({"int8", "fp8", "mixed"})
+
+
+def names_others(precisions: Iterable[str], precision: str) -> bool:
+    """Whether a marker names other precisions that `keep_fp32=` would change too."""
+    return bool({*precisions} - {precision, "fp32", "tf32"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +88,7 @@ class LayerSearch:
             self.reference.path.name if between_models else "",
             None if between_models else fault_of(engine),
             run.engine.spec.keep_fp32,
-            several=bool({*self.precisions} - {run.engine.spec.precision, "fp32", "tf32"}),
+            several=names_others(self.precisions, run.engine.spec.precision),
         )
         if run.agrees and not between_models:
             return None  # the project's own reference differs, which is no model

@@ -64,7 +64,10 @@ def argument(found: Tuned) -> str:
     search = found.search
     if search is None or search.outcome != "found":
         return ""
-    return f"keep_fp32={literal(list(found.kept))}"
+    names = list(found.kept)
+    if found.several:
+        return f"by_precision={literal({found.precision: {'keep_fp32': names}})}"
+    return f"keep_fp32={literal(names)}"
 
 
 def trade_off_cells(one: TradeOff) -> tuple[str, ...]:

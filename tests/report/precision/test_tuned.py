@@ -32,6 +32,11 @@ def test_argument_has_what_was_kept_before_as_well() -> None:
     assert argument(replace(FOUND, search=Search("passes"))) == ""
 
 
+def test_argument_leaves_other_precisions_as_they_are() -> None:
+    found = argument(replace(FOUND, several=True))
+    assert found == 'by_precision={"int8": {"keep_fp32": ["kept", "bad<b>"]}}'
+
+
 def test_verdict_is_one_line_for_every_outcome() -> None:
     assert verdict(FOUND) == (
         "the check passes with 1 of 2 nodes in FP32 (2 runs; 1 build, 1 trial, 1.0 s)"
