@@ -225,7 +225,7 @@ def test_options_of_polygraphy_and_pytest_benchmark_exist(folder) -> None:
 
 
 def test_calibration_data_is_given_as_shown(folder) -> None:
-    given, marker = blocks("python", page("calibration.md"))
+    given, _drift, marker = blocks("python", page("calibration.md"))
     head = """
 import numpy as np
 import pytest

@@ -279,7 +279,7 @@ class Project:
             now = read_answers(self.answers)
             return now is not None and _is_read(partial(read_data, self.answers, now.data))
         parse = parse_answers if path == self.answers else parse_baselines
-        return _is_read(partial(parse, content, "a", fix=Remedy("b")))
+        return _is_read(partial(parse, content, "a", fix=lambda: Remedy("b")))
 
     def restore(self) -> bool:
         """Undo what a command wrote; return whether it wrote files that no test has."""
@@ -462,7 +462,7 @@ def attack_runs(of: Attack) -> None:
             printed = _run_pytest(["--trt-report=out.json", *update])
             assert "INTERNALERROR" not in printed, printed
             assert "Traceback" not in printed, printed
-        read = partial(parse_baselines, content, "a", fix=Remedy("b"))
+        read = partial(parse_baselines, content, "a", fix=lambda: Remedy("b"))
         if baseline.read_bytes() != content and not _is_read(read):
             of.outcomes.add("lost", f"pytest {' '.join(update)}")
 

@@ -59,7 +59,9 @@ def complete(tmp_path: Path) -> Iterator[Complete]:
 def test_names_of_commands_options_and_codes_are_completed(complete: Complete) -> None:
     assert complete("pytest-trt compl") == "pytest-trt completion"
     assert complete("pytest-trt cache exp") == "pytest-trt cache explain"
-    assert complete("pytest-trt report merge --req") == "pytest-trt report merge --require-arch"
+    assert (
+        complete("pytest-trt report merge --require-a") == "pytest-trt report merge --require-arch"
+    )
     assert complete("pytest-trt explain trt40") == "pytest-trt explain trt40"  # there are several
     assert complete("pytest-trt explain TRT416") == "pytest-trt explain TRT416"
     assert complete("pytest-trt explain exit") == "pytest-trt explain exit-status"

@@ -42,7 +42,7 @@ def test_proposed_tolerances_are_written_and_pass_afterwards(folder: Path) -> No
     assert "--- test_own.py" in done.stdout
     assert done.stdout.splitlines()[-1] == "wrote test_own.py"
     written = (folder / "test_own.py").read_text()
-    assert 'outputs={"logits": {"rtol": ' in written
+    assert 'outputs={"logits": {"rtol": ' in "".join(written.split("\n        "))
     (folder / "test_written.py").write_text(written)  # this process has imported the other one
     again = command("tune", "test_written.py", "--precision=fp16", "--json")
     assert again.returncode == 0, again.stderr

@@ -59,7 +59,7 @@ def test_values_outside_the_profile_are_refused_at_the_line_that_gave_them(resiz
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
-            ">*np.array([[]8, 33[]])*",
+            "    *np.array([[]8, 33[]])*",
             "E*the inputs' shapes or values are outside every profile of this engine*",
             "E*profile 0: size value 1 is 33, above its max 32",
             "E*Fix: Feed inputs inside one profile*",

@@ -102,6 +102,7 @@ def test_reports_name_tests_whose_answers_were_recorded(
 ) -> None:
     report, summary = project.path / "r.json", project.path / "summary.md"
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    monkeypatch.setenv("COLUMNS", "160")  # narrower tables shorten reasons
     why = "its answers were recorded as a new baseline, nothing stored to compare with"
 
     def shown() -> tuple[str, str, set[str]]:

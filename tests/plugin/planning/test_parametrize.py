@@ -158,5 +158,7 @@ def test_wrong_input_is_reported_at_the_line_that_feeds_it(project, inputs, mess
     )
     result = project.run()
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines([">*trt_session.run(*", f"E {message}", "E*Fix: *"])
+    result.stdout.fnmatch_lines(
+        ["test_it.py:*", "    trt_session.run(*", f"E {message}", "E*Fix: *"]
+    )
     result.stdout.no_fnmatch_line("*raise InputError*")
