@@ -144,6 +144,7 @@ def _test(
         imported_from=plan.imported_from,
         judged=is_judged(outcomes, status),
         compared_with=plan.compared_with,
+        drift=plan.drift,
     )
 
 

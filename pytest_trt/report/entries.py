@@ -392,6 +392,7 @@ class Test:
             nothing to compare with or was never made.
         compared_with: What its markers compare outputs with: the "model", "stored" answers, and
             the stored size of the error ("drift"). Null in reports of older versions.
+        drift: By what factor an error may exceed the stored one; null without such a limit.
     """
 
     __test__ = False  # not a test class, whatever its name says
@@ -419,6 +420,7 @@ class Test:
     imported_from: str = ""
     judged: bool = True
     compared_with: tuple[str, ...] | None = None
+    drift: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -127,6 +127,7 @@ class PlannedTest:
         selected: Whether it was not deselected (`-k`, `-m`, `--deselect`).
         imported_from: The tool whose files it was imported from; empty for a test.
         compared_with: What its markers compare outputs with: "model", "stored", "drift".
+        drift: By what factor an error may exceed the stored one; None without such a limit.
     """
 
     nodeid: str
@@ -141,6 +142,7 @@ class PlannedTest:
     selected: bool = True
     imported_from: str = ""
     compared_with: tuple[str, ...] = ()
+    drift: float | None = None
 
 
 def below(path: Path, root: Path) -> str:

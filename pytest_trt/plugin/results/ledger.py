@@ -210,6 +210,7 @@ def planned(item: pytest.Item, *, selected: bool) -> PlannedTest | None:
         on_engine=bool(plan.checks) or "trt_arch" in getattr(item, "fixturenames", ()),
         selected=selected,
         compared_with=_compared_with(plan),
+        drift=plan.consistency.drift if plan.consistency else None,
     )
 
 

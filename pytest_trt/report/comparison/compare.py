@@ -23,6 +23,7 @@ from pytest_trt.engine.layer_changes import (
 )
 from pytest_trt.report.comparison.accepted import accepted_errors, accepted_speed
 from pytest_trt.report.comparison.findings import (
+    BAD,
     MISSING,
     Comparison,
     Direction,
@@ -32,7 +33,7 @@ from pytest_trt.report.comparison.findings import (
     TestChange,
 )
 from pytest_trt.report.comparison.pairing import Case, Key, by_test, pairs_of, renamed_tests
-from pytest_trt.report.comparison.weaker import AGAINST, looser_limits, looser_tolerance, weaker
+from pytest_trt.report.comparison.weaker import AGAINST, looser_tolerance, other_limits, weaker
 from pytest_trt.report.coverage import uncollected, uncollected_reasons
 from pytest_trt.report.document import Document
 from pytest_trt.statistics.agreement import changes_between
@@ -108,6 +109,8 @@ def compare(
     tests = [*_uncollected_files(old, new)]
     tests += [_test_change(*pair, error, lost_is_worse, across=across) for pair in pairs]
     tests += [_missing_engine(then, lost_is_worse) for then, now in found if now is None]
+    added = [key for key in after if key not in was]
+    tests += [_new_test(after[key]) for key in added if _failed(after[key])]
     removed = [key for key in before if key not in was.values()]
     if lost_is_worse:
         passed = [key for key in removed if _passed(before[key])]
@@ -126,7 +129,7 @@ def compare(
         tests=tuple(sorted(tests, key=lambda one: order.index(one.direction))),
         engines=tuple(_engine_changes(pairs, old, new, across=across)),
         removed=tuple(_named(before[key]) for key in removed),
-        added=tuple(_named(after[key]) for key in after if key not in was),
+        added=tuple(_named(after[key]) for key in added if not _failed(after[key])),
     )
 
 
@@ -167,6 +170,16 @@ def _missing_test(cases: Sequence[Case], new: Document) -> TestChange:
         why = f"the newer report has no test on {test['arch']}"
     engine = " ".join((*(cases[0].engine or ()), test["arch"]))
     return TestChange(test["test"], engine, test["status"], MISSING, (), why)
+
+
+def _failed(cases: Sequence[Case]) -> bool:
+    return cases[0].test["status"] in BAD
+
+
+def _new_test(cases: Sequence[Case]) -> TestChange:
+    test = cases[0].test
+    where = " ".join((*(cases[0].engine or ()), test["arch"]))
+    return TestChange(test["test"], where, MISSING, test["status"], (), test["reason"])
 
 
 def _missing_engine(old: Case, lost_is_worse: bool) -> TestChange:
@@ -211,20 +224,26 @@ def _where(old: Case, new: Case, *, across: bool) -> str:
 def _test_change(
     old: Case, new: Case, error: float, lost_is_worse: bool, *, across: bool
 ) -> TestChange:
+    findings = (
+        *accepted_speed(old, new, speed_findings(old.speed, new.speed, error)),
+        *_speedup_findings(_speedups(old), _speedups(new)),
+        *accepted_errors(old, new, _all_error_findings(old, new)),
+        *_metric_findings(_metrics(old), _metrics(new)),
+        *weaker(old, new),
+        *other_limits(old, new),
+    )
+    if old.test["status"] == new.test["status"] == "passed":
+        # That it passes shows less than before.
+        findings = tuple(
+            replace(one, direction=Direction.WORSE) if one.looser else one for one in findings
+        )
     return TestChange(
         test=new.test["test"],
         where=_where(old, new, across=across),
         was=old.test["status"],
         status=new.test["status"],
         why=new.test["reason"] if new.test["status"] != "passed" else "",
-        findings=(
-            *accepted_speed(old, new, speed_findings(old.speed, new.speed, error)),
-            *_speedup_findings(_speedups(old), _speedups(new)),
-            *accepted_errors(old, new, _all_error_findings(old, new)),
-            *_metric_findings(_metrics(old), _metrics(new)),
-            *weaker(old, new),
-            *looser_limits(old, new),
-        ),
+        findings=findings,
         lost_is_worse=lost_is_worse,
     )
 

@@ -47,7 +47,7 @@ class Direction(str, Enum):
     NOT_TESTED = "not tested"
 
 
-#: The status of a test, or of an engine in it, that only the older report has.
+#: The status of a test, or of an engine in it, in the report that does not have it.
 MISSING = "missing"
 
 
@@ -89,7 +89,7 @@ class TestChange:
     Attributes:
         test: The test, without the architecture; of a file its path.
         where: Model, precision and architecture; "file" of a file.
-        was: Its older status.
+        was: Its older status; "missing" if only the newer report has it.
         status: Its newer status; "missing" if the newer report has no such test.
         why: Why it did not pass, in one line.
         findings: What was compared.
@@ -124,11 +124,11 @@ class TestChange:
     def passes_looser(self) -> bool:
         """Whether it failed, and passes by a looser tolerance or limit."""
         looser = any(one.looser for one in self.findings)
-        return self.was in _BAD and self.status == "passed" and looser
+        return self.was in BAD and self.status == "passed" and looser
 
     def _of_status(self) -> Direction:
         was, now = self.was, self.status
-        if now in _BAD and was not in _BAD:
+        if now in BAD and was not in BAD:
             return Direction.WORSE
         if self.lost:
             return Direction.WORSE if self.lost_is_worse else Direction.CHANGED
@@ -138,12 +138,12 @@ class TestChange:
             return Direction.NO_VERDICT if now in _UNJUDGED else Direction.SAME
         # Other statuses leave open whether a change is good: a first baseline changes "not
         # measured" to "passed".
-        is_better = was in _BAD and now == "passed" and not self.passes_looser
+        is_better = was in BAD and now == "passed" and not self.passes_looser
         return Direction.BETTER if is_better else Direction.CHANGED
 
 
 #: Statuses of a test that failed.
-_BAD = {"failed", "error"}
+BAD = {"failed", "error"}
 
 #: Statuses of a test that was to run and has no verdict.
 _UNJUDGED = {"inconclusive", "not measured", "error"}
@@ -182,11 +182,11 @@ class Comparison:
         old: Name of the older report.
         new: Name of the newer report.
         differences: Differences in versions, devices, models and commits, one line each.
-        tests: Every test that both have, and those that passed and are missing, unless that is
-            ignored; the worse ones first.
+        tests: Every test that both have, those that passed and are missing, unless that is
+            ignored, and those that failed and are new; the worse ones first.
         engines: Every engine that both have.
         removed: Other tests that only the older one has.
-        added: Tests that only the newer one has.
+        added: Other tests that only the newer one has.
     """
 
     old: str

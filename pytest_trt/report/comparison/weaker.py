@@ -12,6 +12,8 @@ from pytest_trt.report.comparison.pairing import Case
 #: What outputs are compared with, in words.
 AGAINST = {"stored": "stored answers", "model": "the model's reference"}
 
+_DRIFT = "growth of the error (drift=)"
+
 
 def weaker(old: Case, new: Case) -> Iterator[Finding]:
     """Yield what a test that passes now checks no longer.
@@ -49,7 +51,7 @@ def _checked(case: Case) -> Iterator[str]:
     test, result = case.test, case.result or {}
     yield from (f"trt_{name}" for name in test["checks"])
     if "drift" in (test["compared_with"] or ()):
-        yield "growth of the error (drift=)"
+        yield _DRIFT
     for accuracy in case.accuracies.values():
         for one in accuracy["metrics"]:
             yield f"{one['name']} of {one['output']}" if one["output"] else str(one["name"])
@@ -63,26 +65,36 @@ def _checked(case: Case) -> Iterator[str]:
     yield from (f"speed relative to {one['opponent']}" for one in speed.get("speedups", ()))
 
 
-def looser_limits(old: Case, new: Case) -> Iterator[Finding]:
-    """Yield which limits of metrics and of changes of speed allow more than before."""
-    before = dict(_limits(old))
-    lines = []
-    for label, (bound, larger) in _limits(new):
+def other_limits(old: Case, new: Case) -> Iterator[Finding]:
+    """Yield which limits allow more than before, and which allow less."""
+    before, now = dict(_limits(old)), dict(_limits(new))
+    found: dict[bool, list[str]] = {True: [], False: []}
+    for label, (bound, larger) in now.items():
         then, _ = before.get(label, (bound, larger))
-        if bound > then if larger else bound < then:
-            lines.append(f"the limit of {label} is looser: {then:g} -> {bound:g}")
-    if lines:
-        yield Finding(Kind.CHECKS, "", Direction.CHANGED, lines=tuple(lines), looser=True)
+        if bound != then:
+            looser = (bound > then) is larger
+            how = "looser" if looser else "tighter"
+            found[looser].append(f"the limit of {label} is {how}: {then:g} -> {bound:g}")
+    for looser, lines in found.items():
+        if lines:
+            yield Finding(Kind.CHECKS, "", Direction.CHANGED, lines=tuple(lines), looser=looser)
 
 
 def _limits(case: Case) -> Iterator[tuple[str, tuple[float, bool]]]:
     """Yield each limit with whether a larger one allows more."""
+    if case.test["drift"] is not None:
+        yield _DRIFT, (float(case.test["drift"]), True)
     for accuracy in case.accuracies.values():
         for one in accuracy["metrics"]:
             label = f"{one['name']} of {one['output']}" if one["output"] else str(one["name"])
             yield label, (float(one["bound"]), one["comparison"].startswith("<"))
     for one in (case.speed or {}).get("changes", ()):
         yield f"change of {one['metric']}", (float(one["limit"]), True)
+    for kind in ("limits", "structure"):
+        for one in (case.speed or {}).get(kind, ()):
+            yield str(one["name"]), (float(one["limit"]), one["name"] != "min_throughput")
+    for one in (case.speed or {}).get("speedups", ()):
+        yield f"speed relative to {one['opponent']}", (float(one["factor"]), False)
 
 
 def looser_tolerance(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:

@@ -280,6 +280,7 @@ def test_what_outputs_are_compared_with_is_reported(report, consistency, compare
     report.run()
     (test,) = report.read()["tests"]
     assert (test["status"], test["compared_with"]) == ("passed", compared_with)
+    assert test["drift"] == (2 if "drift" in compared_with else None)
     (result,) = test["results"]
     assert len([result["accuracy"], *result["also"]]) == len(set(compared_with) - {"drift"})
 

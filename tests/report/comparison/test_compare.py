@@ -346,16 +346,56 @@ def test_test_that_passes_by_a_looser_tolerance_is_not_better() -> None:
     )
 
 
-def test_limit_of_a_metric_that_is_looser_is_shown() -> None:
+def test_looser_tolerance_of_a_test_that_passes_is_worse_and_a_tighter_one_is_shown() -> None:
+    loose, tight = off_by(0.002, atol=0.1), off_by(0.002)
+    assert pair(tight, loose).tests[0].direction is Direction.WORSE
+    assert pair(loose, tight).tests[0].direction is Direction.CHANGED
+
+
+def test_looser_tolerance_is_not_accepted_with_a_larger_error() -> None:
+    new = off_by(0.02, atol=0.1)
+    accepted = {"sm86 fp16": {"logits": 0.02}}
+    record = replace(new.record, accepted=accepted, accepted_reason="TensorRT 10.16")
+    (found,) = pair(off_by(0.002), PhaseOutcomes(new.phases, record)).tests
+    assert found.direction is Direction.WORSE
+
+
+@pytest.mark.parametrize(("factor", "direction"), [(1.1, "worse"), (1.5, "same")])
+def test_looser_faster_than_is_worse(factor: float, direction: str) -> None:
+    old, new = (
+        reported(speeds=(speed(speedups=(replace(speedup(), factor=one),)),))
+        for one in (1.5, factor)
+    )
+    assert pair(old, new).tests[0].direction.value == direction
+
+
+def test_limit_of_a_metric_that_is_looser_is_worse_and_a_tighter_one_is_shown() -> None:
     old, new = (
         reported(checks=(check(metrics=(MetricOutcome("iou", "", "", ">=", bound, 0.95),)),))
         for bound in (0.9, 0.8)
     )
     (found,) = pair(old, new).tests
     assert found.findings[-1].lines == ("the limit of iou is looser: 0.9 -> 0.8",)
-    assert found.direction is Direction.CHANGED
+    assert found.direction is Direction.WORSE
     (found,) = pair(new, old).tests
-    assert found.direction is Direction.SAME
+    assert found.findings[-1].lines == ("the limit of iou is tighter: 0.8 -> 0.9",)
+    assert found.direction is Direction.CHANGED
+
+
+@pytest.mark.parametrize(
+    ("drift", "lines", "direction"),
+    [
+        (300.0, ("the limit of growth of the error (drift=) is looser: 3 -> 300",), "worse"),
+        (2.0, ("the limit of growth of the error (drift=) is tighter: 3 -> 2",), "changed"),
+        (None, (), "same"),
+    ],
+)
+def test_looser_drift_is_worse(drift: float | None, lines: tuple[str, ...], direction: str) -> None:
+    old, new = compared_with("stored", "drift"), compared_with("stored", "drift", id="2")
+    old["tests"][0]["drift"], new["tests"][0]["drift"] = 3.0, drift
+    (found,) = compare(old, new).tests
+    assert sum((one.lines for one in found.findings), ()) == lines
+    assert found.direction.value == direction
 
 
 def test_errors_are_compared_by_what_both_runs_compared_with() -> None:
@@ -458,6 +498,22 @@ def test_tests_that_one_run_alone_has_are_named() -> None:
     assert found.removed == ("test_it.py::test_b[x] on sm86",)
     assert found.added == ("test_it.py::test_b[y] on sm86",)
     assert len(found.tests) == 1
+
+
+@pytest.mark.parametrize(
+    ("now", "status"),
+    [
+        (reported("failed", "it is off"), "failed"),
+        (PhaseOutcomes({"setup": Phase("failed", 0.1, "it is off", "it is off")}, None), "error"),
+    ],
+    ids=["failed", "error"],
+)
+def test_new_test_that_failed_is_worse(now: PhaseOutcomes, status: str) -> None:
+    new = document({"test_a": reported(), "test_b": now}, id="2")
+    found = compare(document({"test_a": reported()}), new)
+    (worse,) = found.of(Direction.WORSE)
+    assert title(worse).endswith(f"missing -> {status}")
+    assert (worse.why, found.added) == ("it is off", ())
 
 
 def test_runs_of_one_device_each_are_compared_with_a_note() -> None:
