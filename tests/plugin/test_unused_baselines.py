@@ -77,6 +77,7 @@ def test_it_is_a_warning_where_baselines_are_not_required(zoo) -> None:
     (found,) = run["diagnostics"]
     assert (found["code"], found["severity"]) == ("TRT685", "warning")
     assert found["facts"]["tests"] == ["test_speed.py"]
+    assert found["facts"]["skipped"] == {}
     assert run_command("baseline", "prune", "--yes").returncode == 0
     assert reported(zoo) == []
 

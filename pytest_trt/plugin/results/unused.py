@@ -371,7 +371,8 @@ def unused_diagnostic(found: Unused, *, required: bool) -> Diagnostic | None:
     if len(found) > _LINES:
         lines.append(f"and {count(len(found) - _LINES, 'other test')}")
     alternatives = []
-    if any(is_skipped for _, _, is_skipped, _ in found):
+    skipped = {of: why for of, why, is_skipped, _ in found if is_skipped}
+    if skipped:
         alternatives.append(
             "Tests of a file that is skipped as a whole are in no report: mark them with skipif."
         )
@@ -379,7 +380,7 @@ def unused_diagnostic(found: Unused, *, required: bool) -> Diagnostic | None:
         "TRT685",
         f"{count(total, 'stored baseline')} {'is' if total == 1 else 'are'} used by no test of "
         "this run",
-        {"tests": sorted({of for of, *_ in found}), "baselines": total},
+        {"tests": sorted({of for of, *_ in found}), "baselines": total, "skipped": skipped},
         tuple(lines),
         Remedy(
             "Restore the tests. If they were renamed, move their baselines; if they were removed "

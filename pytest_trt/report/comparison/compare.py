@@ -168,6 +168,7 @@ def _missing_test(cases: Sequence[Case], new: Document) -> TestChange:
     why = "the newer report has no such test"
     if test["arch"] not in _archs(new) and new["tests"]:
         why = f"the newer report has no test on {test['arch']}"
+    why = _skipped_files(new).get(test["test"].partition("::")[0], why)
     engine = " ".join((*(cases[0].engine or ()), test["arch"]))
     return TestChange(test["test"], engine, test["status"], MISSING, (), why)
 
@@ -180,6 +181,17 @@ def _new_test(cases: Sequence[Case]) -> TestChange:
     test = cases[0].test
     where = " ".join((*(cases[0].engine or ()), test["arch"]))
     return TestChange(test["test"], where, MISSING, test["status"], (), test["reason"])
+
+
+def _skipped_files(document: Document) -> dict[str, str]:
+    """Return why files were skipped as a whole: known of those with stored baselines."""
+    unused = (
+        one["facts"]
+        for run in document["runs"]
+        for one in run["diagnostics"]
+        if one["code"] == "TRT685"
+    )
+    return {file: why for facts in unused for file, why in facts.get("skipped", {}).items()}
 
 
 def _missing_engine(old: Case, lost_is_worse: bool) -> TestChange:

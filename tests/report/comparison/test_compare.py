@@ -17,6 +17,7 @@ from pytest_trt.accuracy.result import MetricOutcome
 from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.diagnostics import ReportError
 from pytest_trt.engine.record import EngineRecord
+from pytest_trt.plugin.results.unused import unused_diagnostic
 from pytest_trt.records import to_data
 from pytest_trt.report.comparison.compare import compare
 from pytest_trt.report.comparison.findings import Comparison, Direction, Finding, Kind, TestChange
@@ -225,6 +226,15 @@ def test_test_that_is_missing_now_is_worse_if_it_passed() -> None:
     ignored = compare(old, new, lost_is_worse=False)
     assert not list(ignored.of(Direction.WORSE))
     assert ignored.removed == ("test_it.py::test_b[x] on sm86", *found.removed)
+
+
+def test_reason_of_a_missing_test_is_why_its_file_was_skipped() -> None:
+    why = "the file was skipped: no torch"
+    found = unused_diagnostic([("test_it.py", why, True, 2)], required=False)
+    new = document({"test_other": reported()}, id="2", diagnostics=[found])
+    old = document({"test_other": reported(), "test_it": reported()})
+    (lost,) = compare(old, new).of(Direction.WORSE)
+    assert (lost.status, lost.why) == ("missing", why)
 
 
 def test_missing_architecture_is_worse() -> None:
