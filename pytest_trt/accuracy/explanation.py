@@ -9,7 +9,7 @@ from pathlib import PurePath
 
 from pytest_trt.accuracy.judge import found_in_all, gravest, is_exact, scalar, with_finding
 from pytest_trt.accuracy.offer import sensible, tolerance_offer
-from pytest_trt.accuracy.remedy import beyond_rounding, is_of_fixture, remedy_for
+from pytest_trt.accuracy.remedy import is_of_fixture, remedy_for
 from pytest_trt.accuracy.result import (
     UNMEASURED,
     Comparison,
@@ -18,7 +18,7 @@ from pytest_trt.accuracy.result import (
     MetricOutcome,
     OutputResult,
 )
-from pytest_trt.accuracy.subject import OtherModel, Subject
+from pytest_trt.accuracy.subject import Subject
 from pytest_trt.diagnostics import Diagnostic, Fact, Remedy
 from pytest_trt.units import multiple, percent_of, rounded_up
 from pytest_trt.wording import count
@@ -77,8 +77,8 @@ def explain(
     of_fixture = other is not None and is_of_fixture(finding.kind, output, other)
     runs = comparison if runs is None else runs
     offer = tolerance_offer(comparison, runs, subject.precision)
-    if other is not None and other.agrees is not False and not _may_differ(runs, subject, other):
-        # No tolerance makes up for a model that has changed.
+    if other is not None and other.agrees is not False and not (other.agrees and other.converted):
+        # No tolerance makes up for a model that has changed, or for a wrong export.
         offer = None
     name = against or (PurePath(other.path).name if other else "")
     against = f" against {name}" if name else ""
@@ -198,17 +198,6 @@ def _which_differs(subject: Subject) -> str:
     if other.agrees:
         return f"{same}, and the engine with {other.model} in FP32: {other.model} differs"
     return same if other.agrees is None else f"{same}: the engine differs"
-
-
-def _may_differ(runs: Comparison, subject: Subject, other: OtherModel) -> bool:
-    """Whether a model may differ from its reference as it does, so that a tolerance makes sense."""
-    if not other.agrees or not other.may_differ:
-        return False
-    # A function of the project computes the same model: both round, and nothing else.
-    return other.converted or all(
-        is_exact(one) or not beyond_rounding(one, subject.precision)
-        for one in with_finding(runs, "mismatch")
-    )
 
 
 def fact(comparison: Comparison) -> str:

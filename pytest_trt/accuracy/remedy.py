@@ -70,9 +70,6 @@ def is_of_fixture(kind: Kind, output: OutputResult | None, other: OtherModel) ->
 
 def _other_model(other: OtherModel, subject: Subject, offer: Offer | None) -> Remedy:
     """The engine computes what its model specifies, so the two models differ."""
-    allow: tuple[str, ...] = ()
-    if offer:
-        allow = (allowing(offer, subject),)
     if other.is_fixture and other.changed:
         model = shlex.quote(other.model)
         return Remedy(
@@ -84,8 +81,7 @@ def _other_model(other: OtherModel, subject: Subject, offer: Offer | None) -> Re
         return Remedy(
             f"The engine agrees with {other.model} in FP32, so the outputs of trt_reference differ "
             "from the model's. Check that both have the same weights, layout and preprocessing, "
-            "and export the model again.",
-            alternatives=allow,
+            "and export the model again."
         )
     differs = f" in {other.differs}" if other.differs else ""
     reason = f"The engine agrees with {other.model}, which differs from {other.path}{differs}."
@@ -93,7 +89,7 @@ def _other_model(other: OtherModel, subject: Subject, offer: Offer | None) -> Re
         return Remedy(
             f"{reason} Convert it again: calibrate on more representative inputs, or leave "
             "sensitive layers unconverted.",
-            alternatives=allow,
+            alternatives=(allowing(offer, subject),) if offer else (),
         )
     model, reference = shlex.quote(other.model), shlex.quote(other.path)
     new = f"`cp {model} {reference}`"

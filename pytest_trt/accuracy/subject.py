@@ -40,11 +40,6 @@ class OtherModel:
     names_differ: bool = False
     changed: str = ""
 
-    @property
-    def may_differ(self) -> bool:
-        """Whether a small difference from the model under test is to be expected."""
-        return (self.converted or self.is_fixture) and not self.changed
-
 
 @dataclass(frozen=True, slots=True)
 class Tried:
