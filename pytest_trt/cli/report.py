@@ -150,7 +150,8 @@ def _untested(document: Document, patterns: Sequence[str]) -> Diagnostic | None:
         if test["model"] and has_verdict(test)
     ]
     required = [Path(one).absolute() for one in patterns]
-    return untested_models(required, exceptions, tested, "a test with a verdict")
+    lack = "a test with a verdict"
+    return untested_models(required, exceptions, tested, lack, root=project.rootdir)
 
 
 def _succeeded(document: Document) -> bool:

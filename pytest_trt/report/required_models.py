@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from glob import glob
 from pathlib import Path
 
-from pytest_trt.diagnostics import Diagnostic, Remedy, as_typed
+from pytest_trt.diagnostics import Diagnostic, Remedy
 from pytest_trt.wording import count
 
 #: Models that are named; further ones are counted.
@@ -22,6 +22,11 @@ def files_of(patterns: Iterable[Path]) -> dict[str, Path]:
 
 def _matches(pattern: Path) -> list[str]:
     return glob(str(pattern), recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
+
+
+def _below(root: Path, path: Path) -> str:
+    path = Path(os.path.normpath(path))
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
 def parse_exceptions(lines: Iterable[str]) -> dict[Path, str]:
@@ -40,7 +45,12 @@ def parse_exceptions(lines: Iterable[str]) -> dict[Path, str]:
 
 
 def untested_models(
-    patterns: Sequence[Path], exceptions: Mapping[Path, str], tested: Iterable[Path], lack: str
+    patterns: Sequence[Path],
+    exceptions: Mapping[Path, str],
+    tested: Iterable[Path],
+    lack: str,
+    *,
+    root: Path,
 ) -> Diagnostic | None:
     """Return which models have no test; None where all have one, or a reason for none.
 
@@ -49,11 +59,12 @@ def untested_models(
         exceptions: Reasons, by path or pattern.
         tested: The models that have one.
         lack: What the others lack: "a test".
+        root: The ini file's folder: paths are shown as trt_untested_models has them.
     """
     files = files_of(patterns)
     known = {os.path.realpath(one) for one in tested} | files_of(exceptions).keys()
-    missing = [as_typed(path) for real, path in files.items() if real not in known]
-    empty = [as_typed(one) for one in patterns if not files_of([one])]
+    missing = [_below(root, path) for real, path in files.items() if real not in known]
+    empty = [_below(root, one) for one in patterns if not files_of([one])]
     if not (missing or empty):
         return None
     lines = [f"no file matches {one}" for one in empty]

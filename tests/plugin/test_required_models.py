@@ -80,6 +80,24 @@ def test_what_the_ini_file_requires_is_for_runs_of_all_tests(zoo) -> None:
     assert lines_of(zoo.run("test_it.py", ALL))
 
 
+def test_a_run_that_is_started_in_a_folder_below_is_not_one_of_all_tests(zoo, monkeypatch) -> None:
+    ini(zoo, "trt_require_models = models/**/*.onnx")
+    (zoo.path / "tests").mkdir()
+    (zoo.path / "test_it.py").unlink()
+    (zoo.path / "tests" / "test_it.py").write_text(
+        "import pytest\n" + TEST.replace("models/", "../models/")
+    )
+    monkeypatch.chdir(zoo.path / "tests")
+    assert zoo.run("--collect-only").ret == 0
+    required = "--trt-require-models=../models/**/*.onnx"
+    expected = [f"1 model of 3 lacks a test {CODE}", "models/old/b.onnx"]  # as the ini file has it
+    assert lines_of(zoo.run("--collect-only", required)) == expected
+    monkeypatch.chdir(zoo.path)
+    assert lines_of(zoo.run("--collect-only")) == expected
+    ini(zoo, "trt_require_models = models/**/*.onnx", "testpaths = tests")
+    assert lines_of(zoo.run("--collect-only")) == expected
+
+
 def test_a_merge_requires_verdicts(zoo) -> None:
     merge = ("report", "merge", "a.json", "--require-models=models/**/*.onnx")
     zoo.run("-k", "linear", "--trt-report=a.json")

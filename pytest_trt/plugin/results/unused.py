@@ -126,12 +126,27 @@ def models_without_test(
     """
     settings = settings_of(config)
     given = config.getoption("trt_require_models") is not None
-    named = config.args_source is pytest.Config.ArgsSource.ARGS
     # What the ini file requires is for runs of all tests.
-    if not settings.require_models or (not given and (named or _Scope.of(config) is None)):
+    if not settings.require_models or (not given and not _runs_all(config)):
         return None
     tested = [config.rootpath / one.model for one in planned.values() if one.model]
-    return untested_models(settings.require_models, settings.untested_models, tested, "a test")
+    return untested_models(
+        settings.require_models,
+        settings.untested_models,
+        tested,
+        "a test",
+        root=config.inipath.parent if config.inipath else config.rootpath,
+    )
+
+
+def _runs_all(config: pytest.Config) -> bool:
+    """Whether neither arguments, options nor the folder of the call select some of the tests."""
+    sources = pytest.Config.ArgsSource
+    # Without paths and testpaths, pytest collects the folder in which it is started.
+    below = config.rootpath in config.invocation_params.dir.parents
+    source = config.args_source
+    is_part = source is sources.ARGS or (source is sources.INVOCATION_DIR and below)
+    return not is_part and _Scope.of(config) is not None
 
 
 def _file(root: Path, nodeid: str) -> Path:
