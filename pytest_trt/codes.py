@@ -1333,7 +1333,8 @@ CODES: dict[str, Code] = {
     ),
     "TRT659": Code(
         "nothing collected",
-        "An artifact has no baselines, or no artifact has one that is new or changed.",
+        "An artifact has no baselines, or all artifacts have only those of the last commit, and "
+        "the working tree has others.",
         "Check that the tests in CI ran with --trt-update or --trt-update-new, and passed.",
     ),
     "TRT670": Code(

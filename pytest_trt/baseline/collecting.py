@@ -87,6 +87,7 @@ class Collected:
         test: The test's name in it; empty for a file.
         sources: The artifacts that it comes from.
         error: Why it is refused.
+        is_stored: Whether the working tree has it already.
     """
 
     status: Status
@@ -94,6 +95,7 @@ class Collected:
     test: str
     sources: tuple[str, ...]
     error: BaselineError | None = None
+    is_stored: bool = False
 
 
 def read_artifact(
@@ -281,8 +283,11 @@ def _merged(
             collected.append(Collected("refused", path, test, sources, error))
             continue
         status: Status = "changed" if test in tests else "new"
-        same = entry is None or entry == tests.get(test)
-        collected.append(Collected("unchanged" if same else status, path, test, sources))
+        stored = tests.get(test) == (base if entry is None else entry)
+        same = entry is None or stored
+        collected.append(
+            Collected("unchanged" if same else status, path, test, sources, is_stored=stored)
+        )
         if not same:
             tests[test] = entry
     return collected, tests

@@ -148,9 +148,26 @@ class TestWhatComesBack:
 
 
 class TestNothing:
-    def test_what_is_stored_already_is_unchanged_and_nothing_is_collected(self, root) -> None:
-        speed(root)
+    def test_what_is_stored_already_is_collected_already(self, root) -> None:
+        speed("artifact"), answers("artifact", 1.0), metrics("artifact", 0.5)
+        assert run_command("baseline", "collect", "artifact").returncode == 0
+        before = snapshot(root)
+        for is_committed in (False, True):
+            if is_committed:
+                commit()
+            done = run_command("baseline", "collect", "artifact")
+            assert done.returncode == 0, done.stderr
+            assert done.stdout.startswith(
+                "3 unchanged\nCollected already: trt_baselines has these baselines."
+            )
+            assert snapshot(root) == before
+
+    def test_copies_of_the_last_commit_are_nothing_to_collect(self, root) -> None:
+        """The working tree has another baseline, which is not from this artifact."""
+        speed(root, 1)
+        commit()
         shutil.copytree(root, "artifact")
+        speed(root, 2)
         done = run_command("baseline", "collect", "artifact")
         assert done.returncode == 1
         assert done.stdout == "1 unchanged\n"
@@ -240,7 +257,7 @@ class TestTheSameTargetTwice:
         assert status == ("changed" if is_committed else "new")
         before = snapshot(root)
         for _ in range(2):
-            assert collect("one", "two", "--prefer=one", status=1) == {node(): "unchanged"}
+            assert collect("one", "two", "--prefer=one") == {node(): "unchanged"}
         assert collect("one", "two", status=1) == {node(): "refused TRT655"}
         assert snapshot(root) == before
 
@@ -257,7 +274,16 @@ class TestTheSameTargetTwice:
         speed("one", 2)
         done = run_command("baseline", "collect", "one", "--prefer=two")
         assert done.returncode == 2
-        assert "--prefer names one of the SOURCES" in done.stderr
+        assert "--prefer=two: expected one of the SOURCES: one." in done.stderr
+
+    @pytest.mark.parametrize(
+        ("sources", "prefer"),
+        [(["all/one", "all/two"], "all/one/"), (["all/one/", "all/two/"], "./all/one")],
+    )
+    def test_paths_may_be_typed_differently(self, root, sources, prefer) -> None:
+        speed("all/one", 2), speed("all/two", 3)
+        assert collect(*sources, f"--prefer={prefer}") == {node(): "new"}
+        assert days(root / SLUG / f"{MODULE}.json") == {"test_a": "2026-11-02"}
 
     def test_answers_of_several_runners_have_the_errors_of_all(self, root) -> None:
         """Answers are the same on all devices; each adds the errors of its engines."""

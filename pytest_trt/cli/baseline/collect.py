@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -37,7 +38,7 @@ _STYLES = {"new": "green", "changed": "yellow", "refused": "red"}
         "pytest-trt baseline collect artifacts/*.zip",
         "pytest-trt baseline collect sm86.zip sm89.zip --prefer sm89.zip --dry-run",
     ],
-    negative="something was refused, or nothing was collected",
+    negative="something was refused, or the sources hold nothing to collect",
 )
 @click.argument("sources", nargs=-1, required=True)
 @click.option(
@@ -62,11 +63,17 @@ def collect(
     They are merged test by test, and nothing is removed. What differs between sources, or is older
     than what is stored, is refused unless --prefer names the source that is right.
     """
-    if prefer is not None and prefer not in sources:
-        raise click.UsageError("--prefer names one of the SOURCES.")
+    # Completion in a shell adds a slash to folders.
+    by_path = {os.path.realpath(one): str(Path(one)) for one in sources}
+    sources = tuple(by_path.values())
+    if prefer is not None and os.path.realpath(prefer) not in by_path:
+        raise click.UsageError(
+            f"--prefer={prefer}: expected one of the SOURCES: {', '.join(sources)}."
+        )
+    prefer = by_path[os.path.realpath(prefer)] if prefer is not None else None
     found: list[Found] = []
     refused: list[Collected] = []
-    for source in dict.fromkeys(sources):
+    for source in sources:
         try:
             files, others = read_artifact(source, folders.baselines, _check_answers)
         except BaselineError as error:
@@ -114,8 +121,13 @@ def _committed(folders: Folders) -> Callable[[Path], AnyFile | None]:
 
 def _errors(sources: Sequence[str], collected: Sequence[Collected]) -> Iterator[BaselineError]:
     yield from (one.error for one in collected if one.error is not None)
-    if all(one.status == "unchanged" for one in collected):
-        yield nothing_to_collect(sources, "all baselines are unchanged")
+    if all(one.status == "unchanged" for one in collected) and not _is_stored(collected):
+        yield nothing_to_collect(sources, "CI recorded none, all are of the last commit")
+
+
+def _is_stored(collected: Sequence[Collected]) -> bool:
+    """Whether the working tree has all that the sources have."""
+    return all(one.is_stored for one in collected)
 
 
 def _print(
@@ -132,6 +144,11 @@ def _print(
     echo(f"{total}{' (dry run: nothing was written)' * dry_run}")
     if counts["new"] + counts["changed"] and not dry_run:
         echo(f"Review them with `pytest-trt baseline diff`, and commit {folders.shown}.")
+    elif _is_stored(collected):
+        echo(
+            f"Collected already: {folders.shown} has these baselines. If CI recorded others, check "
+            "that its tests ran with --trt-update or --trt-update-new, and passed."
+        )
 
 
 def _rows(folders: Folders, collected: Sequence[Collected]) -> Iterator[Row]:
