@@ -222,6 +222,26 @@ def test_models_that_cannot_be_tested_are_named_and_left_out(folder: Path, linea
     assert '"models/linear.onnx"' in source
 
 
+def test_printed_lines_of_the_ini_file_suit_models_that_were_left_out(
+    folder: Path, linear: Path, pytester: pytest.Pytester
+) -> None:
+    (folder / "models" / "old").mkdir()
+    for path in ("models/lfs.onnx", "models/old/lfs.onnx", "elsewhere.onnx"):
+        (folder / path).write_text(POINTER)
+    lines = init().stdout.splitlines()
+    start = lines.index("    trt_require_models = models/**/*.onnx")
+    assert lines[start + 1] == "    trt_untested_models ="
+    added = lines[start : start + 4]
+    assert [line.split(": ")[0].strip() for line in added[2:]] == [
+        "models/lfs.onnx",
+        "models/old/lfs.onnx",
+    ]
+    pytester.makeini("\n".join(["[pytest]", *(line[4:] for line in added), ""]))
+    assert run(pytester, "--collect-only").ret == 0
+    pytester.makeini("\n".join(["[pytest]", added[0][4:], ""]))
+    assert run(pytester, "--collect-only").ret == pytest.ExitCode.TESTS_FAILED
+
+
 def test_precision_that_no_tolerance_fits_is_left_out(
     folder: Path, pytester: pytest.Pytester
 ) -> None:

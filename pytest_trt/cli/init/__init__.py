@@ -115,7 +115,7 @@ def init(folder: Path, output: Path | None, dry_run: bool, cache_dir: Path | Non
         return
     _refuse_overwriting(output)  # made while models were measured
     write_output(output, source)
-    for line in _next_steps(output, measured.tested):
+    for line in _next_steps(output, measured):
         echo(line)
 
 
@@ -186,7 +186,8 @@ def _report_left_out(measured: _Measured) -> None:
             echo(line, err=True)
 
 
-def _next_steps(output: Path, tested: Sequence[Tested]) -> Iterator[str]:
+def _next_steps(output: Path, measured: _Measured) -> Iterator[str]:
+    tested = measured.tested
     name = as_typed(output)
     baselines = as_typed(read_project().baselines(None, output.parent).path)
     yield f"wrote {name}: tests of {count(len(tested), 'model')}"
@@ -199,7 +200,7 @@ def _next_steps(output: Path, tested: Sequence[Tested]) -> Iterator[str]:
     yield "Commit both, so that CI compares with these answers:"
     yield f"    git add {name} {baselines}"
     yield "To let runs of all tests fail for a model that has no test, add to the ini file:"
-    yield f"    trt_require_models = {_pattern([one.path for one in tested])}"
+    yield from (f"    {line}" for line in _required_models(measured))
     if any(not one.data for one in tested):
         yield f"To test speed too, import Benchmark from pytest_trt and append this to {name}:"
         yield from (f"    {line}".rstrip() for line in _SPEED.strip().splitlines())
@@ -207,12 +208,24 @@ def _next_steps(output: Path, tested: Sequence[Tested]) -> Iterator[str]:
         yield f"    pytest {name} --trt-update-new"
 
 
-def _pattern(models: Sequence[Path]) -> str:
-    """Return a pattern of models as the ini file has it: of the folder that all of them are in."""
+def _required_models(measured: _Measured) -> Iterator[str]:
+    """Yield lines of the ini file: a pattern of the tested models, and those that were left out."""
     root = read_project().rootdir
-    folder = Path(os.path.relpath(os.path.commonpath([one.parent for one in models]), root))
+    models = [one.path.parent for one in measured.tested]
+    folder = Path(os.path.relpath(os.path.commonpath(models), root))
     # Of the root folder, those of installed packages may be below.
-    return "*.onnx" if folder == Path() else f"{folder.as_posix()}/**/*.onnx"
+    pattern = "*.onnx" if folder == Path() else f"{folder.as_posix()}/**/*.onnx"
+    yield f"trt_require_models = {pattern}"
+    left_out = {Path(os.path.relpath(path, root)): why for path, why in measured.left_out.items()}
+    matched = {
+        path: why
+        for path, why in left_out.items()
+        if path.parent == folder or (folder != Path() and folder in path.parents)
+    }
+    if matched:
+        yield "trt_untested_models ="
+    for path, why in matched.items():
+        yield f"    {path.as_posix()}: {' '.join(why.message.split())}"
 
 
 def _refuse_overwriting(output: Path) -> None:
