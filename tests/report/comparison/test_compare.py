@@ -26,6 +26,7 @@ from pytest_trt.report.document import Document, make_document
 from pytest_trt.report.merging import merge_documents
 from pytest_trt.report.record import TestRecord
 from pytest_trt.report.status import Phase, PhaseOutcomes
+from pytest_trt.statistics.absolute import AbsoluteLimitResult
 from pytest_trt.statistics.decline import TaskMetricResult
 from pytest_trt.terms import Verdict
 
@@ -368,6 +369,17 @@ def test_looser_tolerance_is_not_accepted_with_a_larger_error() -> None:
     record = replace(new.record, accepted=accepted, accepted_reason="TensorRT 10.16")
     (found,) = pair(off_by(0.002), PhaseOutcomes(new.phases, record)).tests
     assert found.direction is Direction.WORSE
+
+
+@pytest.mark.parametrize(
+    ("name", "direction"), [("p99_ms", "worse"), ("min_throughput", "changed")]
+)
+def test_looser_limit_of_a_figure_is_worse(name: Any, direction: str) -> None:
+    old, new = (
+        reported(speeds=(speed(limits=(AbsoluteLimitResult(name, one, 5, "passed", 0, 9),)),))
+        for one in (1.0, 2.0)
+    )
+    assert pair(old, new).tests[0].direction.value == direction
 
 
 @pytest.mark.parametrize(("factor", "direction"), [(1.1, "worse"), (1.5, "same")])
