@@ -19,7 +19,13 @@ import pytest
 from pytest_trt.diagnostics import Diagnostic, Remedy, failure_lines
 from pytest_trt.plugin.names import is_ours
 from pytest_trt.plugin.planning.markers import BenchmarkMarker, ConsistencyMarker
-from pytest_trt.plugin.planning.marks import MULTIPLIED_KEY, marks_of, params_of, same_marks
+from pytest_trt.plugin.planning.marks import (
+    MULTIPLIED_KEY,
+    marks_of,
+    params_of,
+    same_marks,
+    without_ids,
+)
 from pytest_trt.plugin.planning.plan import MODEL
 from pytest_trt.plugin.planning.planner import PlanError
 from pytest_trt.plugin.planning.stale_entries import StaleEntry
@@ -117,6 +123,7 @@ def plan_tests(collector: pytest.Collector, report: pytest.CollectReport) -> Non
         if isinstance(node, pytest.Function) and uses_plugin(node, node.fixturenames):
             if planner_of(node.config).is_surplus(node):
                 continue
+            node = without_ids(node, planner_of(node.config).only_of_others(node))
             _plan(node, failed)
         planned.append(node)
     report.result = planned = [*planned, *_stale_items(planned, failed)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import takewhile
 from typing import Any
 
@@ -12,6 +13,10 @@ from pytest_trt.plugin.names import is_ours
 
 #: Of a module or class: names of test functions, with the fixtures that the plugin gives values.
 MULTIPLIED_KEY = pytest.StashKey[set[tuple[str, str]]]()
+
+#: Of a test whose name lacks ids that pytest gave it. A session that is asked for one test collects
+#: it from its module again.
+_SHORT_KEY = pytest.StashKey[bool]()
 
 
 def marks_of(node: pytest.Item | pytest.Collector) -> tuple[pytest.Mark, ...]:
@@ -88,6 +93,32 @@ def ids_of(item: pytest.Item) -> Sequence[str]:
     """Return the id of each parameter of a test: joined, they cannot be told apart."""
     ids: Sequence[str] = getattr(getattr(item, "callspec", None), "_idlist", ())
     return ids
+
+
+def without_ids(item: pytest.Function, fixtures: Sequence[str]) -> pytest.Function:
+    """Return a test without the ids of some of its parameters in its name.
+
+    It would have none if the values of other models had not given them to all tests of the
+    function, so neither its name nor that of its baselines depends on other models.
+    """
+    if not fixtures or _SHORT_KEY in item.stash:
+        return item
+    ids, params = list(ids_of(item)), params_of(item)
+    for fixture in fixtures:
+        ids.remove(str(params[fixture]))
+    assert item.parent is not None
+    named = type(item).from_parent(
+        item.parent,
+        name=f"{item.originalname}[{'-'.join(ids)}]" if ids else item.originalname,
+        callspec=replace(item.callspec, _idlist=ids),
+        callobj=item.obj,
+        keywords={"-".join(ids): True} if ids else None,
+        fixtureinfo=item._fixtureinfo,
+        originalname=item.originalname,
+    )
+    named.own_markers[:] = item.own_markers  # with those that hooks added
+    named.stash[_SHORT_KEY] = True
+    return named
 
 
 def multiplied(item: pytest.Function) -> dict[str, object]:

@@ -100,6 +100,10 @@ _DRIFT_OF_NOTHING = Diagnostic(
 )
 
 
+#: Fixtures of which each model has its own values.
+_OWN = (PRECISION, SHAPE)
+
+
 class Planner:
     """Makes the plans of a run's tests.
 
@@ -139,6 +143,13 @@ class Planner:
         return any(
             values[fixture] and value not in values[fixture] for fixture, value in given.items()
         )
+
+    def only_of_others(self, item: pytest.Function) -> list[str]:
+        """Return the fixtures that multiply the test only for other models or parameter sets."""
+        parsed = self._parse(marks_of(item), item.path).of(params_of(item))
+        if parsed is None:
+            return []
+        return [one for one in multiplied(item) if one in _OWN and len(parsed.variants[one]) == 1]
 
     def plan(self, item: pytest.Function) -> TestPlan:
         """Return what a test checks.

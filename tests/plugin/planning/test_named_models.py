@@ -373,3 +373,23 @@ def test_an_override_of_trt_inputs_returns_the_generated_ones_for_other_models(z
         "    assert (trt_inputs['image'] == 3).all() == own\n"
     )
     zoo.run().assert_outcomes(passed=6)
+
+
+def test_a_dynamic_model_renames_neither_the_tests_nor_the_baselines_of_the_others(zoo) -> None:
+    for name in ("a", "b"):
+        save_linear(zoo.path / "models" / f"{name}.onnx", batch=4, seed=2)
+    test = "def test_it(trt_session, trt_shape, trt_inputs):\n    trt_session.run(trt_inputs)\n"
+    static = f'{M}("models/[ab].onnx")\n@{C}(against="stored")'
+    both = f'{M}("models/[abl]*.onnx", per_model={{"models/linear.onnx": dict({P})}})'
+    both += f'\n@{C}(against="stored")'
+    names = ["[models/a.onnx]", "[models/b.onnx]"]
+    points = [f"[models/linear.onnx-{point}]" for point in ("opt", "min", "max")]
+    assert collected(zoo, static, test) == names
+    zoo.run("--trt-update-new").assert_outcomes(passed=2)
+    assert collected(zoo, both, test) == names + points
+    zoo.run("--trt-missing-baseline=fail").assert_outcomes(passed=2, failed=3)
+    zoo.run("test_it.py::test_it[models/a.onnx]").assert_outcomes(passed=1)
+    zoo.run("-k", "opt").assert_outcomes(passed=1, deselected=4)
+    narrow = f'{M}("models/[al]*.onnx", precision=("fp32",), per_model={{"models/linear.onnx": '
+    narrow += f'dict({P}, precision=("fp32", "fp16"))}})'
+    assert collected(zoo, narrow, BUILDS)[0] == "[models/a.onnx]"
