@@ -100,10 +100,6 @@ _DRIFT_OF_NOTHING = Diagnostic(
 )
 
 
-#: Fixtures of which each model has its own values.
-_OWN = (PRECISION, SHAPE)
-
-
 class Planner:
     """Makes the plans of a run's tests.
 
@@ -145,11 +141,14 @@ class Planner:
         )
 
     def only_of_others(self, item: pytest.Function) -> list[str]:
-        """Return the fixtures that multiply the test only for other models or parameter sets."""
+        """Return the fixtures of which the test has an id only because other models need one.
+
+        A precision stays, as `-k fp16` selects by it.
+        """
         parsed = self._parse(marks_of(item), item.path).of(params_of(item))
         if parsed is None:
             return []
-        return [one for one in multiplied(item) if one in _OWN and len(parsed.variants[one]) == 1]
+        return [SHAPE] if SHAPE in multiplied(item) and len(parsed.variants[SHAPE]) == 1 else []
 
     def plan(self, item: pytest.Function) -> TestPlan:
         """Return what a test checks.

@@ -390,6 +390,3 @@ def test_a_dynamic_model_renames_neither_the_tests_nor_the_baselines_of_the_othe
     zoo.run("--trt-missing-baseline=fail").assert_outcomes(passed=2, failed=3)
     zoo.run("test_it.py::test_it[models/a.onnx]").assert_outcomes(passed=1)
     zoo.run("-k", "opt").assert_outcomes(passed=1, deselected=4)
-    narrow = f'{M}("models/[al]*.onnx", precision=("fp32",), per_model={{"models/linear.onnx": '
-    narrow += f'dict({P}, precision=("fp32", "fp16"))}})'
-    assert collected(zoo, narrow, BUILDS)[0] == "[models/a.onnx]"
