@@ -358,6 +358,7 @@ def test_xdist_workers_report_verdicts_and_records(project) -> None:
 
 @pytest.mark.exhaustive
 def test_pdb_is_entered_on_a_failing_check(project) -> None:
+    pexpect = pytest.importorskip("pexpect")
     project.test_file(TWO_FAILING)
     child = project.pytester.spawn_pytest(
         f"--pdb --trt-cache-dir={project.cache} test_it.py::test_one"
@@ -365,8 +366,8 @@ def test_pdb_is_entered_on_a_failing_check(project) -> None:
     child.expect("Pdb")
     child.sendline("p sorted(locals())")
     child.expect(r"\['images', 'trt_session'\]")  # at the line that ran the engine
-    child.sendeof()
-    child.wait()
+    child.sendline("quit")
+    child.expect(pexpect.EOF)  # reads what it writes: it would wait for that otherwise
 
 
 def test_int8_is_calibrated_on_the_projects_own_data_where_it_gives_some(project) -> None:
