@@ -380,7 +380,7 @@ def test_a_dynamic_model_renames_neither_the_tests_nor_the_baselines_of_the_othe
         save_linear(zoo.path / "models" / f"{name}.onnx", batch=4, seed=2)
     test = "def test_it(trt_session, trt_shape, trt_inputs):\n    trt_session.run(trt_inputs)\n"
     static = f'{M}("models/[ab].onnx")\n@{C}(against="stored")'
-    both = f'{M}("models/[abl]*.onnx", per_model={{"models/linear.onnx": dict({P})}})'
+    both = f'{M}("models/[bal]*.onnx", per_model={{"models/linear.onnx": dict({P})}})'
     both += f'\n@{C}(against="stored")'
     names = ["[models/a.onnx]", "[models/b.onnx]"]
     points = [f"[models/linear.onnx-{point}]" for point in ("opt", "min", "max")]
