@@ -42,7 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--exhaustive",
         action="store_true",
-        help="also run the tests that are marked as exhaustive or slow; they take longer",
+        help="run the tests that are marked as exhaustive, too; they take longer than all others",
     )
 
 
@@ -60,15 +60,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out exhaustive and slow tests unless asked for, or files or folders are named."""
+    """Leave out exhaustive tests unless they are asked for, or files or folders are named."""
     if config.option.exhaustive:
         return
-
-    def is_long(item: pytest.Item) -> bool:
-        return any(map(item.get_closest_marker, ("exhaustive", "slow")))
-
-    config.hook.pytest_deselected(items=list(filter(is_long, items)))
-    items[:] = [item for item in items if not is_long(item)]
+    left_out = [item for item in items if item.get_closest_marker("exhaustive")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if not item.get_closest_marker("exhaustive")]
 
 
 @pytest.fixture(autouse=True)

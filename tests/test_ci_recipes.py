@@ -330,7 +330,7 @@ def reasons(folder: Path) -> set[str]:
     }
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_recipe_without_a_gpu_passes_only_with_a_verdict_of_every_test(ci) -> None:
     recipe, *_ = GITHUB
     passed(github_job(ci, recipe, "cpu", EVENT))
@@ -343,7 +343,7 @@ def test_recipe_without_a_gpu_passes_only_with_a_verdict_of_every_test(ci) -> No
     assert (name, done.returncode) == ("Test on the CPU", 1)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_github_recipes_record_collect_test_and_judge(ci, monkeypatch) -> None:
     _, tests, update = GITHUB
     passed(github_job(ci, update, "record", EVENT))
@@ -414,7 +414,7 @@ def gitlab_job(ci: Ci, name: str, env: Mapping[str, str]) -> Iterator[tuple[str,
             copy(found, target / found.relative_to(folder))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_gitlab_recipe_records_collects_tests_and_judges(ci) -> None:
     merge_request = {"CI_MERGE_REQUEST_TITLE": TITLE, "CI_MERGE_REQUEST_IID": "7"}
     passed(gitlab_job(ci, "record", merge_request))

@@ -391,7 +391,7 @@ def test_commands_of_the_doctor_section_work(folder) -> None:
         assert folder.command(*here).strip()
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_precisions_of_the_example_are_suggested_as_shown(folder) -> None:
     split, metric = blocks("python", section(page("precision.md"), "Which precision"))
     (folder.path / "accuracy.py").write_text(metric)

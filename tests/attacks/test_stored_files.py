@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.exhaustive
-
 HERE = Path(__file__).parent
 
 

@@ -358,7 +358,7 @@ def test_our_results_group_by_precision(run) -> None:
     result.stdout.fnmatch_lines(["*benchmark 'trt_precision=fp16': 1 tests*"])
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_our_tests_keep_measuring_under_xdist_where_its_own_do_not(project, run) -> None:
     pytest.importorskip("xdist")
     result = run(OURS + ENGINE, "-n1", "--benchmark-json=out.json")

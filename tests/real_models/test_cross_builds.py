@@ -89,9 +89,7 @@ def test_builds(cross_build, name: str, precision: str) -> None:
 
 
 @pytest.mark.parametrize("precision", ["int8", "mixed"])
-@pytest.mark.parametrize(
-    "name", ["magika", "silero sequence", pytest.param("yolov8", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("name", ["magika", "silero sequence", "yolov8"])
 def test_builds_with_calibration(cross_build, name: str, precision: str) -> None:
     result = cross_build(*BUILT[name], precision)
     result.assert_outcomes(passed=1, skipped=3)

@@ -108,7 +108,6 @@ def test_a_wrong_result_of_an_operator_is_caught(project, model: Path, library: 
     result.assert_outcomes(failed=1)
 
 
-@pytest.mark.slow
 def test_a_changed_library_is_another_engine(project, model: Path, library: Path) -> None:
     def engine(libraries: Path) -> dict[str, object]:
         given = {"MODEL": model, "LIBRARIES": [str(libraries)], "PRECISIONS": "fp32"}

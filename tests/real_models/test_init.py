@@ -19,7 +19,6 @@ MODELS = {
 }
 
 
-@pytest.mark.slow
 def test_module_for_published_models_passes_at_once(
     pytester: pytest.Pytester, package_file: Callable[[str, str], Path]
 ) -> None:

@@ -58,16 +58,10 @@ OPTIONS = {
     "per tensor": {"per_channel": False},
 }
 
-EACH_METHOD = pytest.mark.parametrize(
-    "options",
-    [pytest.param(one, marks=pytest.mark.slow if one else ()) for one in OPTIONS.values()],
-    ids=OPTIONS,
-)
-
 
 # Measured: the lowest SNR of the scores is 19 dB with minmax, 24 with entropy, 21 with percentile,
 # and 16 per tensor; 18 or 19 of 20 texts are read as in FP32.
-@EACH_METHOD
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_text_is_read_with_every_method(project, package_file, options) -> None:
     model = package_file("ddddocr", "common.onnx")
     project.run(TEXT, MODEL=model, OPTIONS=options).assert_outcomes(passed=1)
@@ -81,7 +75,6 @@ def _pictures():
         yield {"input1": np.repeat(columns, 64, axis=2).astype(np.float32)}
 
 
-@pytest.mark.slow
 def test_methods_give_other_ranges_of_symmetric_nodes(package_file, tmp_path: Path) -> None:
     model = load_model(package_file("ddddocr", "common.onnx"))
     data = CalibrationData(_pictures(), model.inputs)
@@ -113,7 +106,7 @@ def test_engine(trt_engine):
 """
 
 
-@EACH_METHOD
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_every_method_builds_for_sm86(project, package_file, options) -> None:
     pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
     cross = ("--trt-arch=sm86", "--trt-backend=tensorrt_rtx", "-k", "engine")

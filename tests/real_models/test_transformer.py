@@ -143,19 +143,11 @@ FP16 = tolerances("fp16", 2e-3, {"atol": 0.03}, {"atol": 1e-3})
 INT8 = tolerances("int8", 0.1, {"atol": 1.0, "max_mismatch_pct": 1.0}, {"atol": 0.1, "cosine": 0.9})
 
 
-EACH_PRECISION = pytest.mark.parametrize(
-    "tolerances",
-    [FP32, FP16, pytest.param(INT8, marks=pytest.mark.slow)],
-    ids=["fp32", "fp16", "int8"],
-)
-
-
-@EACH_PRECISION
+@pytest.mark.parametrize("tolerances", [FP32, FP16, INT8], ids=["fp32", "fp16", "int8"])
 def test_same_embeddings(project, minilm, tolerances) -> None:
     project.run(MINILM, **minilm, **tolerances).assert_outcomes(passed=5)
 
 
-@pytest.mark.slow
 def test_words_that_are_off_by_a_twentieth_are_caught(project, minilm, perturbed) -> None:
     minilm.update(MODEL=perturbed(minilm["MODEL"], 1.05), REFERENCE=minilm["MODEL"])
     result = project.run(MINILM, "-koutputs", **minilm, **{**FP16, "PRECISION": "fp32"})
@@ -192,7 +184,7 @@ def test_engine(trt_engine):
 """
 
 
-@EACH_PRECISION
+@pytest.mark.parametrize("tolerances", [FP32, FP16, INT8], ids=["fp32", "fp16", "int8"])
 def test_builds_for_sm86(project, minilm, tolerances) -> None:
     pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
     options = ["--trt-arch=sm86", "--trt-backend=tensorrt_rtx", "-rs"]
