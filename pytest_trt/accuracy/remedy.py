@@ -20,6 +20,7 @@ from pytest_trt.accuracy.result import UNMEASURED, Comparison, Kind, OutputResul
 from pytest_trt.accuracy.subject import CalibratedBy, OtherModel, Subject, Tried
 from pytest_trt.accuracy.tolerance import DEFAULT_TOLERANCES, Tolerance
 from pytest_trt.diagnostics import Remedy
+from pytest_trt.engine.spec import CALIBRATED
 from pytest_trt.units import rounded_up
 
 #: Up to this many times the tolerance, a difference looks like rounding rather than a defect.
@@ -27,9 +28,6 @@ _SLIGHTLY_ABOVE = 4.0
 
 #: Without a known precision, no rounding explains a difference of this many times the tolerance.
 _FAR_ABOVE = 100.0
-
-#: Precisions whose ranges are measured on calibration inputs.
-_CALIBRATED = ("int8", "fp8", "mixed")
 
 #: Kinds that judge an output as a whole.
 _AGREEMENT = ("cosine", "top1", "topk")
@@ -283,7 +281,7 @@ def _mismatch(
         return _with_reason(_no_offer(comparison, subject), precise)
     allow = offer_text(offer, subject)
     # A range that is too narrow or too wide costs accuracy that a tolerance does not bring back.
-    calibrated = subject.precision in _CALIBRATED and subject.calibrated_by in ("project", "seeded")
+    calibrated = subject.precision in CALIBRATED and subject.calibrated_by in ("project", "seeded")
     if output.used <= _SLIGHTLY_ABOVE and not calibrated:
         return Remedy(f"If this difference is acceptable for {output.name!r}, set:", (allow,))
     usual = DEFAULT_TOLERANCES.get(subject.precision)
@@ -345,7 +343,7 @@ def _precision_remedy(subject: Subject) -> Remedy:
             return Remedy("Build the engine in fp32.")
         case "fp16" | "bf16" | "int4":
             return _keep_in_fp32("sensitive layers", subject)
-        case precision if precision in _CALIBRATED:
+        case precision if precision in CALIBRATED:
             keep = "keeping sensitive layers in FP32 may help"
             if subject.model:
                 keep += f"; this finds them, for keep_fp32=: `{_tune(subject)}`"

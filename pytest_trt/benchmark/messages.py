@@ -88,10 +88,10 @@ def command_again(result: BenchmarkResult, *options: str, update: bool) -> str:
         update: Whether the run is to update the baseline.
     """
     replaced = tuple(f"{one.partition('=')[0]}=" for one in options)
-    kept = [one for one in result.update_options if not one.startswith(replaced)]
+    others = [one for one in result.update_options if not one.startswith(replaced)]
     if update:
-        return update_command([result.test_argument], [*kept, *options])
-    again = [one for one in kept if not one.startswith(f"{_REASON}=")]
+        return update_command([result.test_argument], [*others, *options])
+    again = [one for one in others if not one.startswith(f"{_REASON}=")]
     return pytest_command([result.test_argument], *map(shlex.quote, again), *options)
 
 
@@ -326,7 +326,7 @@ def _detectable_text(change: MetricChange) -> str:
     return f"smallest change that could have been detected: {units.change(worse)}"
 
 
-#: Differences that make an engine another one, which may be slower.
+#: Differences of the engine itself, which may be slower.
 _OF_MODEL = frozenset({"model", "options", "engine", "layers"})
 
 

@@ -16,12 +16,11 @@ from typing import Any
 import pytest
 
 import pytest_trt.plugin
-from pytest_trt.baseline.location import find_folder
 from pytest_trt.baseline.orphans import ANSWER_VARIABLE
 from pytest_trt.diagnostics import PytestTrtError
 from pytest_trt.doctor.finding import Problem
 from pytest_trt.plugin.options.settings import read_settings
-from pytest_trt.plugin.results.pinning import answers_nodeid
+from pytest_trt.plugin.results.pinning import answers_nodeid, baseline_folder
 from pytest_trt.plugin.state import plan_of
 from pytest_trt.records import to_data
 
@@ -88,12 +87,7 @@ def _settings(config: pytest.Config) -> dict[str, Any]:
         settings = read_settings(config)
     except pytest.UsageError as error:
         return {"settings_problem": _problem(error)}
-    folder = find_folder(
-        config.invocation_params.dir,
-        rootdir=config.rootpath,
-        has_ini=config.inipath is not None,
-        configured=settings.baseline_dir,
-    )
+    folder = baseline_folder(config, config.invocation_params.dir)
     return {
         "archs": settings.arch,
         "backend": settings.backend,

@@ -13,14 +13,15 @@ from typing import Any
 
 import pytest
 
-from pytest_trt.baseline.location import BaselineFolder, find_folder
+from pytest_trt.baseline.location import BaselineFolder
 from pytest_trt.baseline.models import baselines_of, is_of_bytes
 from pytest_trt.baseline.renaming import model_proposal
 from pytest_trt.diagnostics import BaselineError, Diagnostic, PytestTrtError, Remedy
 from pytest_trt.git import was_committed
 from pytest_trt.plugin.planning.keywords import PER_MODEL
 from pytest_trt.plugin.planning.stale_entries import StaleEntry
-from pytest_trt.plugin.state import plan_of, progress_of, run_of, settings_of
+from pytest_trt.plugin.results.pinning import baseline_folder
+from pytest_trt.plugin.state import plan_of, progress_of, run_of
 
 
 def was_a_model(entry: StaleEntry, item: pytest.Item) -> bool:
@@ -29,13 +30,7 @@ def was_a_model(entry: StaleEntry, item: pytest.Item) -> bool:
 
 
 def _baselines(entry: StaleEntry, item: pytest.Item) -> tuple[BaselineFolder, list[Any]]:
-    config = item.config
-    folder = find_folder(
-        item.path.parent,
-        rootdir=config.rootpath,
-        has_ini=config.inipath is not None,
-        configured=settings_of(config).baseline_dir,
-    )
+    folder = baseline_folder(item.config, item.path.parent)
     with suppress(BaselineError):  # for the tests to report
         return folder, baselines_of(folder, item.path, entry.path)
     return folder, []

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pytest_trt.backends.observing.tensor_error import TensorError
 from pytest_trt.diagnostics import Diagnostic, Fact, Remedy
 from pytest_trt.engine.known_faults import KnownFault
+from pytest_trt.engine.spec import CALIBRATED
 from pytest_trt.precision.localize import Localization
 from pytest_trt.units import percent_of
 from pytest_trt.wording import count
@@ -32,8 +33,8 @@ _SAME = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """An engine with some layers kept in FP32, tried.
+class Fp32Trial:
+    """An engine with some layers in FP32, tried on the runs of a test.
 
     Attributes:
         layers: The names of their nodes: the first bad layer, and those that read it if need be.
@@ -82,14 +83,14 @@ class About:
 
 
 def explain(
-    found: Localization, about: About, kept: Kept | None = None, *, failed: bool = True
+    found: Localization, about: About, trial: Fp32Trial | None = None, *, failed: bool = True
 ) -> Diagnostic:
     """Return the result of a search.
 
     Args:
         found: What was found.
         about: What was searched.
-        kept: What became of keeping the first bad layer in FP32; None where it was not tried.
+        trial: The first bad layer in FP32, tried; None where it was not.
         failed: Whether the run fails the check.
     """
     first = found.first
@@ -107,9 +108,9 @@ def explain(
     return Diagnostic(
         code,
         message,
-        _facts(found, about, kept),
+        _facts(found, about, trial),
         tuple(_details(found, first, about)),
-        _remedy(found, about, kept),
+        _remedy(found, about, trial),
         severity="note",
     )
 
@@ -138,7 +139,7 @@ def with_one_fix(
             continue
         first = found[of[0]]
         if note.facts.get("passes"):
-            ranges = note.facts.get("precision") in ("int8", "fp8", "mixed")
+            ranges = note.facts.get("precision") in CALIBRATED
             calibration = (first.remedy.text,) if ranges and first.remedy.text else ()
             remedy = replace(note.remedy, alternatives=calibration)
             found[of[0]] = replace(first, remedy=remedy)
@@ -200,12 +201,12 @@ def _alone(carried: float, total: float) -> str:
     )
 
 
-def _remedy(found: Localization, about: About, kept: Kept | None) -> Remedy:
+def _remedy(found: Localization, about: About, trial: Fp32Trial | None) -> Remedy:
     if about.reference and found.first is not None:
         return Remedy("Correct the layer in the model, or in the export that made it.")
-    if kept is None:
+    if trial is None:
         return Remedy()
-    names = [*about.keep_fp32, *kept.layers]
+    names = [*about.keep_fp32, *trial.layers]
     line = f"keep_fp32={json.dumps(names)}"
     if about.several:
         line = f"by_precision={json.dumps({about.precision: {'keep_fp32': names}})}"
@@ -213,16 +214,16 @@ def _remedy(found: Localization, about: About, kept: Kept | None) -> Remedy:
     if about.keep_fp32:
         argument = "this keep_fp32 of trt_model, in place of the present one"
     remedy = Remedy()
-    if kept.passes:
+    if trial.passes:
         which = "the check passes"
-        if kept.tried < kept.runs:
-            which = f"{kept.tried:,} of {kept.runs:,} runs were tried, and pass,"
+        if trial.tried < trial.runs:
+            which = f"{trial.tried:,} of {trial.runs:,} runs were tried, and pass,"
         remedy = Remedy(f"{which} with {argument}:", (line,))
-    elif kept.error < ALONE * found.total:
-        figures = f"{_figure(found.total)} to {_figure(kept.error)}"
+    elif trial.error < ALONE * found.total:
+        figures = f"{_figure(found.total)} to {_figure(trial.error)}"
         still = "it fails all the same"
-        if kept.passed:
-            still = f"{kept.passed:,} of {count(kept.tried, 'run')} that were tried pass"
+        if trial.passed:
+            still = f"{trial.passed:,} of {count(trial.tried, 'run')} that were tried pass"
         remedy = Remedy(
             f"{argument} lowers the error of the worst run's outputs from {figures}; {still}:",
             (line,),
@@ -232,7 +233,7 @@ def _remedy(found: Localization, about: About, kept: Kept | None) -> Remedy:
     return replace(about.fault.remedy, alternatives=remedy.as_alternatives("if that is no option:"))
 
 
-def _facts(found: Localization, about: About, kept: Kept | None) -> dict[str, Fact]:
+def _facts(found: Localization, about: About, trial: Fp32Trial | None) -> dict[str, Fact]:
     first = found.first
     facts: dict[str, Fact] = {
         "model": about.model,
@@ -261,13 +262,13 @@ def _facts(found: Localization, about: About, kept: Kept | None) -> dict[str, Fa
             "high": first.high,
             "cause": first.cause,
         }
-    if kept is not None:
+    if trial is not None:
         facts |= {
-            "keep_fp32": [*kept.layers],
-            "passes": kept.passes,
-            "passed_runs": kept.passed,
-            "tried_runs": kept.tried,
-            "kept_error": _fact(kept.error),
+            "keep_fp32": [*trial.layers],
+            "passes": trial.passes,
+            "passed_runs": trial.passed,
+            "tried_runs": trial.tried,
+            "trial_error": _fact(trial.error),
         }
     return facts
 

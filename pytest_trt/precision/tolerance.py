@@ -23,6 +23,7 @@ from pytest_trt.accuracy.offer import BEYOND_DEFAULT, tests_nothing
 from pytest_trt.accuracy.resolve import is_exact_dtype
 from pytest_trt.accuracy.result import MetricOutcome
 from pytest_trt.accuracy.tolerance import DEFAULT_TOLERANCES, Tolerance
+from pytest_trt.engine.spec import FULL_PRECISIONS
 from pytest_trt.precision.marker_edit import (
     CannotEditError,
     keywords_of,
@@ -260,7 +261,7 @@ def _reason(found: OutputEvidence, fields: Mapping[str, float]) -> str:
 def _beyond(found: OutputEvidence, fields: Mapping[str, float], precision: str) -> str:
     """Return why the tolerance is too wide for a precision that only rounds as the reference."""
     default = DEFAULT_TOLERANCES.get(precision)
-    if precision not in ("fp32", "tf32") or default is None:
+    if precision not in FULL_PRECISIONS or default is None:
         return ""
     # Small elements of large outputs differ by a share of the largest.
     most = {

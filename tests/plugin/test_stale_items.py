@@ -73,7 +73,7 @@ def test_one_that_the_list_leaves_out_fails_alone(zoo) -> None:
 
 
 def test_a_deleted_model_is_no_typo_of_another_one_where_git_has_it(zoo) -> None:
-    # Without baselines, only git can tell.
+    # Without baselines, only git shows it.
     write(zoo, entry="reader", against="model")
     for name in ("reader", "header"):
         save_linear(zoo.path / "models" / f"{name}.onnx")

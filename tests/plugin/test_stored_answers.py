@@ -392,7 +392,7 @@ def test_a_replaced_model_within_its_tolerances_is_noted_once(
     result = project.run("--trt-report=r.json")
     result.assert_outcomes(passed=2)
     (line,) = [line for line in result.outlines if "TRT418" in line]
-    assert "2 tests: models/linear.onnx is another file than when its answers were stored" in line
+    assert "2 tests: models/linear.onnx changed since its answers were stored" in line
     grown = [line for line in result.outlines if "TRT417" in line]
     if answers_grow:
         assert "models/linear.onnx: the error of logits on cpu fp32 grew from 0 to" in grown[0]

@@ -14,7 +14,7 @@ from onnx import ModelProto, helper, numpy_helper
 from pytest_trt.diagnostics import Diagnostic, EngineBuildError, Remedy
 from pytest_trt.engine.known_faults import KnownFault
 from pytest_trt.precision import localize as localizing
-from pytest_trt.precision.explain import About, Kept, explain, with_one_fix
+from pytest_trt.precision.explain import About, Fp32Trial, explain, with_one_fix
 from pytest_trt.precision.localize import Localization, localize
 from pytest_trt.tensors.spec import Tensors
 
@@ -56,34 +56,36 @@ def test_a_known_fault_of_the_backend_comes_before_keep_fp32(tmp_path: Path) -> 
     _, found = found_in("channel", tmp_path)
     fault = KnownFault("this version computes INT8 incorrectly", Remedy("Upgrade:", ("pip x",)))
     about = About("m.onnx", "m.onnx", "int8", "cpu", fault=fault)
-    kept = Kept(("n1",), error=0.0, passed=1)
-    shown = explain(found, about, kept)
+    trial = Fp32Trial(("n1",), error=0.0, passed=1)
+    shown = explain(found, about, trial)
     assert shown.details[0] == f"likely cause: {fault.text}"
     assert shown.remedy.commands == ("pip x",)
     assert "If that is no option: The check passes" in shown.remedy.alternatives[0]
     assert 'keep_fp32=["n1"]' in shown.remedy.alternatives[0]
-    assert explain(found, replace(about, fault=None), kept).remedy.commands == ('keep_fp32=["n1"]',)
+    assert explain(found, replace(about, fault=None), trial).remedy.commands == (
+        'keep_fp32=["n1"]',
+    )
 
 
 def test_advice_shows_what_was_tried_and_how_to_write_it(tmp_path: Path) -> None:
     _, found = found_in("channel", tmp_path)
     about = About("m.onnx", "m.onnx", "int8", "cpu")
 
-    def fix(kept: Kept, **more: object) -> Remedy:
-        return explain(found, replace(about, **more), kept).remedy
+    def fix(trial: Fp32Trial, **more: object) -> Remedy:
+        return explain(found, replace(about, **more), trial).remedy
 
     for tried, runs, words in (
         (4, 4, "The check passes with"),
         (3, 4, "3 of 4 runs were tried, and pass,"),
     ):
-        kept = Kept(("n1",), error=0.0, passed=tried, tried=tried, runs=runs)
-        assert fix(kept).text.startswith(words)
-    some = fix(Kept(("n1",), error=0.0, passed=1, tried=4, runs=4)).text
+        trial = Fp32Trial(("n1",), error=0.0, passed=tried, tried=tried, runs=runs)
+        assert fix(trial).text.startswith(words)
+    some = fix(Fp32Trial(("n1",), error=0.0, passed=1, tried=4, runs=4)).text
     assert some.startswith("This argument of trt_model lowers the error of the worst run's outputs")
     assert "; 1 of 4 runs that were tried pass:" in some
-    kept = Kept(("n1",), error=0.0, passed=1)
-    assert fix(kept, several=True).commands == ('by_precision={"int8": {"keep_fp32": ["n1"]}}',)
-    added = fix(kept, keep_fp32=("Mul",))
+    trial = Fp32Trial(("n1",), error=0.0, passed=1)
+    assert fix(trial, several=True).commands == ('by_precision={"int8": {"keep_fp32": ["n1"]}}',)
+    added = fix(trial, keep_fp32=("Mul",))
     assert added.commands == ('keep_fp32=["Mul", "n1"]',)
     assert "in place of the present one" in added.text
 
@@ -94,10 +96,10 @@ def test_a_failure_has_one_fix(tmp_path: Path) -> None:
     facts = {"path": "m.onnx", "precision": "fp16", "kind": "mismatch"}
     tuned = Remedy("Keeping some layers in FP32 may help:", ("pytest-trt tune TEST",))
     failure = Diagnostic("TRT401", "y: 9x over tolerance", facts, remedy=tuned)
-    note = explain(found, about, Kept(("n1",), error=0.0, passed=1))
+    note = explain(found, about, Fp32Trial(("n1",), error=0.0, passed=1))
     first, second = with_one_fix([failure], [note])
     assert (first.remedy.commands, second.remedy) == (('keep_fp32=["n1"]',), Remedy())
-    some = explain(found, about, Kept(("n1",), error=0.0, passed=1, tried=2, runs=2))
+    some = explain(found, about, Fp32Trial(("n1",), error=0.0, passed=1, tried=2, runs=2))
     assert with_one_fix([failure], [some]) == [failure, some]
     tried = replace(failure, facts={**facts, "passing": 'keep_fp32=["Mul"]'})
     first, second = with_one_fix([tried], [some])

@@ -15,26 +15,26 @@ from pytest_trt.accuracy.reference_names import ReferenceNames
 from pytest_trt.accuracy.repeatable import RANDOM_OPERATORS
 from pytest_trt.diagnostics import Diagnostic, PytestTrtError, Remedy, as_typed
 from pytest_trt.engine.protocols import BuildRequest, Plan, Progress
-from pytest_trt.engine.spec import EngineSpec
+from pytest_trt.engine.spec import CALIBRATED, FULL_PRECISIONS, EngineSpec
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.plugin.run import TrtRun
 from pytest_trt.tensors.calibration_data import CalibrationData
 from pytest_trt.tensors.spec import Tensors
 
 if TYPE_CHECKING:
-    from pytest_trt.precision.explain import Kept
+    from pytest_trt.precision.explain import Fp32Trial
     from pytest_trt.precision.localize import Case, Localization
 
 #: Tests that fail and are searched in one run, by default: most fail for one reason.
 MOST_SEARCHED = 3
 
 #: Precisions in which builders compute an activation with the layer before it, and round once.
-_FUSING = frozenset({"int8", "fp8", "mixed"})
+_FUSING = frozenset(CALIBRATED)
 
 
 def names_others(precisions: Iterable[str], precision: str) -> bool:
     """Whether a marker names other precisions that `keep_fp32=` would change too."""
-    return bool({*precisions} - {precision, "fp32", "tf32"})
+    return bool({*precisions} - {precision, *FULL_PRECISIONS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +104,12 @@ class LayerSearch:
             case = self._case(run, progress, between_models=between_models)
             found = localize(case, timeout_s=self.run.settings.localize_timeout)
             untried = between_models or run.comparison.passed
-            kept = None if untried else self._kept(run, found, progress)
+            trial = None if untried else self._fp32_trial(run, found, progress)
         except PytestTrtError as error:
             return not_searched(error.message, about, Remedy())
         except Exception as error:  # advice must not take the place of a verdict
             return not_searched(f"{type(error).__name__}: {error}", about, Remedy())
-        return explain(found, about, kept, failed=not run.comparison.passed)
+        return explain(found, about, trial, failed=not run.comparison.passed)
 
     def _is_between_models(self, run: Evidence) -> bool:
         """Whether the engine computes what its model does, and another model is the reference."""
@@ -171,32 +171,34 @@ class LayerSearch:
             progress=progress,
         )
 
-    def _kept(self, run: Evidence, found: Localization, progress: Progress) -> Kept | None:
+    def _fp32_trial(
+        self, run: Evidence, found: Localization, progress: Progress
+    ) -> Fp32Trial | None:
         """Return what becomes of the outputs where the first bad layer stays in FP32.
 
         With the layers that read it, where it alone is not enough: a value beyond FP16 is cast to
         it where they are FP16.
         """
         first, spec = found.first, run.engine.spec
-        if first is None or spec.precision in ("fp32", "tf32"):
+        if first is None or spec.precision in FULL_PRECISIONS:
             return None
-        kept: Kept | None = None
+        trial: Fp32Trial | None = None
         for layers in ((first.node,), (first.node, *first.readers)):
-            if found.seconds > self.run.settings.localize_timeout / 2 or (kept and kept.passes):
+            if found.seconds > self.run.settings.localize_timeout / 2 or (trial and trial.passes):
                 break
             changed = replace(spec, keep_fp32=(*spec.keep_fp32, *layers))
             with suppress(PytestTrtError, OSError):
-                tried = self._tried(run, changed, layers, progress)
-                better = kept is None or tried.passed > kept.passed
-                if better or (kept and tried.error < kept.error / 2):
-                    kept = tried
-        return kept
+                new = self._tried(run, changed, layers, progress)
+                better = trial is None or new.passed > trial.passed
+                if better or (trial and new.error < trial.error / 2):
+                    trial = new
+        return trial
 
     def _tried(
         self, run: Evidence, spec: EngineSpec, layers: tuple[str, ...], progress: Progress
-    ) -> Kept:
+    ) -> Fp32Trial:
         """Return what becomes of all runs that were retained with an engine of another spec."""
-        from pytest_trt.precision.explain import Kept
+        from pytest_trt.precision.explain import Fp32Trial
         from pytest_trt.precision.localize import outputs_error
         from pytest_trt.precision.observe import run_plan
 
@@ -217,7 +219,7 @@ class LayerSearch:
             passed = int(run.judge(worst).passed)
             if passed:
                 passed += sum(one.judge(outputs(one.inputs)).passed for one in run.others)
-        return Kept(
+        return Fp32Trial(
             layers,
             error=outputs_error(worst, run.expected),
             passed=passed,

@@ -332,8 +332,8 @@ class StoredAnswers:
         if results and all(one.verdict == Verdict.PASSED for one in results):
             yield Diagnostic(
                 "TRT418",
-                f"{self._model_name} is another file than when its answers were stored "
-                f"({entry.recorded[:10]}); the answers are within their tolerances",
+                f"{self._model_name} changed since its answers were stored "
+                f"({entry.recorded[:10]}); its outputs are within their tolerances",
                 {**self._facts, "model_file": self._model_name},
                 self.about(),
                 Remedy(

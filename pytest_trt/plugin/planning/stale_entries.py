@@ -1,4 +1,4 @@
-"""Entries of `per_model` for models that a test no longer has, and what tells them from typos."""
+"""Entries of `per_model` for models that a test no longer has, and how typos differ from them."""
 
 from __future__ import annotations
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_trt.baseline.location import find_folder
 from pytest_trt.baseline.models import missing_in_module
 from pytest_trt.diagnostics import BaselineError, Diagnostic, Remedy
+from pytest_trt.plugin.results.pinning import baseline_folder
 from pytest_trt.plugin.state import settings_of
 from pytest_trt.wording import count
 
@@ -37,12 +37,7 @@ def missing_models(
     found: dict[str, list[str]] = {}
     for module, functions in _whole(config, planned).items():
         path = config.rootpath / module
-        folder = find_folder(
-            path.parent,
-            rootdir=config.rootpath,
-            has_ini=config.inipath is not None,
-            configured=settings_of(config).baseline_dir,
-        )
+        folder = baseline_folder(config, path.parent)
         with suppress(BaselineError):  # for the tests to report
             for model, tests in missing_in_module(folder, path, functions).items():
                 found.setdefault(model, []).extend(tests)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pytest_trt.baseline.file import read_baselines
-from pytest_trt.baseline.location import BaselineLocation, find_folder
+from pytest_trt.baseline.location import BaselineFolder, BaselineLocation, find_folder
 from pytest_trt.diagnostics import PytestTrtError
 from pytest_trt.plugin.planning.marks import ids_of, params_of
 from pytest_trt.plugin.planning.plan import ARCH, PRECISION, TestPlan
@@ -36,6 +36,16 @@ def pin_baselines(session: pytest.Session) -> None:
         run_of(session.config).cache.pin(keys)
 
 
+def baseline_folder(config: pytest.Config, start: Path) -> BaselineFolder:
+    """Return the folder of the baselines of tests in a folder."""
+    return find_folder(
+        start,
+        rootdir=config.rootpath,
+        has_ini=config.inipath is not None,
+        configured=settings_of(config).baseline_dir,
+    )
+
+
 def baseline_location(
     item: pytest.Item, target: Mapping[str, str], nodeid: str = ""
 ) -> BaselineLocation:
@@ -46,15 +56,9 @@ def baseline_location(
         target: What is measured on.
         nodeid: The node id whose name the baseline has; by default the test's.
     """
-    config = item.config
-    folder = find_folder(
-        item.path.parent,
-        rootdir=config.rootpath,
-        has_ini=config.inipath is not None,
-        configured=settings_of(config).baseline_dir,
-    )
+    folder = baseline_folder(item.config, item.path.parent)
     test = (nodeid or item.nodeid).partition("::")[2]
-    return BaselineLocation.of(folder, item.path, test, target, rootdir=config.rootpath)
+    return BaselineLocation.of(folder, item.path, test, target, rootdir=item.config.rootpath)
 
 
 def answers_nodeid(item: pytest.Item, plan: TestPlan) -> str:

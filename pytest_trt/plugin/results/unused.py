@@ -16,14 +16,14 @@ import pytest
 from pytest_trt.baseline.answers import answer_files
 from pytest_trt.baseline.entry import Entry
 from pytest_trt.baseline.file import baseline_files, module_of
-from pytest_trt.baseline.location import BaselineFolder, find_folder
+from pytest_trt.baseline.location import BaselineFolder
 from pytest_trt.baseline.metrics import metrics_files
 from pytest_trt.baseline.models import NamedBaseline, model_of, read_stored
 from pytest_trt.baseline.renaming import is_mentioned
 from pytest_trt.diagnostics import BaselineError, Diagnostic, PytestTrtError, Remedy
 from pytest_trt.plugin.planning.marks import ids_of, params_of
 from pytest_trt.plugin.planning.plan import ARCH
-from pytest_trt.plugin.results.pinning import answers_nodeid
+from pytest_trt.plugin.results.pinning import answers_nodeid, baseline_folder
 from pytest_trt.plugin.state import plan_of, run_of, settings_of
 from pytest_trt.report.record import without_parameters
 from pytest_trt.report.required_models import files_of, untested_models
@@ -98,12 +98,7 @@ def unused_baselines(
         return []
     root = config.rootpath
     folders = {
-        find_folder(
-            start,
-            rootdir=root,
-            has_ini=config.inipath is not None,
-            configured=settings_of(config).baseline_dir,
-        )
+        baseline_folder(config, start)
         for start in {root, *scope.folders, *(_file(root, one).parent for one in modules)}
     }
     found: Counter[_Why] = Counter()

@@ -32,7 +32,14 @@ from pytest_trt.report.comparison.findings import (
     Kind,
     TestChange,
 )
-from pytest_trt.report.comparison.pairing import Case, Key, by_test, pairs_of, renamed_tests
+from pytest_trt.report.comparison.pairing import (
+    Case,
+    Key,
+    by_test,
+    label_of,
+    pairs_of,
+    renamed_tests,
+)
 from pytest_trt.report.comparison.weaker import AGAINST, looser_tolerance, other_limits, weaker
 from pytest_trt.report.coverage import uncollected, uncollected_reasons
 from pytest_trt.report.document import Document
@@ -416,8 +423,7 @@ def _metrics(case: Case) -> dict[str, float | None]:
     """Return the metrics of outputs and of the task by their labels."""
     found: dict[str, float | None] = {}
     for one in (one for each in case.accuracies.values() for one in each["metrics"]):
-        label = f"{one['name']} of {one['output']}" if one["output"] else one["name"]
-        found.setdefault(label, _number(one["value"]))  # at the worst comparison
+        found.setdefault(label_of(one), _number(one["value"]))  # at the worst comparison
     for one in case.result.get("task_metrics", ()) if case.result else ():
         found[one["name"]] = _number(one["value"])
     return found

@@ -66,7 +66,7 @@ class Finding:
         most: The upper bound.
         lines: Further details, one line each.
         looser: Whether its limit or tolerance allows more than before.
-        detail: What tells it from others of its kind and name.
+        detail: What distinguishes it from others of its kind and name.
     """
 
     kind: Kind

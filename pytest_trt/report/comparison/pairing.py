@@ -35,6 +35,11 @@ class Case(NamedTuple):
         return {one["against"]: one for one in found if one is not None}
 
 
+def label_of(metric: Mapping[str, Any]) -> str:
+    """Return the name of a metric, with that of its output if it has one."""
+    return f"{metric['name']} of {metric['output']}" if metric["output"] else str(metric["name"])
+
+
 def by_test(document: Document, *, across: bool) -> dict[Key, list[Case]]:
     """Return the cases of each test.
 

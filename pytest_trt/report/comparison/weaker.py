@@ -7,7 +7,7 @@ from typing import Any
 
 from pytest_trt.accuracy.tolerance import NAN_POLICIES
 from pytest_trt.report.comparison.findings import Direction, Finding, Kind
-from pytest_trt.report.comparison.pairing import Case
+from pytest_trt.report.comparison.pairing import Case, label_of
 
 #: What outputs are compared with, in words.
 AGAINST = {"stored": "stored answers", "model": "the model's reference"}
@@ -54,7 +54,7 @@ def _checked(case: Case) -> Iterator[str]:
         yield _DRIFT
     for accuracy in case.accuracies.values():
         for one in accuracy["metrics"]:
-            yield f"{one['name']} of {one['output']}" if one["output"] else str(one["name"])
+            yield label_of(one)
         yield from (str(one["name"]) for one in accuracy["invariants"])
     yield from (f"task metric {one['name']}" for one in result.get("task_metrics", ()))
     speed = case.speed or {}
@@ -86,8 +86,7 @@ def _limits(case: Case) -> Iterator[tuple[str, tuple[float, bool]]]:
         yield _DRIFT, (float(case.test["drift"]), True)
     for accuracy in case.accuracies.values():
         for one in accuracy["metrics"]:
-            label = f"{one['name']} of {one['output']}" if one["output"] else str(one["name"])
-            yield label, (float(one["bound"]), one["comparison"].startswith("<"))
+            yield label_of(one), (float(one["bound"]), one["comparison"].startswith("<"))
     for one in (case.speed or {}).get("changes", ()):
         yield f"change of {one['metric']}", (float(one["limit"]), True)
     for kind in ("limits", "structure"):

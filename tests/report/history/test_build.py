@@ -236,7 +236,7 @@ def test_test_without_a_verdict_in_the_newest_run_is_shown(now, untested: str) -
         "test_it.py::test_b": ("", Direction.SAME),
     }
     assert summary(history).endswith("1 without a verdict in the newest run, 1 unchanged")
-    # A run on another machine says nothing of this one.
+    # A run on another machine does not replace one on this.
     elsewhere = on_day(3, {"test_b": reported()}, targets=[target("NVIDIA A40")])
     found = {trend.untested for trend in history_of(days[0], days[1], elsewhere).trends}
     assert found == {""}
