@@ -390,3 +390,19 @@ def test_a_dynamic_model_renames_neither_the_tests_nor_the_baselines_of_the_othe
     zoo.run("--trt-missing-baseline=fail").assert_outcomes(passed=2, failed=3)
     zoo.run("test_it.py::test_it[models/a.onnx]").assert_outcomes(passed=1)
     zoo.run("-k", "opt").assert_outcomes(passed=1, deselected=4)
+
+
+def test_each_test_of_a_class_without_a_shape_in_its_name_has_its_own_instance(zoo) -> None:
+    save_linear(zoo.path / "models" / "a.onnx", batch=4, seed=2)
+    zoo.test_file(
+        f'@{M}("models/[al]*.onnx", per_model={{"models/linear.onnx": dict({P})}})\n@{C}\n'
+        "class TestIt:\n"
+        "    @pytest.mark.parametrize('opt', ['opt', 'other'])\n"
+        "    def test_it(self, trt_session, trt_shape, trt_inputs, opt, request):\n"
+        "        assert request.instance is self\n"
+        "        assert not hasattr(self, 'used')\n"
+        "        self.used = trt_session.run(trt_inputs)\n"
+    )
+    result = zoo.run("-v")
+    result.assert_outcomes(passed=8)
+    result.stdout.fnmatch_lines(["*::TestIt::test_it[[]models/a.onnx-other[]] PASSED*"])
