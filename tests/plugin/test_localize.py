@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import onnx
 import pytest
 from plugin.conftest import Project
 
+from pytest_trt.accuracy.evidence import AnyRun
 from pytest_trt.plugin import terminal
 from pytest_trt.plugin.models import searching
 
@@ -115,6 +117,12 @@ def test_a_search_that_breaks_leaves_the_verdict_as_it_is(
             "the bad layer of overflow.onnx fp16 was not searched for: RuntimeError: broken *",
         ]
     )
+
+
+def test_advice_is_tried_on_other_runs_until_its_time_is_over() -> None:
+    runs = [AnyRun(number, {}, lambda outputs: outputs) for number in (1, 2, 3)]
+    assert [*searching.runs_until(math.inf, runs)] == runs
+    assert [*searching.runs_until(-math.inf, runs)] == []
 
 
 def test_a_reference_that_is_not_finite_has_no_bad_layer(networks: Project) -> None:

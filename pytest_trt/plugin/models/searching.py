@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from pytest_trt.accuracy.check import ConsistencyCheck, fault_of
-from pytest_trt.accuracy.evidence import Evidence
+from pytest_trt.accuracy.evidence import AnyRun, Evidence
 from pytest_trt.accuracy.reference_names import ReferenceNames
 from pytest_trt.accuracy.repeatable import RANDOM_OPERATORS
 from pytest_trt.diagnostics import Diagnostic, PytestTrtError, Remedy, as_typed
@@ -35,6 +36,14 @@ _FUSING = frozenset(CALIBRATED)
 def names_others(precisions: Iterable[str], precision: str) -> bool:
     """Whether a marker names other precisions that `keep_fp32=` would change too."""
     return bool({*precisions} - {precision, *FULL_PRECISIONS})
+
+
+def runs_until(deadline_s: float, runs: Iterable[AnyRun]) -> Iterator[AnyRun]:
+    """Yield runs until a time, in seconds of `time.monotonic`."""
+    for one in runs:
+        if time.monotonic() >= deadline_s:
+            return
+        yield one
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,21 +192,28 @@ class LayerSearch:
         if first is None or spec.precision in FULL_PRECISIONS:
             return None
         trial: Fp32Trial | None = None
+        # A plan is loaded for each of the other runs, of which there may be thousands.
+        deadline_s = time.monotonic() + self.run.settings.localize_timeout - found.seconds
         for layers in ((first.node,), (first.node, *first.readers)):
             if found.seconds > self.run.settings.localize_timeout / 2 or (trial and trial.passes):
                 break
             changed = replace(spec, keep_fp32=(*spec.keep_fp32, *layers))
             with suppress(PytestTrtError, OSError):
-                new = self._tried(run, changed, layers, progress)
+                new = self._tried(run, changed, layers, deadline_s, progress)
                 better = trial is None or new.passed > trial.passed
                 if better or (trial and new.error < trial.error / 2):
                     trial = new
         return trial
 
     def _tried(
-        self, run: Evidence, spec: EngineSpec, layers: tuple[str, ...], progress: Progress
+        self,
+        run: Evidence,
+        spec: EngineSpec,
+        layers: tuple[str, ...],
+        deadline_s: float,
+        progress: Progress,
     ) -> Fp32Trial:
-        """Return what becomes of all runs that were retained with an engine of another spec."""
+        """Return what becomes of the retained runs with an engine of another spec, until a time."""
         from pytest_trt.precision.explain import Fp32Trial
         from pytest_trt.precision.localize import outputs_error
         from pytest_trt.precision.observe import run_plan
@@ -216,14 +232,14 @@ class LayerSearch:
                 return run_plan(backend, request, plan, own, release)
 
             worst = outputs(run.inputs)
-            passed = int(run.judge(worst).passed)
-            if passed:
-                passed += sum(one.judge(outputs(one.inputs)).passed for one in run.others)
+            passed = [run.judge(worst).passed]
+            for one in runs_until(deadline_s, run.others) if all(passed) else ():
+                passed.append(one.judge(outputs(one.inputs)).passed)
         return Fp32Trial(
             layers,
             error=outputs_error(worst, run.expected),
-            passed=passed,
-            tried=1 + (len(run.others) if passed else 0),
+            passed=sum(passed),
+            tried=len(passed),
             runs=run.runs,
         )
 
