@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -42,7 +43,6 @@ from typing import (
     Union,
     get_args,
     get_origin,
-    get_type_hints,
 )
 
 from pytest_trt.diagnostics import PytestTrtError
@@ -381,9 +381,7 @@ def _mapping(of_key: _Decoder, of_value: _Decoder) -> _Decoder:
 def _dataclass(cls: Any, ignore_unknown: bool) -> _Decoder:
     @cache
     def decoders() -> dict[str, _Decoder]:  # on first use: classes may refer to each other
-        hints = get_type_hints(cls)
-        names = [field.name for field in fields(cls) if field.init]
-        return {name: _decoder(hints[name], ignore_unknown) for name in names}
+        return {name: _decoder(hint, ignore_unknown) for name, hint in _hints(cls).items()}
 
     required = [
         field.name
@@ -409,6 +407,20 @@ def _dataclass(cls: Any, ignore_unknown: bool) -> _Decoder:
         return _made(cls, values)
 
     return decode
+
+
+def _hints(cls: Any) -> dict[str, Any]:
+    """Return the types of the fields that a class is made with, as `typing.get_type_hints` does.
+
+    That evaluates the text of each field by itself, which takes three times as long: half of what a
+    cache hit spends on records.
+    """
+    hints: dict[str, Any] = {}
+    for base in filter(is_dataclass, reversed(cls.__mro__)):
+        own = {one.name: str(one.type) for one in fields(base) if one.name in base.__annotations__}
+        text = f"[{', '.join(own.values())}]"
+        hints.update(zip(own, eval(text, vars(sys.modules[base.__module__])), strict=True))
+    return {one.name: hints[one.name] for one in fields(cls) if one.init}
 
 
 def _made(cls: Any, values: Mapping[str, Any]) -> Any:

@@ -299,4 +299,7 @@ def override_of(item: pytest.Item, fixture: str) -> Callable[..., object] | None
 
 def state_of(item: pytest.Item) -> TestState:
     """Return the state of a test, made when it is first needed."""
-    return item.stash.setdefault(TEST_KEY, TestState())
+    state = item.stash.get(TEST_KEY, None)
+    if state is None:
+        state = item.stash[TEST_KEY] = TestState()
+    return state

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from pytest_trt.backends.selection import Selection
     from pytest_trt.plugin.run import TrtRun
 
+#: Of a module or class: see `_modules_above`. pytest loads all of them before it collects one.
+_ABOVE_KEY = pytest.StashKey[Sequence[ModuleType]]()
+
 
 def check_conflicts(item: pytest.Function, parsed: Parsed) -> None:
     """Refuse two marks of one place that disagree: decorators and lists have opposite orders."""
@@ -151,7 +154,7 @@ def _overrides(item: pytest.Function, name: str) -> list[Any]:
 
 def _refuse_mistaken_override(item: pytest.Function, name: str) -> None:
     """Refuse a function that lacks `@pytest.fixture`, and a fixture that no test would use."""
-    for place in (item.cls, item.module, *_modules_above(item)):
+    for place in _places(item):
         found = getattr(place, name, None)
         # A fixture was a function, too, before pytest 8.4.
         if inspect.isfunction(found) and not hasattr(found, "_pytestfixturefunction"):
@@ -168,14 +171,10 @@ def _refuse_mistaken_override(item: pytest.Function, name: str) -> None:
 
 def _refuse_misspelt_reference(item: pytest.Function) -> None:
     manager: Any = item.session._fixturemanager
-    unused = [
-        name
-        for place in (item.cls, item.module, *_modules_above(item))
-        for name in dir(place)
-        if name.startswith("trt_") and name not in FIXTURES.union(item.fixturenames)
-    ]
+    named = {name for place in _places(item) for name in vars(place) if name.startswith("trt_")}
+    unused = named.difference(FIXTURES, item.fixturenames)
     # So close that one letter or two differ: a project may have other fixtures of its own.
-    close = difflib.get_close_matches("trt_reference", unused, n=1, cutoff=0.9)
+    close = unused and difflib.get_close_matches("trt_reference", unused, n=1, cutoff=0.9)
     if close and manager.getfixturedefs(close[0], item):
         raise ConfigurationError(
             f"the test does not use the fixture {close[0]}, which looks like a misspelt "
@@ -186,8 +185,23 @@ def _refuse_misspelt_reference(item: pytest.Function) -> None:
         )
 
 
-def _modules_above(item: pytest.Function) -> Iterator[ModuleType]:
-    """Yield the conftest.py modules above a test, and the packages that it is in."""
+def _places(item: pytest.Function) -> Iterator[Any]:
+    """Yield where fixtures of a test may be defined: its class and bases, and modules."""
+    yield from getattr(item.cls, "__mro__", ())
+    yield item.module
+    yield from _modules_above(item)
+
+
+def _modules_above(item: pytest.Function) -> Sequence[ModuleType]:
+    """Return the conftest.py modules above a test, and the packages that it is in."""
+    assert item.parent is not None
+    found = item.parent.stash.get(_ABOVE_KEY, None)
+    if found is None:
+        found = item.parent.stash[_ABOVE_KEY] = [*_found_above(item)]
+    return found
+
+
+def _found_above(item: pytest.Function) -> Iterator[ModuleType]:
     path = str(item.path)
     for plugin in item.config.pluginmanager.get_plugins():
         folder, name = os.path.split(getattr(plugin, "__file__", None) or "")
