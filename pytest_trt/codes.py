@@ -1363,8 +1363,9 @@ CODES: dict[str, Code] = {
         "stored answers are damaged",
         "The `.npz` lacks arrays that the JSON file names, or its bytes differ from those that "
         "were stored: one of the two files was merged, edited or restored alone.",
-        "Restore both files from one commit, or record again what is missing or damaged with "
-        "--trt-update-new. Numbers that differ from the recorded ones need a reason (TRT675).",
+        "Record again what is missing or damaged with --trt-update-new, also in an unfinished "
+        "merge; or restore both files from one commit. Numbers that differ from the recorded ones "
+        "need a reason (TRT675).",
         ("file",),
     ),
     "TRT674": Code(

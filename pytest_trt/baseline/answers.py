@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import math
+import shlex
 import zipfile
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
@@ -33,6 +34,7 @@ from pytest_trt.baseline.file import (
 )
 from pytest_trt.diagnostics import BaselineError, Remedy, as_typed
 from pytest_trt.files import LFS_POINTER, atomic_open, atomic_write, open_regular
+from pytest_trt.git import is_unmerged
 from pytest_trt.records import RecordError, parse_json, to_data
 
 #: Target of answers in file names: they are the same on all devices.
@@ -239,11 +241,12 @@ def read_data(path: Path, digests: Iterable[str]) -> dict[str, dict[str, npt.NDA
     Raises:
         BaselineError: The `.npz` lacks them, is damaged, or cannot be read.
     """
+    name, fix = as_typed(data_path(path)), partial(how_to_restore_data, path)
     try:
         with open_regular(data_path(path)) as file:
-            return parse_data(file, digests, as_typed(data_path(path)))
+            return parse_data(file, digests, name, fix=fix)
     except OSError as error:
-        raise data_error(as_typed(data_path(path)), error.strerror or str(error)) from error
+        raise data_error(name, error.strerror or str(error), fix()) from error
 
 
 def read_intact(path: Path, digests: Iterable[str]) -> dict[str, dict[str, npt.NDArray[Any]]]:
@@ -272,7 +275,7 @@ def read_intact(path: Path, digests: Iterable[str]) -> dict[str, dict[str, npt.N
 
 
 def parse_data(
-    file: Any, digests: Iterable[str] | None, name: str
+    file: Any, digests: Iterable[str] | None, name: str, *, fix: Fix
 ) -> dict[str, dict[str, npt.NDArray[Any]]]:
     """Return arrays of an open `.npz`, each checked against its digest.
 
@@ -280,6 +283,7 @@ def parse_data(
         file: The open file.
         digests: What to read; None for everything.
         name: The file's name in errors.
+        fix: What to do if it lacks them or is damaged.
 
     Raises:
         BaselineError: It lacks them, is damaged, or a Git LFS pointer.
@@ -299,10 +303,10 @@ def parse_data(
             wanted = members if digests is None else set(digests)
             return {one: _arrays(archive, members.get(one, []), one) for one in wanted}
     except _DamagedError as error:
-        raise data_error(name, str(error)) from error
+        raise data_error(name, str(error), fix()) from error
     # zipfile and numpy raise many exception types for damaged files.
     except Exception as error:
-        raise data_error(name, "it is damaged, or not an .npz file") from error
+        raise data_error(name, "it is damaged, or not an .npz file", fix()) from error
 
 
 class _DamagedError(Exception):
@@ -327,14 +331,32 @@ def _arrays(
     return arrays
 
 
-def data_error(name: str, problem: str) -> BaselineError:
+def how_to_restore_data(path: Path) -> Remedy:
+    """Return how to get usable numbers of a JSON file again."""
+    file, data = (shlex.quote(as_typed(one)) for one in (path, data_path(path)))
+    again = "pytest --trt-update-new"
+    if is_unmerged(data_path(path)):
+        # git refuses to restore it, and leaves the numbers of one side in place.
+        return Remedy(
+            "It is part of an unfinished merge, and has the numbers of one side. Record again what "
+            "it lacks, before you commit the merge:",
+            (again,),
+        )
+    return Remedy(
+        "Record again what is missing or damaged:",
+        (again,),
+        (
+            "Restore both files from a commit in which they belong together: "
+            f"`git log -- {data}`, then `git checkout COMMIT -- {file} {data}`",
+        ),
+    )
+
+
+def data_error(name: str, problem: str, fix: Remedy) -> BaselineError:
     """Return the error of an `.npz` that cannot be used."""
     return BaselineError(
         f"stored answers {name}: {problem}",
-        fix=Remedy(
-            "Restore both files from git, or record again what is missing or damaged:",
-            ("git checkout -- trt_baselines", "pytest --trt-update-new"),
-        ),
+        fix=fix,
         code="TRT673",
         facts={"file": name, "problem": problem},
     )

@@ -126,25 +126,10 @@ def read_artifact(
                 elif name.endswith(".npz") and f"{name[:-4]}.json" not in files:
                     raise _misplaced(source, name, "it has no JSON file next to it")
             except BaselineError as error:
-                if error.diagnostic.code == "TRT673":  # nothing in the repository is damaged
-                    error = _incomplete(error)
                 refused.append(Collected("refused", Path(source, name), "", (source,), error))
     if not refused and not any(one.content.tests for one in found):
         raise nothing_to_collect([source], "no baselines in it")
     return found, refused
-
-
-def _incomplete(error: BaselineError) -> BaselineError:
-    """Return the error of arrays that an artifact lacks, with what to do about the artifact."""
-    return BaselineError(
-        error.message,
-        fix=Remedy(
-            "Download the artifact again. If it is damaged where CI stores it as well, record the "
-            "baselines again on the machine that made it, and upload the whole folder."
-        ),
-        code="TRT673",
-        facts=error.diagnostic.facts,
-    )
 
 
 def nothing_to_collect(sources: Sequence[str], why: str) -> BaselineError:
@@ -161,6 +146,14 @@ def _record_again() -> Remedy:
     return Remedy("Record the baselines again on the machine that made the artifact.")
 
 
+def download_again() -> Remedy:
+    """Return what to do about an artifact whose answers lack numbers."""
+    return Remedy(
+        "Download the artifact again. If it is damaged where CI stores it as well, record the "
+        "baselines again on the machine that made it, and upload the whole folder."
+    )
+
+
 def _parsed(source: str, name: str, files: Mapping[str, Read], folder: BaselineFolder) -> Found:
     """Return a file of an artifact.
 
@@ -174,8 +167,8 @@ def _parsed(source: str, name: str, files: Mapping[str, Read], folder: BaselineF
         content, target = parse_answers(text, shown, fix=_record_again), TARGET
         arrays, read = f"{shown[:-5]}.npz", files.get(f"{name[:-5]}.npz")
         if read is None:
-            raise data_error(arrays, "it is not in the artifact")
-        data = parse_data(BytesIO(read()), content.data, arrays)
+            raise data_error(arrays, "it is not in the artifact", download_again())
+        data = parse_data(BytesIO(read()), content.data, arrays, fix=download_again)
     elif holds_metrics(text):
         content = parse_metrics(text, shown, fix=_record_again)
         target = metrics_target(content.target.get("arch", ""))

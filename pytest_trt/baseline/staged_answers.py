@@ -26,6 +26,7 @@ from pytest_trt.baseline.answers import (
     write_answers,
 )
 from pytest_trt.baseline.staged import Writing, entry_digest, write_each_file
+from pytest_trt.diagnostics import Remedy
 from pytest_trt.sealed import SealError, read_sealed, write_sealed
 from pytest_trt.wording import count
 
@@ -199,5 +200,9 @@ def _numbers(staged: StagedAnswers) -> Data:
     try:
         content = read_sealed(staged.draft, _KIND, staged.draft.stem).content
     except (OSError, SealError) as error:
-        raise data_error(staged.draft.name, str(error)) from error
-    return parse_data(io.BytesIO(bytes(content)), None, staged.draft.name)
+        raise data_error(staged.draft.name, str(error), _run_again()) from error
+    return parse_data(io.BytesIO(bytes(content)), None, staged.draft.name, fix=_run_again)
+
+
+def _run_again() -> Remedy:
+    return Remedy("Run the tests again with the same option.")

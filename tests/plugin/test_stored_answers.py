@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import subprocess
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,15 @@ TEST = """
 def test_it(trt_session, images):
     trt_session.run({{"image": images}})
     trt_session.run({{"image": images[:2]{plus}}})
+"""
+
+#: One test of a module that two branches extend.
+MERGED = """
+@pytest.mark.trt_model("models/linear.onnx", precision="fp32")
+@pytest.mark.trt_consistency(against="stored")
+def test_{name}(trt_session, images):
+    trt_session.run({{"image": images[:{rows}]}})
+
 """
 
 
@@ -581,6 +591,13 @@ def test_damaged_numbers_fail_with_what_to_do(project, recorded, damage) -> None
     result = project.run()
     result.assert_outcomes(failed=2)
     assert "TRT673" in text(result)
+    result.stdout.fnmatch_lines(
+        [
+            "Fix: Record again what is missing or damaged:",
+            "    pytest --trt-update-new",
+            "*Restore both files from a commit in which they belong together:*",
+        ]
+    )
 
 
 @pytest.mark.parametrize("option", ["--trt-update", "--trt-update-new"])
@@ -597,6 +614,46 @@ def test_missing_numbers_are_recorded_again(project, recorded, option) -> None:
     assert "unchanged, their numbers recorded again" in text(result)
     assert before == (recorded.read_bytes(), numbers.read_bytes())
     assert "recorded again" not in text(project.run(option))
+
+
+def test_the_command_for_a_merge_that_conflicts_in_the_numbers_alone_works(
+    project, answers, monkeypatch
+) -> None:
+    monkeypatch.chdir(project.path)
+    who = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
+
+    def git(*args: str, status: int = 0) -> None:
+        done = subprocess.run(["git", *who, *args], capture_output=True, check=False)
+        assert done.returncode == status, done
+
+    def tests_of(*names: str) -> None:
+        text = "".join(MERGED.format(name=name, rows=ord(name) - ord("a") + 1) for name in names)
+        project.test_file(text)
+
+    def record(*names: str) -> None:
+        tests_of(*names)
+        project.run("--trt-update-new").assert_outcomes(passed=len(names))
+        git("add", "--all", "test_it.py", "trt_baselines")
+        git("commit", "-qm", names[-1])
+
+    git("init", "-q", "-b", "main")
+    record("b")
+    git("checkout", "-qb", "theirs")
+    record("b", "c")
+    git("checkout", "-q", "main")
+    record("a", "b")
+    git("merge", "theirs", status=1)
+    tests_of("a", "b", "c")
+    assert b"<<<" not in answers.read_bytes()
+    result = project.run()
+    result.assert_outcomes(passed=2, failed=1)
+    assert "[TRT673]" in text(result)
+    (command,) = [line for line in result.outlines if line.startswith(("    pytest", "    git"))]
+    program, *options = shlex.split(command)
+    assert program == "pytest"
+    project.run(*options).assert_outcomes(passed=3)
+    git("commit", "-qam", "merged")
+    project.run("--trt-missing-baseline=fail").assert_outcomes(passed=3)
 
 
 @pytest.mark.parametrize("option", ["--trt-update", "--trt-update-new"])

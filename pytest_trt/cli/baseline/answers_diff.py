@@ -16,6 +16,7 @@ from pytest_trt.baseline.answers import (
     StoredOutput,
     data_error,
 )
+from pytest_trt.baseline.file import Fix
 from pytest_trt.cli.baseline.renames_diff import was_text
 from pytest_trt.cli.table import Row, print_table
 from pytest_trt.units import percent
@@ -30,11 +31,13 @@ class Side:
         name: Its name in errors.
         file: The JSON file; None if it does not exist.
         read: Returns numbers by their digests.
+        fix: What to do if they are not those of its outputs.
     """
 
     name: str
     file: AnswerFile | None
     read: Callable[[Iterable[str]], Data]
+    fix: Fix
 
     def numbers(self, stored: Iterable[StoredOutput | None]) -> Data:
         """Return the numbers of outputs, which are read once: a file may have many.
@@ -55,7 +58,7 @@ class Side:
             whole = stored.stored == "all"
             return stored_from(data[stored.data], stored.dtype, stored.shape, whole=whole)
         except (ValueError, TypeError, KeyError) as error:
-            raise data_error(self.name, str(error)) from error
+            raise data_error(self.name, str(error), self.fix()) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from pytest_trt.baseline.collecting import (
     Collected,
     Found,
     collect_baselines,
+    download_again,
     nothing_to_collect,
     read_artifact,
 )
@@ -99,7 +100,8 @@ def collect(
 def _check_answers(found: Found) -> None:
     """Check that the arrays of answers are those of such outputs."""
     if isinstance(found.content, AnswerFile):
-        side = Side(as_typed(Path(found.source, found.name)), found.content, lambda digests: {})
+        name = as_typed(Path(found.source, found.name))
+        side = Side(name, found.content, lambda digests: {}, download_again)
         for entry in found.content.tests.values():
             for answer in entry.answers:
                 for output in answer.outputs.values():

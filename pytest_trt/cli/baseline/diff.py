@@ -19,6 +19,7 @@ from pytest_trt.baseline.answers import (
     data_error,
     data_path,
     holds_answers,
+    how_to_restore_data,
     parse_answers,
     parse_data,
     read_data,
@@ -178,7 +179,8 @@ def _speed_changes(old: _Version, new: _Version) -> list[EntryChange]:
 def _side(one: _Version) -> Side:
     file = None if one.text is None else parse_answers(one.text, one.name, fix=one.fix)
     read = partial(_data_at, one) if one.revision else partial(read_data, one.path)
-    return Side(one.name, file, read)
+    fix = one.fix if one.revision else partial(how_to_restore_data, one.path)
+    return Side(one.name, file, read, fix)
 
 
 def _data_at(version: _Version, digests: Iterable[str]) -> Data:
@@ -191,8 +193,9 @@ def _data_at(version: _Version, digests: Iterable[str]) -> Data:
     name = f"{as_typed(path)} at {version.revision}"
     content = content_at(version.revision, path, filtered=True)
     if content is None:
-        raise data_error(name, "git has no such file: only the JSON file was committed")
-    return parse_data(io.BytesIO(content), digests, name)
+        problem = "git has no such file: only the JSON file was committed"
+        raise data_error(name, problem, version.fix())
+    return parse_data(io.BytesIO(content), digests, name, fix=version.fix)
 
 
 def _missing(path: Path, revision: str = "") -> BaselineError:

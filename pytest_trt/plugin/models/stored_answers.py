@@ -26,6 +26,7 @@ from pytest_trt.baseline.answers import (
     StoredOutput,
     data_digest,
     data_error,
+    how_to_restore_data,
     read_answers,
     read_data,
     short_digest,
@@ -213,7 +214,9 @@ class StoredAnswers:
                     data[one.data], one.dtype, one.shape, whole=one.stored == "all"
                 )
             except (ValueError, TypeError, KeyError) as error:
-                raise data_error(self.location.shown, f"output {name!r}: {error}") from error
+                problem = f"output {name!r}: {error}"
+                fix = how_to_restore_data(path)
+                raise data_error(self.location.shown, problem, fix) from error
         return found
 
     def _collect(self, digest: str, inputs: Tensors) -> None:
