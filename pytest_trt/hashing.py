@@ -1,7 +1,5 @@
 """Digests: SHA-256 over labelled fields, BLAKE3 over the bytes of a file."""
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass
 from io import FileIO

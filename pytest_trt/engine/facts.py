@@ -1,7 +1,5 @@
 """Facts of a built engine: how large it is, what it is made of, in which precisions it computes."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -267,14 +265,14 @@ class EngineFacts:
         """Return all but the timings as the text of a file, a line per layer."""
         plain = to_data(replace(self, layers=None))
         del plain["timings"], plain["layers"]
-        head = json.dumps(plain, indent=2).removesuffix("\n}")
-        if self.layers is None:
-            return f'{head},\n  "layers": null\n}}\n'
-        rows = ",\n".join(f"    {json.dumps(to_data(layer))}" for layer in self.layers)
-        return f'{head},\n  "layers": [\n{rows}\n  ]\n}}\n'
+        # Not with `indent=`, for which Python has no compiled encoder.
+        lines = [f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in plain.items()]
+        rows = ",\n".join(f"    {json.dumps(to_data(layer))}" for layer in self.layers or ())
+        layers = "null" if self.layers is None else f"[\n{rows}\n  ]"
+        return "{\n" + ",\n".join([*lines, f'  "layers": {layers}']) + "\n}\n"
 
     @classmethod
-    def from_json(cls, text: str | bytes) -> EngineFacts:
+    def from_json(cls, text: str | bytes) -> "EngineFacts":
         """Return the facts that `to_json` encoded.
 
         Raises:

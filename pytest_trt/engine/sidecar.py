@@ -1,7 +1,5 @@
 """What is stored next to a plan: what it was built from, its digests, and the engine's facts."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """What is wrong with calibration data: statistics of samples, gathered one by one, and of runs."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
