@@ -9,10 +9,12 @@ For a ResNet-50 in FP16 and a small CNN in FP32, batch 8, on one plan each:
 - memory of host and device over 10,000 runs whose shapes change.
 
 Run: PYTHONPATH=.:tests python tests/benchmarks/gpu_session.py [--json FILE]
+         [--networks small_cnn resnet50] [--only-samples]
 """
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import tempfile
 import time
@@ -32,22 +34,32 @@ SAMPLED = 1000
 SAMPLED_BLOCKS = 36
 RUNS = 10_000
 
+#: Precision, and the target of runs against Polygraphy.
+NETWORKS = {
+    "resnet50": ("fp16", "at least 1.5"),
+    # As small as it is, builders leave it in FP32 whatever they are asked for.
+    "small_cnn": ("fp32", "at least 5"),
+}
+
 
 def main() -> None:
-    figures = Figures.from_arguments()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=[*NETWORKS])
+    parser.add_argument("--only-samples", action="store_true", help="only latencies as sampled")
+    options = parser.parse_args()
+    figures = Figures(options.json)
     with tempfile.TemporaryDirectory() as folder:
-        for name, precision, run_target in (
-            ("resnet50", "fp16", "at least 1.5"),
-            # As small as it is, builders leave it in FP32 whatever they are asked for.
-            ("small_cnn", "fp32", "at least 5"),
-        ):
+        for name in options.networks:
+            precision, run_target = NETWORKS[name]
             engine = built(name, precision, Path(folder))
             image = np.random.default_rng(0).random((BATCH, *engine.image), np.float32)
             inputs = {engine.input: image}
-            against_polygraphy(figures, engine, inputs, run_target)
-            shares(figures, engine, inputs)
             against_bare_loops(figures, engine, inputs)
-            memory(figures, engine)
+            if not options.only_samples:
+                against_polygraphy(figures, engine, inputs, run_target)
+                shares(figures, engine, inputs)
+                memory(figures, engine)
             engine.session.close()
 
 
