@@ -32,7 +32,7 @@ from pytest_trt.engine.build import Engine
 from pytest_trt.engine.session import Session, calling_line
 from pytest_trt.escaping import terminal
 from pytest_trt.plugin.models.subject import ModelUnderTest
-from pytest_trt.plugin.options.table import given_flags, is_disabled
+from pytest_trt.plugin.options.table import ENGINE_FIELDS, given_flags, is_disabled
 from pytest_trt.plugin.planning.markers import BenchmarkMarker
 from pytest_trt.plugin.planning.opponents import nothing_to_compare
 from pytest_trt.plugin.planning.plan import TestPlan
@@ -244,10 +244,7 @@ def benchmark_settings(session: pytest.Session) -> BenchmarkSettings:
 
 
 #: Options without which another update would measure, or store, something else.
-_UPDATING = (
-    *("arch", "backend", "device", "threads", "baseline_dir", "cache_dir"),
-    *("benchmark_time", "baseline_runs", "update_reason"),
-)
+_UPDATING = (*ENGINE_FIELDS, "benchmark_time", "baseline_runs", "update_reason")
 
 
 def _why_required(config: pytest.Config) -> str:

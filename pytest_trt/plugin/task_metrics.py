@@ -24,8 +24,15 @@ from pytest_trt.baseline.renaming import Proposal
 from pytest_trt.baseline.staged import entry_digest
 from pytest_trt.baseline.staged_metrics import StagedMetrics
 from pytest_trt.benchmark.messages import update_command
-from pytest_trt.diagnostics import ConfigurationError, Diagnostic, PytestTrtError, Remedy
+from pytest_trt.diagnostics import (
+    ConfigurationError,
+    Diagnostic,
+    Fact,
+    PytestTrtError,
+    Remedy,
+)
 from pytest_trt.engine.build import Engine
+from pytest_trt.plugin.options.table import ENGINE_FIELDS, given_flags
 from pytest_trt.plugin.planning.plan import TestPlan
 from pytest_trt.plugin.results.failure import PluginFailure
 from pytest_trt.plugin.results.pinning import baseline_location, metrics_nodeid
@@ -226,17 +233,23 @@ class TaskMetrics:
             )
 
     @property
-    def _facts(self) -> dict[str, str]:
+    def _facts(self) -> dict[str, Fact]:
         return {
             "file": self._location.shown,
             "test": self._location.test,
             "test_argument": test_argument(self._item),
+            "update_options": self._given,
         }
 
     @property
     def _update(self) -> str:
         """The command that accepts the values of this test alone."""
-        return update_command([test_argument(self._item)])
+        return update_command([test_argument(self._item)], self._given)
+
+    @property
+    def _given(self) -> list[str]:
+        """Options without which another run would record something else, or elsewhere."""
+        return given_flags(self._item.config, ENGINE_FIELDS)
 
     @property
     def _replace(self) -> Remedy:
@@ -267,7 +280,7 @@ class TaskMetrics:
         elif result.verdict in (Verdict.FAILED, Verdict.INCONCLUSIVE):
             yield self._worse(result, facts)
 
-    def _worse(self, result: TaskMetricResult, facts: dict[str, str]) -> Diagnostic:
+    def _worse(self, result: TaskMetricResult, facts: dict[str, Fact]) -> Diagnostic:
         failed = result.verdict == Verdict.FAILED
         strict = failed or self._run.settings.inconclusive == "fail" or self._updates
         fix = Remedy("Restore what changed. If the change is intended, accept it:", (self._update,))

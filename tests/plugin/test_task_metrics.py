@@ -93,9 +93,21 @@ def test_failure_says_how_much_worse_and_what_was_accepted(run) -> None:
             "accuracy 0.955 is worse than its baseline 0.981 by 0.026, allowed: 0.5 points*TRT430*",
             "  with 99% confidence the change is more than the limit (worse by at least 0.0*)",
             "Fix: Restore what changed. If the change is intended, accept it:",
-            '    pytest test_it.py::test_it --trt-update --trt-update-reason "..."',
+            '    pytest test_it.py::test_it --trt-update --trt-update-reason "..." *',
         ]
     )
+
+
+def test_the_command_that_accepts_values_repeats_the_options_of_the_run(run, stored) -> None:
+    given = ("--trt-threads=1", "--trt-baseline-dir=elsewhere")
+    run(accuracy(0.981), *given)
+    result = run(accuracy(0.955), *given)
+    (line,) = [one for one in result.outlines if one.startswith("    pytest")]
+    _, test, *options = shlex.split(line.replace("...", "pruned"))
+    assert {"--trt-arch=cpu", *given} <= {*options}
+    assert run(accuracy(0.955), test, *options).ret == 0
+    run(accuracy(0.955), *given).assert_outcomes(passed=1)
+    assert not stored.exists()
 
 
 def test_value_beyond_the_limit_by_chance_is_inconclusive(run) -> None:

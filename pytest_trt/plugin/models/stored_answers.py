@@ -41,7 +41,7 @@ from pytest_trt.diagnostics import BaselineError, Diagnostic, Fact, Remedy
 from pytest_trt.engine.build import Engine
 from pytest_trt.git import commit_that_added
 from pytest_trt.onnx.file import OnnxModel
-from pytest_trt.plugin.options.table import given_flags
+from pytest_trt.plugin.options.table import ENGINE_FIELDS, given_flags
 from pytest_trt.plugin.planning.plan import TestPlan
 from pytest_trt.plugin.results.failure import PluginFailure
 from pytest_trt.plugin.results.pinning import answers_nodeid, baseline_location
@@ -62,10 +62,7 @@ from pytest_trt.units import multiple, percent_of
 from pytest_trt.wording import count
 
 #: Options that an update repeats, see `StoredAnswers.update_options`.
-_UPDATING = (
-    *("arch", "backend", "device", "baseline_dir", "cache_dir"),
-    *("against", "answers_size"),
-)
+_UPDATING = (*ENGINE_FIELDS, "against", "answers_size")
 
 #: An error that grew by more than this factor is reported.
 _GROWTH = 2.0

@@ -58,6 +58,13 @@ class Option(NamedTuple):
         """Return a value of the ini file as the text that a flag would give."""
         return self.separator.join(value) if isinstance(value, list) else str(value)
 
+    def flags(self, value: str | list[str]) -> list[str]:
+        """Return what gives a value on the command line."""
+        if self.metavar is None:
+            return [self.flag]
+        values = value if isinstance(value, list) else [value]
+        return [f"{self.flag}={one}" for one in values]
+
 
 OPTIONS = (
     Option(
@@ -420,6 +427,13 @@ def is_disabled(config: pytest.Config) -> bool:
     return disabled and not option.benchmark_enable
 
 
+#: Options without which another run would build, run, or compare with something else.
+ENGINE_FIELDS = (
+    *("arch", "backend", "device", "cache_dir", "plugin_library", "threads"),
+    *("build_timeout", "run_timeout", "baseline_dir"),
+)
+
+
 def given_flags(config: pytest.Config, fields: Collection[str]) -> list[str]:
     """Return options that were given on the command line: "--trt-arch=sm86".
 
@@ -427,8 +441,5 @@ def given_flags(config: pytest.Config, fields: Collection[str]) -> list[str]:
         config: The run's configuration.
         fields: Which ones.
     """
-    return [
-        f"{option.flag}={option.text(config.getoption(option.ini))}"
-        for option in OPTIONS
-        if option.field in fields and config.getoption(option.ini) is not None
-    ]
+    given = [(option, config.getoption(option.ini)) for option in OPTIONS if option.field in fields]
+    return [flag for option, value in given if value is not None for flag in option.flags(value)]

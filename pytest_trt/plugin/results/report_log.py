@@ -31,7 +31,13 @@ from pytest_trt.diagnostics import (
 )
 from pytest_trt.escaping import terminal
 from pytest_trt.git import UntrustedError, head_commit
-from pytest_trt.plugin.options.table import OPTIONS, anything_given, given_flags, ini_value
+from pytest_trt.plugin.options.table import (
+    ENGINE_FIELDS,
+    OPTIONS,
+    anything_given,
+    given_flags,
+    ini_value,
+)
 from pytest_trt.plugin.results.transfer import packed, unpacked
 from pytest_trt.plugin.state import run_of, settings_of
 from pytest_trt.plugin.terminal import width_of
@@ -55,7 +61,10 @@ STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
 _PACKAGES = ("pytest", "numpy", "onnx", "onnxruntime", "tensorrt", "tensorrt-rtx", "cuda-bindings")
 
 #: Options without which a test would not be repeated as it ran.
-_REPEATED = ("arch", "backend", "device", "threads", "baseline_dir", "inconclusive")
+_REPEATED = (
+    *ENGINE_FIELDS,
+    *("against", "benchmark_time", "inconclusive", "missing_baseline", "selftest"),
+)
 
 #: Sections that the plugin adds to the report of a test that fails for a reason of its own.
 _SECTIONS = ("trt consistency", "trt benchmark")

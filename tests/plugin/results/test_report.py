@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shlex
 import signal
 import subprocess
 import xml.etree.ElementTree as ET
@@ -133,6 +134,34 @@ def test_run_says_with_what_on_what_and_how_it_ended(report) -> None:
     result.stdout.fnmatch_lines(["wrote report.json"])
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        (
+            "--trt-threads=1",
+            "--trt-run-timeout=60",
+            "--trt-against=both",
+            "--trt-missing-baseline=fail",
+            "--trt-inconclusive=fail",
+            "--trt-benchmark-time=2",
+        ),
+        ("--trt-selftest",),
+        ("--trt-plugin-library=a.so", "--trt-plugin-library=b.so"),
+    ],
+)
+def test_what_repeats_a_test_has_the_options_that_decide_its_verdict(report, given) -> None:
+    report.project.test_file(SUITE)
+    for name in "ab":
+        (report.project.path / f"{name}.so").touch()
+    report.run("-k", "test_failed", *given)
+    (test,) = [one for one in report.read()["tests"] if one["status"] == "failed"]
+    _, nodeid, *options = shlex.split(test["repeat"])
+    assert [one for one in options if one in given] == [*given]
+    report.run(nodeid, *options)
+    (again,) = [one for one in report.read()["tests"] if one["status"] == "failed"]
+    assert (again["repeat"], again["reason"]) == (test["repeat"], test["reason"])
+
+
 def test_failure_shows_its_text_its_worst_element_and_what_repeats_it(report) -> None:
     report.project.test_file(SUITE)
     report.run("-k", "test_failed")
@@ -142,7 +171,7 @@ def test_failure_shows_its_text_its_worst_element_and_what_repeats_it(report) ->
     (diagnostic,) = test["diagnostics"]
     assert (diagnostic["code"], diagnostic["message"]) == ("TRT401", test["reason"])
     assert test["failure"].splitlines()[0] == f"{test['reason']} [TRT401]"
-    assert test["repeat"] == "pytest test_it.py::test_failed --trt-arch=cpu"
+    assert test["repeat"].startswith("pytest test_it.py::test_failed --trt-arch=cpu ")
     output, _ = test["results"][0]["accuracy"]["outputs"]
     assert output["used"] > 1
     assert sum(output["histogram"]) == output["compared"] == 16
