@@ -220,6 +220,8 @@ class Invariants:
     def _batch(self, run: ObservedRun, found: _Found) -> _Violation | None:
         model, spec = run.engine.model, run.engine.spec
         axes = batch_axes(model.inputs, model.outputs, where="batch_invariant")
+        if not axes.size(run.inputs):
+            return None  # there is no sample
         sizes = allowed_sizes(axes, spec.profiles, model.inputs, run.inputs)
         violations = []
         for what, batches in _arrangements(axes.size(run.inputs), sizes):
@@ -335,8 +337,6 @@ def _arrangements(size: int, sizes: Sequence[int]) -> Iterator[tuple[str, list[l
         size: How many samples the run had.
         sizes: Batch sizes that are allowed, ascending, that of the run among them.
     """
-    if not size:
-        return
     smallest = sizes[0]
     if smallest < size or size > 1:
         yield "samples alone", [[sample] * smallest for sample in range(size)]

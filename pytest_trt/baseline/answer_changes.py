@@ -98,7 +98,10 @@ def errors_changes(old: AnswerEntry, new: AnswerEntry) -> list[str]:
 
 def _moved(then: Mapping[str, float], now: Mapping[str, float]) -> str:
     """Return the errors that moved: "logits 0.102 -> 0.156"; the outputs that grew most first."""
-    moved = [(one, then.get(one, 0.0), now.get(one, 0.0)) for one in {**then, **now}]
-    moved = sorted((one for one in moved if one[1] != one[2]), key=lambda one: one[1] - one[2])
+    both = [(one, then[one], now[one]) for one in then if one in now]
+    both = sorted((one for one in both if one[1] != one[2]), key=lambda one: one[1] - one[2])
+    moved = [f"{name} {a:.3g} -> {b:.3g}" for name, a, b in both]
+    moved += [f"{name} added" for name in now if name not in then]
+    moved += [f"{name} removed" for name in then if name not in now]
     more = f" and {count(len(moved) - _NAMED, 'other output')}" if len(moved) > _NAMED else ""
-    return ", ".join(f"{name} {a:.3g} -> {b:.3g}" for name, a, b in moved[:_NAMED]) + more
+    return ", ".join(moved[:_NAMED]) + more

@@ -7,6 +7,7 @@ each has `examples` and `negative`, and `EXIT_STATUSES` holds what each status m
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -34,6 +35,19 @@ EXIT_STATUSES: Mapping[int, str] = MappingProxyType(
         141: "What reads the output ended first, as `head` does.",
     }
 )
+
+
+class FiniteRange(click.FloatRange):
+    """A range of numbers; NaN is in none, and infinity means nothing where numbers are measured."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number, or refuse it."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
 
 
 class Command(click.Command):

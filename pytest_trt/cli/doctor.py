@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 from rich.text import Text
 
-from pytest_trt.cli.command import command
+from pytest_trt.cli.command import FiniteRange, command
 from pytest_trt.cli.ini import named_folder
 from pytest_trt.cli.output import columns, console, echo_data, echo_json
 from pytest_trt.diagnostics import ConfigurationError
@@ -72,7 +72,7 @@ _REQUIRE_HELP = (
 @click.option(
     "--timeout",
     "timeout_s",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     default=60.0,
     show_default=True,
     help="Time limit of each check in seconds: an import, the driver, a file system.",

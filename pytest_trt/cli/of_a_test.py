@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from pytest_trt.cli.command import FiniteRange
 from pytest_trt.cli.completion import complete_tests
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -17,7 +18,7 @@ SETTINGS = {"ignore_unknown_options": True}
 timeout_option = click.option(
     "--timeout",
     "timeout_s",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     default=600.0,
     show_default=True,
     help="Seconds for each engine.",

@@ -7,7 +7,7 @@ from typing import cast
 
 import click
 
-from pytest_trt.cli.command import command
+from pytest_trt.cli.command import FiniteRange, command
 from pytest_trt.cli.output import echo
 from pytest_trt.diagnostics import as_typed
 from pytest_trt.report.files import check_suffix, write_report
@@ -56,7 +56,7 @@ _UNKNOWN = "unknown"
 @click.option(
     "--warm-up",
     "warm_up_ms",
-    type=click.FloatRange(0),
+    type=FiniteRange(0),
     default=WARM_UP_MS,
     show_default=True,
     help="Leave out queries that started in the first milliseconds, as trtexec does.",

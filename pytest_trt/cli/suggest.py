@@ -12,20 +12,22 @@ import tokenize
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from pytest_trt.cli.command import CommandGroup, json_option
+from pytest_trt.cli.command import CommandGroup, FiniteRange, json_option
 from pytest_trt.cli.of_a_test import SETTINGS, test_and_arguments
 from pytest_trt.cli.output import echo, echo_json, steps
 from pytest_trt.cli.place import opened_run
 from pytest_trt.cli.table import Row, print_table
-from pytest_trt.diagnostics import ConfigurationError, Remedy, as_typed
+from pytest_trt.diagnostics import ConfigurationError, PytestTrtError, Remedy, as_typed
 from pytest_trt.engine.builder_options import BACKEND_PRECISIONS, BUILDER_OPTIONS, check_options
 from pytest_trt.engine.spec import PRECISIONS, OptionValue
 from pytest_trt.files import write_output
+from pytest_trt.wording import known_names
 
 if TYPE_CHECKING:
     from pytest_trt.onnx.file import OnnxModel
@@ -74,8 +76,18 @@ def suggest() -> None:
     help="Shape of a dynamic input, for seeded inputs.",
 )
 @click.option("--arch", default="", help="Architecture, as for --trt-arch.  [default: that here]")
-@click.option("--backend", default="auto", help="Backend, as for --trt-backend.")
-@click.option("--threads", default=0, help="Threads of one inference on the CPU.")
+@click.option(
+    "--backend",
+    type=click.Choice(("auto", *BACKEND_PRECISIONS)),
+    default="auto",
+    help="Backend, as for --trt-backend.",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Threads of one inference on the CPU.",
+)
 @click.option(
     "--precision",
     "precisions",
@@ -90,15 +102,20 @@ def suggest() -> None:
     metavar="NAME=VALUE",
     help="Option of the builder; may be repeated. `pytest-trt options` lists them.",
 )
-@click.option("--rtol", type=click.FloatRange(min=0), help="Relative tolerance of all outputs.")
-@click.option("--atol", type=click.FloatRange(min=0), help="Absolute tolerance of all outputs.")
+@click.option("--rtol", type=FiniteRange(min=0), help="Relative tolerance of all outputs.")
+@click.option("--atol", type=FiniteRange(min=0), help="Absolute tolerance of all outputs.")
 @click.option(
     "--metric",
     metavar="MODULE:FUNCTION",
     help="Task metric: called with the outputs of all samples and the arrays of their files.",
 )
 @click.option(
-    "--time", "time_s", default=5.0, show_default=True, help="Seconds to time one engine for."
+    "--time",
+    "time_s",
+    type=FiniteRange(min=0, min_open=True),
+    default=5.0,
+    show_default=True,
+    help="Seconds to time one engine for.",
 )
 @click.option("--cache-dir", type=click.Path(path_type=Path), help="As for --trt-cache-dir.")
 @json_option
@@ -135,6 +152,8 @@ def precision(
     tolerance = None
     if (rtol, atol) != (None, None):
         tolerance = Tolerance(rtol or 0.0, atol or 0.0, origin="given on the command line")
+    if data is not None and shapes:
+        raise click.UsageError("--shape is for seeded inputs, and --data gives others.")
     task, chosen = None if metric is None else _metric(metric), _options(options)
     with (
         opened_run(arch, backend, threads, cache_dir) as run,
@@ -185,7 +204,13 @@ def _samples(model: OnnxModel, data: Path | None, shapes: Sequence[str]) -> tupl
 
     if data is not None:
         return read_samples(data, model.inputs)
-    return seeded_samples(model, _profiles(model, shapes))
+    try:
+        return seeded_samples(model, _profiles(model, shapes))
+    except PytestTrtError as error:
+        if error.diagnostic.code == "TRT226":  # here no fixture gives data, and no marker shapes
+            fix = Remedy("give real inputs with --data, or smaller shapes with --shape.")
+            error.diagnostic = replace(error.diagnostic, remedy=fix)
+        raise
 
 
 def _profiles(model: OnnxModel, shapes: Sequence[str]) -> tuple[Profile, ...]:
@@ -201,7 +226,16 @@ def _profiles(model: OnnxModel, shapes: Sequence[str]) -> tuple[Profile, ...]:
         parts = _SHAPE.fullmatch(text)
         if parts is None:
             raise click.UsageError(f"--shape {text}: expected NAME:1x3x224x224.")
-        given[parts["name"]] = tuple(map(int, parts["shape"].split("x")))
+        name = parts["name"]
+        if name not in {one.name for one in model.inputs}:
+            names = [one.name for one in model.inputs]
+            raise ConfigurationError(
+                f"--shape {text}: the model has no input {name!r}",
+                fix=known_names("input", name, names),
+                code="TRT210",
+                facts={"tensor": name, "inputs": names},
+            )
+        given[name] = tuple(map(int, parts["shape"].split("x")))
     missing = [one for one in model.inputs if needs_profile(one) and one.name not in given]
     if missing:
         examples = example_ranges(missing)
@@ -315,7 +349,7 @@ def _print(found: PrecisionSuggestion) -> None:
 )
 @click.option(
     "--margin",
-    type=click.FloatRange(min=1),
+    type=FiniteRange(min=1),
     default=2.0,
     show_default=True,
     help="How many times what the runs needed is allowed.",

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy.typing as npt
 
 from pytest_trt.accuracy.compare import compare_values
-from pytest_trt.accuracy.result import Comparison, merge_runs
+from pytest_trt.accuracy.result import UNMEASURED, Comparison, merge_runs
 from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.benchmark.evidence import Machine
 from pytest_trt.diagnostics import Diagnostic, PytestTrtError
@@ -105,6 +105,8 @@ class PrecisionResult:
         code: The code of that reason.
         errors: The error of every output of floating-point numbers, the worst of all samples.
         passed: Whether all outputs are within the tolerance; None without figures.
+        finite: Whether the tolerance allows every NaN and infinity of the outputs; None without
+            figures.
         used: The share of the tolerance that the worst element uses; infinite where elements have
             no difference.
         metric: The task metric.
@@ -124,6 +126,7 @@ class PrecisionResult:
     code: str = ""
     errors: tuple[OutputError, ...] = ()
     passed: bool | None = None
+    finite: bool | None = None
     used: float | None = None
     metric: float | None = None
     p50_ms: float | None = None
@@ -216,7 +219,8 @@ def suggest_precision(
         try:
             engine = _built(place, question, precision, say)
             found[precision] = _measured(place, question, engine, references, say)
-            engines[precision] = engine
+            if not found[precision].problem:
+                engines[precision] = engine
         except PytestTrtError as error:
             found[precision] = _failed(precision, error.diagnostic)
     timing = None
@@ -269,10 +273,17 @@ def _measured(
         )
         for actual, expected in pairs
     )
+    if compared.kinds and compared.kinds <= {*UNMEASURED}:
+        return replace(facts, problem="nothing was compared: the outputs have no elements")
     errors = worst_of([output_errors(*pair, specs) for pair in pairs])
     passed, used = compared.passed, _used(compared)
     return replace(
-        facts, errors=errors, passed=passed, used=used, metric=_metric(question, outputs)
+        facts,
+        errors=errors,
+        passed=passed,
+        finite="nonfinite" not in compared.kinds,
+        used=used,
+        metric=_metric(question, outputs),
     )
 
 

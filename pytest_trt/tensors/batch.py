@@ -139,7 +139,8 @@ def allowed_sizes(
 ) -> list[int]:
     """Return batch sizes that inputs may have with their other dimensions, ascending.
 
-    Without profiles they are 1 and twice the inputs' own; else the min, opt and max of each.
+    Without profiles they are 1 and twice the inputs' own; else 1 where a profile allows it, as
+    one from 0 up does, and the min, opt and max of each.
 
     Args:
         axes: The axes that are the batch.
@@ -148,10 +149,10 @@ def allowed_sizes(
         inputs: Inputs that the profiles allow.
     """
     size = axes.size(inputs)
-    sizes = {1, 2 * size} if not profiles else {n for one in profiles for n in _sizes(axes, one)}
+    sizes = {2 * size} if not profiles else {n for one in profiles for n in _sizes(axes, one)}
     return [
         one
-        for one in sorted({*sizes, size} - {0})
+        for one in sorted({1, *sizes, size} - {0})
         if one == size or _fits(profiles, specs, taken(inputs, axes.inputs, [0] * one, size))
     ]
 

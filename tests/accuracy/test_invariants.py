@@ -331,3 +331,21 @@ def test_of_several_runs_the_worst_is_explained():
     (found,) = check.diagnostics()
     assert any(line.startswith("run 2 at test_it.py:1") for line in found.details)
     assert check.results()[0].invariants[0].failed_runs == 3
+
+
+def test_without_samples_nothing_is_compared():
+    check = checked(double, {"x": np.ones((0, 2), np.float32)}, BATCH)
+    assert check.invariants.outcomes(engine())[0].verdict is Verdict.NOT_MEASURED
+    assert "TRT160" in [one.code for one in check.diagnostics()]
+
+
+@pytest.mark.parametrize(("rows", "found"), [(4, ()), (1, ("TRT435",))])
+def test_infinity_in_the_same_samples_is_no_difference(rows, found):
+    """The run itself fails for it; samples that are mixed are another fault."""
+
+    def infinite(inputs):
+        return {"y": np.where(np.arange(len(inputs["x"]))[:, None] < rows, np.inf, inputs["x"])}
+
+    check = checked(infinite, FOUR, BATCH)
+    assert check.has_failed
+    assert [one.code for one in check.invariants.diagnostics(engine())] == [*found]

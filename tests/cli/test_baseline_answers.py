@@ -118,6 +118,13 @@ class TestDiff:
             "  errors of cpu int8 changed: logits 0.102 -> 0.156",
         ]
 
+    def test_an_output_that_was_renamed_has_no_error_of_0(self, root) -> None:
+        errors = [{"cpu fp16": {"p": 0.1, name: 0.0}} for name in ("old", "new")]
+        before = save_answers(Path("old"), {"test_it": answered()}, errors=errors[0])
+        after = save_answers(Path("new"), {"test_it": answered()}, errors=errors[1])
+        line = shown("diff", str(before), str(after)).splitlines()[3]
+        assert line == "  errors of cpu fp16 changed: new added, old removed"
+
     def test_two_files_give_a_table_of_outputs(self, root) -> None:
         moved, flipped = logits() + np.float32(1e-6), logits()
         moved[2, 3] += np.float32(5e-5)

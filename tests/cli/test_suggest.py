@@ -8,6 +8,8 @@ import pytest
 import quiet_host
 from builders import images, save_linear
 from builders_cli import run_command
+from builders_model import model_proto, save, value
+from onnx import TensorProto, helper
 
 from pytest_trt.benchmark import sampling
 
@@ -23,6 +25,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def suggest(*args: str):
     given = ("--arch=cpu", "--cache-dir=cache", "--time=0.05")
     return run_command("suggest", "precision", "linear.onnx", *given, *args)
+
+
+def save_operator(name: str, dtype: int) -> None:
+    operator = "Log" if dtype == TensorProto.FLOAT else "Identity"
+    sides = [[value(one, ["rows"], dtype)] for one in "xy"]
+    node = helper.make_node(operator, ["x"], ["y"])
+    save(model_proto([node], inputs=sides[0], outputs=sides[1]), Path(name))
 
 
 def test_precisions_are_shown_and_written(folder: Path) -> None:
@@ -67,6 +76,12 @@ def test_dynamic_input_needs_a_shape(folder: Path) -> None:
     ("args", "says"),
     [
         (("--shape=image",), "expected NAME:1x3x224x224"),
+        (("--shape=imag:2x8",), "Did you mean 'image'?"),
+        (("--shape=image:2x8", "--data=."), "--shape is for seeded inputs"),
+        (("--time=nan",), "nan is not a finite number"),
+        (("--time=0",), "'--time': 0.0 is not in the range"),
+        (("--threads=-1",), "-1 is not in the range"),
+        (("--backend=onnx",), "'onnx' is not one of 'auto', 'tensorrt'"),
         (("--builder-option=fast=1",), "unknown builder option 'fast'"),
         (("--builder-option=graph_optimization_level=3",), "graph_optimization_level"),
         (("--metric=nowhere:f",), "No module named 'nowhere'"),
@@ -77,6 +92,29 @@ def test_what_cannot_be_used_is_refused(folder: Path, args: tuple[str, ...], say
     done = suggest(*args)
     assert done.returncode == 2
     assert says in done.stderr
+
+
+def test_inputs_that_cannot_be_generated_are_given_with_data(folder: Path) -> None:
+    save_operator("text.onnx", TensorProto.STRING)
+    done = run_command("suggest", "precision", "text.onnx", "--shape=x:2", "--cache-dir=cache")
+    assert done.returncode == 2
+    assert "Fix: Give real inputs with --data" in done.stderr
+
+
+def test_without_elements_nothing_is_judged(folder: Path) -> None:
+    done = suggest("--shape=image:0x8", "--precision=fp32")
+    assert done.returncode == 1
+    assert "fp32: nothing was compared: the outputs have no elements" in done.stdout
+    assert "linear.onnx: nothing could be measured" in done.stdout
+
+
+def test_fp32_that_is_not_finite_is_named(folder: Path) -> None:
+    save_operator("log.onnx", TensorProto.FLOAT)
+    np.savez(folder / "data.npz", x=np.float32([-1, 1]))
+    args = ("log.onnx", "--data=data.npz", "--precision=fp32", "--time=0.05", "--cache-dir=cache")
+    done = run_command("suggest", "precision", *args)
+    assert done.returncode == 1
+    assert "FP32 itself gives values that are not finite" in done.stdout
 
 
 def test_metric_that_fails_is_shown_with_its_place(folder: Path) -> None:

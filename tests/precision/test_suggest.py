@@ -104,3 +104,15 @@ def test_own_tolerance_decides(run, tmp_path) -> None:
     found = suggest_precision(run, strict)
     assert found.best is None
     assert found.precisions[0].used > 1
+
+
+def test_engines_for_another_gpu_are_not_timed(tmp_path) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed")
+    cross = TrtRun(settings(arch=("sm120",), backend="tensorrt_rtx", cache_dir=tmp_path / "cache"))
+    if cross.backend("sm120").cannot_run(cross.backend("sm120").target("sm120")) is None:
+        pytest.skip("this machine has that GPU")
+    asked = replace(question(save_linear(tmp_path / "linear.onnx"), "fp32"), arch="sm120")
+    (one,) = suggest_precision(cross, asked).precisions
+    cross.close()
+    assert one.problem
+    assert one.passed is one.p50_ms is None

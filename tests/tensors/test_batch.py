@@ -89,6 +89,7 @@ def test_samples_are_taken_along_their_axis_and_the_rest_is_left() -> None:
         ([], 3, [1, 3, 6]),
         ([profile(1, 4, 8)], 3, [1, 3, 4, 8]),
         ([profile(2, 4, 4)], 3, [2, 3, 4]),
+        ([profile(0, 4, 8)], 4, [1, 4, 8]),
         ([profile(1, 1, 1), profile(4, 4, 4)], 4, [1, 4]),
     ],
 )

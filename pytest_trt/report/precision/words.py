@@ -84,16 +84,16 @@ def conditions(suggestion: PrecisionSuggestion) -> Iterator[str]:
     on = f"; calibrated on {suggestion.calibrated_on}" if calibrated else ""
     yield f"data: {suggestion.source}, {count(suggestion.samples, 'sample')}{on}"
     yield f"tolerance: {suggestion.tolerance}"
-    if any(one.precision == "fp32" and one.error == math.inf for one in suggestion.precisions):
+    if any(one.precision == "fp32" and one.finite is False for one in suggestion.precisions):
         yield "FP32 itself gives values that are not finite: check the data and the model first"
     if suggestion.builder_options:
         options = suggestion.builder_options.items()
         yield f"builder options: {', '.join(f'{name}={value}' for name, value in options)}"
     if suggestion.rounds:
-        shapes = ", ".join(f"{name} {list(one)}" for name, one in suggestion.shapes.items())
+        shapes = "".join(f", {name} {list(one)}" for name, one in suggestion.shapes.items())
         yield (
             f"timed interleaved: {suggestion.rounds} rounds of {count(suggestion.calls, 'call')} "
-            f"each, {suggestion.mode.replace('_', ' ')}, {shapes}"
+            f"each, {suggestion.mode.replace('_', ' ')}{shapes}"
         )
     if suggestion.disturbed:
         yield f"the timing was disturbed, so repeat it: {suggestion.disturbed}"
