@@ -6,7 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from pytest_trt.extras import EXTRAS, INSTALL_TENSORRT, install_command
+from pytest_trt.extras import (
+    EXTRAS,
+    INSTALL_TENSORRT,
+    install_command,
+    onnxruntime_distributions,
+    upgrade_onnxruntime,
+)
 
 PROJECT = Path(__file__).parents[1]
 
@@ -30,3 +36,48 @@ def test_no_message_names_an_extra_of_a_package_that_no_index_has() -> None:
     files = (PROJECT / "pytest_trt").rglob("*.py")
     naming = [path for path in files if re.search(r"pytest-trt\[", path.read_text("utf-8"))]
     assert not naming
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch):
+    """Let these distributions alone be installed: name, version, and a file of each."""
+
+    def install(*distributions: tuple[str, str, str]) -> None:
+        for name, version, file in distributions:
+            info = tmp_path / f"{name.replace('-', '_')}-{version}.dist-info"
+            info.mkdir()
+            (info / "METADATA").write_text(f"Name: {name}\nVersion: {version}\n")
+            (info / "RECORD").write_text(f"{file},,\n")
+        monkeypatch.setattr(sys, "path", [str(tmp_path)])
+
+    return install
+
+
+MODULE = "onnxruntime/__init__.py"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("onnxruntime", "onnxruntime"),
+        ("onnxruntime-gpu", "onnxruntime-gpu"),
+        ("onnxruntime_migraphx", "onnxruntime-migraphx"),
+        ("ort-nightly", "ort-nightly"),
+    ],
+)
+def test_the_distribution_that_contains_onnx_runtime_is_upgraded(
+    installed, name: str, expected: str
+) -> None:
+    installed(
+        (name, "1.23.0", MODULE),
+        ("onnxruntime-extensions", "0.15.2", "onnxruntime_extensions/a.py"),
+    )
+    assert onnxruntime_distributions() == {expected: "1.23.0"}
+    assert upgrade_onnxruntime() == f"pip install --upgrade {expected}"
+    assert upgrade_onnxruntime("1.25") == f"pip install --upgrade '{expected}>=1.25'"
+
+
+def test_where_none_is_known_onnx_runtime_has_its_own_name(installed) -> None:
+    installed()
+    assert onnxruntime_distributions() == {}
+    assert upgrade_onnxruntime() == "pip install --upgrade onnxruntime"

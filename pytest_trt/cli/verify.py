@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import click
 
 from pytest_trt import units
+from pytest_trt.backends.conversion.ort_module import onnxruntime_version
 from pytest_trt.backends.tensorrt.plan_header import header_of, is_plan, same_version
 from pytest_trt.cli.command import command, json_option
 from pytest_trt.cli.output import echo, echo_json
 from pytest_trt.cli.table import Row, print_table
-from pytest_trt.diagnostics import ModelError, PytestTrtError, as_typed
+from pytest_trt.diagnostics import BackendUnavailableError, ModelError, PytestTrtError, as_typed
 from pytest_trt.engine.finished import SUFFIXES, opened_plan
 from pytest_trt.engine.manifest import ENDING, Manifest, invalid_manifest, read_manifest
 from pytest_trt.engine.protocols import Plan
@@ -119,8 +119,8 @@ def _check_header(plan: Plan, manifest: Manifest) -> None:
 def _other_versions(manifests: list[Manifest]) -> Iterator[str]:
     """Yield which plans another ONNX Runtime built; TensorRT itself refuses those of others."""
     try:
-        here = version("onnxruntime")
-    except PackageNotFoundError:
+        here = onnxruntime_version()
+    except BackendUnavailableError:
         return
     built = Counter(
         str(one.toolchain)

@@ -15,13 +15,13 @@ from typing import Any
 from pytest_trt.backends.devices.driver import cuda_version
 from pytest_trt.backends.tensorrt.product import cuda_lines
 from pytest_trt.diagnostics import Remedy
+from pytest_trt.extras import onnxruntime_distributions
 from pytest_trt.records import to_data
 
-#: Names of the distributions that a module may come from.
+#: Names of the distributions that a module may come from; those of ONNX Runtime are too many.
 _DISTRIBUTIONS = {
     "tensorrt": r"tensorrt(_cu\d+)?(_bindings|_libs)?",
     "tensorrt_rtx": r"tensorrt_rtx(_cu\d+)?(_bindings|_libs)?",
-    "onnxruntime": r"(onnxruntime|ort_nightly)(_gpu|_directml|_openvino|_training)?",
     "cuda.bindings.runtime": "cuda_bindings",
 }
 
@@ -111,6 +111,8 @@ def _imported(module: str) -> ModuleFacts:
 
 
 def _distributions(module: str) -> dict[str, str]:
+    if module == "onnxruntime":
+        return onnxruntime_distributions()
     wanted = re.compile(_DISTRIBUTIONS[module], re.IGNORECASE)
     found: dict[str, str] = {}
     for distribution in importlib.metadata.distributions():

@@ -86,9 +86,7 @@ def _onnxruntime(facts: ModuleFacts) -> Finding:
         return _missing(facts, Level.ERROR, _INSTALL_ORT)
     if facts.problem:
         return _broken(facts, Level.ERROR, import_remedy(facts, _REINSTALL_ORT))
-    kinds = [
-        name.replace("_", "-") for name in facts.distributions if name.startswith("onnxruntime")
-    ]
+    kinds = [name.replace("_", "-") for name in facts.distributions]
     if len(kinds) > 1:
         return _inconsistent(
             facts,

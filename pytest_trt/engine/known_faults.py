@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_trt.diagnostics import Remedy
+from pytest_trt.extras import upgrade_onnxruntime
 
 #: Where Linux lists the CPU's instructions.
 CPUINFO = Path("/proc/cpuinfo")
@@ -45,7 +46,7 @@ def known_fault(product: str, version: str, precision: str = "int8") -> KnownFau
         "as this one",
         Remedy(
             "Upgrade ONNX Runtime to 1.25 or later, which needs Python 3.11:",
-            ("python -m pip install --upgrade 'onnxruntime>=1.25'",),
+            (f"python -m {upgrade_onnxruntime('1.25')}",),
         ),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from importlib.metadata import Distribution, PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
@@ -398,6 +399,25 @@ def test_plan_of_another_version_passes_with_a_note(passed: Exporting) -> None:
     assert done.exit_code == 0, done.output
     assert "Note: 1 plan built and tested with ONNX Runtime 1.22.1; here is" in done.stdout
     assert "1.22.1" not in passed.verify().stderr
+
+
+def test_the_version_here_is_that_of_the_module_whatever_it_was_installed_from(
+    passed: Exporting, monkeypatch
+) -> None:
+    """ONNX Runtime is in onnxruntime-gpu and other distributions, too."""
+    shipped(passed, {"toolchain": {"product": "ONNX Runtime", "versions": {"onnxruntime": "1.2"}}})
+    here = version("onnxruntime")
+    distribution = Distribution.from_name
+
+    def renamed(name: str) -> Distribution:
+        if name == "onnxruntime":
+            raise PackageNotFoundError(name)
+        return distribution(name)
+
+    monkeypatch.setattr(Distribution, "from_name", renamed)
+    with pytest.raises(PackageNotFoundError):
+        version("onnxruntime")
+    assert f"with ONNX Runtime 1.2; here is ONNX Runtime {here}," in passed.verify().stdout
 
 
 LIBRARY = "void *RegisterCustomOps(void *options, void *api) {{ return 0; }} int version = {};"

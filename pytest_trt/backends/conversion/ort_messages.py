@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from pytest_trt.backends.conversion.ort_module import load_onnxruntime, onnxruntime_version
 from pytest_trt.diagnostics import Fact, Remedy, git_restore_hint
+from pytest_trt.extras import upgrade_onnxruntime
 from pytest_trt.tensors.elements import TENSORRT_TYPES, element_name
 from pytest_trt.tensors.spec import Tensors, TensorSpec
 from pytest_trt.tensors.value_ranges import example_values, may_hold_shape
@@ -299,7 +300,7 @@ def _load_remedy(text: str) -> Remedy | None:
 
 
 def _kernel_remedy(path: Path, dtypes: list[str]) -> Remedy:
-    newer = "a newer ONNX Runtime may have one: pip install --upgrade onnxruntime"
+    newer = f"a newer ONNX Runtime may have one: {upgrade_onnxruntime()}"
     if {"float32"}.issuperset(dtypes) and dtypes:
         opset = _opset_that_loads(path)
         if opset is not None:
@@ -336,7 +337,7 @@ def _older_opset(text: str) -> Remedy:
     opset = f"opset {newest[1]} or older" if newest else "an older opset"
     return Remedy(
         f"export the model with {opset}.",
-        alternatives=("a newer ONNX Runtime may support it: pip install --upgrade onnxruntime",),
+        alternatives=(f"a newer ONNX Runtime may support it: {upgrade_onnxruntime()}",),
     )
 
 
@@ -351,7 +352,7 @@ def _unknown_remedy(operator: str, model: Path, precision: str) -> Remedy:
     if since is not None:
         return Remedy(
             f"ONNX has {operator} since opset {since}: export the model with that opset or newer.",
-            alternatives=("a newer ONNX Runtime may be needed: pip install --upgrade onnxruntime",),
+            alternatives=(f"a newer ONNX Runtime may be needed: {upgrade_onnxruntime()}",),
         )
     quantised = ""
     if precision == "int8":

@@ -30,6 +30,7 @@ from pytest_trt.diagnostics import (
     failure_lines,
 )
 from pytest_trt.escaping import terminal
+from pytest_trt.extras import onnxruntime_distributions
 from pytest_trt.git import UntrustedError, head_commit
 from pytest_trt.plugin.options.table import (
     ENGINE_FIELDS,
@@ -58,7 +59,10 @@ if TYPE_CHECKING:
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
 
 #: Packages whose versions affect what engines compute or how they are measured.
-_PACKAGES = ("pytest", "numpy", "onnx", "onnxruntime", "tensorrt", "tensorrt-rtx", "cuda-bindings")
+_PACKAGES = (
+    *("pytest", "numpy", "onnx", "onnxruntime", "tensorrt", "tensorrt-cu12", "tensorrt-cu13"),
+    *("tensorrt-rtx", "cuda-bindings"),
+)
 
 #: Options without which a test would not be repeated as it ran.
 _REPEATED = (
@@ -423,6 +427,8 @@ def _versions() -> dict[str, str]:
     for package in _PACKAGES:
         with suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
+    if "onnxruntime" not in versions:  # it is also in onnxruntime-gpu and others
+        versions |= onnxruntime_distributions()
     return versions
 
 
