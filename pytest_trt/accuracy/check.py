@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -343,6 +344,7 @@ class ConsistencyCheck:
         again = partial(self._compared_with_stored, engine, stored=stored)
         self._remember(runs, inputs, stored, again)
         if comparison.passed:
+            self._retain_passed(runs, inputs, outputs, comparison, stored)
             return True
         changed = agrees = None
         no_reference = ""
@@ -367,6 +369,23 @@ class ConsistencyCheck:
             _FailedRun(self._number, where, shapes, comparison, agrees, changed, no_reference),
         )
         return False
+
+    def _retain_passed(
+        self,
+        runs: _EngineRuns,
+        inputs: Tensors,
+        outputs: Tensors,
+        comparison: Comparison,
+        stored: Mapping[str, Stored],
+    ) -> None:
+        """Retain a run that agrees with stored answers alone, if all runs are retained."""
+        if self._retained != "all" or (runs.engine.key.digest, "model") in self._engines:
+            return
+        with suppress(Exception):  # a search is advice, and needs a reference; the verdict does not
+            reference = self._reference(inputs)
+            judge = partial(self._compared_with_stored, runs.engine, inputs, stored=stored)
+            run = Evidence(runs.engine, inputs, outputs, reference, comparison, None, judge)
+            self._retain(runs, run)
 
     def _retain(self, runs: _EngineRuns, run: Evidence) -> None:
         """Retain a run if it is the worst so far, of those that are retained."""

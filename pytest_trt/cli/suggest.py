@@ -341,7 +341,7 @@ def _print(found: PrecisionSuggestion) -> None:
         "pytest-trt suggest tolerance tests/test_classifier.py::test_same_answers --data data",
         "pytest-trt suggest tolerance tests/test_classifier.py --margin 3 --write",
     ],
-    negative="there is an output for which nothing can be proposed",
+    negative="there is an output for which nothing can be proposed, or a test failed",
 )
 @test_and_arguments
 @click.option(
@@ -369,12 +369,15 @@ def tolerance(
     TEST is a file or node id, as pytest takes it; PYTEST_ARGS are passed on. The proposal is a diff
     of the test file. Nothing is proposed that would test nothing any more.
     """
-    from pytest_trt.plugin.recording import run_recorded
+    from pytest_trt.plugin.recording import not_recorded, run_recorded
     from pytest_trt.plugin.tolerances import ToleranceGatherer
 
     gatherer = ToleranceGatherer(None if data is None else data.absolute())
     run_recorded(gatherer.recorder, [test, *pytest_args])
-    found = gatherer.proposals(margin)
+    found, failed = gatherer.proposals(margin), gatherer.failed
+    for name, why in failed.items():
+        if not found:
+            raise not_recorded(f"{name} failed: {why}", why)
     if not found:
         raise ConfigurationError(
             f"{test} ran no engine under trt_consistency",
@@ -389,7 +392,9 @@ def tolerance(
     for file in dict.fromkeys(proposed.file for proposed in found):
         tests = [proposed for proposed in found if proposed.file == file]
         _propose(file, tests, write=write, quiet=as_json)
-    if not all(one.fields for proposed in found for one in proposed.outputs):
+    for name, why in failed.items():
+        echo(f"nothing is proposed for {name}, which failed: {why}", err=True)
+    if failed or not all(one.fields for proposed in found for one in proposed.outputs):
         raise SystemExit(1)
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         "pytest-trt tune tests/test_classifier.py::test_same_answers --precision fp16",
         "pytest-trt tune tests/test_classifier.py --precision int8 --data data --html tuned.html",
     ],
-    negative="an engine was found for which no set passes",
+    negative="an engine was found for which no set passes, or a test failed",
 )
 @test_and_arguments
 @click.option(
@@ -60,7 +60,7 @@ def tune(
     tried without. That takes few builds: nodes are switched between FP32 and the precision in ONNX
     Runtime, and engines confirm what was found.
     """
-    from pytest_trt.plugin.recording import run_recorded
+    from pytest_trt.plugin.recording import not_recorded, run_recorded
     from pytest_trt.plugin.tuning import TuneGatherer, TuneSettings
     from pytest_trt.report.precision.tuned import tuned_page
 
@@ -69,6 +69,9 @@ def tune(
     )
     gatherer = TuneGatherer(settings)
     run_recorded(gatherer.recorder, [test, *pytest_args])
+    for name, why in gatherer.recorder.failed.items():
+        if not gatherer.found:
+            raise not_recorded(f"{name} failed: {why}", why)
     if not gatherer.found:
         raise ConfigurationError(
             f"{test} ran no {precision} engine under trt_consistency",
@@ -85,7 +88,10 @@ def tune(
         write_output(html, tuned_page(gatherer.found))
         echo(f"wrote {as_typed(html)}", err=as_json)
     solved = ("passes", "found")
-    if not all(one.search and one.search.outcome in solved for one in gatherer.found):
+    failed = gatherer.recorder.failed
+    for name, why in failed.items():
+        echo(f"{name} was not tuned, as it failed: {why}", err=True)
+    if failed or not all(one.search and one.search.outcome in solved for one in gatherer.found):
         raise SystemExit(1)
 
 

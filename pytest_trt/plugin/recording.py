@@ -65,7 +65,8 @@ class Recorder:
         on_run: Receives every run of an engine, while the test runs.
         on_end: Called with each test when it has run, while its fixtures still exist.
         tests: Node ids of the tests that ran.
-        errors: Tests that failed by themselves, and why.
+        errors: Tests that failed by themselves or were skipped, and why.
+        failed: Those of them that failed, of which only a part may have run.
         interrupted: Whether Ctrl-C ended the run.
     """
 
@@ -73,6 +74,7 @@ class Recorder:
     on_end: Callable[[pytest.Item], None] = lambda item: None
     tests: list[str] = field(default_factory=list)
     errors: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
     interrupted: bool = False
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
@@ -129,7 +131,10 @@ class Recorder:
         if report.failed or report.skipped:
             crash = getattr(report.longrepr, "reprcrash", None)
             text = crash.message if crash else report.longreprtext
-            self.errors.setdefault(report.nodeid, (text.strip() or report.outcome).splitlines()[0])
+            why = (text.strip() or report.outcome).splitlines()[0]
+            self.errors.setdefault(report.nodeid, why)
+            if report.failed:
+                self.failed.setdefault(report.nodeid, why)
 
 
 def run_recorded(recorder: Recorder, arguments: Sequence[str]) -> None:
@@ -155,9 +160,14 @@ def run_recorded(recorder: Recorder, arguments: Sequence[str]) -> None:
         raise KeyboardInterrupt
     if not recorder.tests:
         why = next(iter(recorder.errors.values()), f"pytest ended with status {int(status)}")
-        raise ConfigurationError(
-            f"no test ran an engine under trt_consistency: {why}",
-            fix="Name a test that passes, or that its accuracy check alone fails.",
-            code="TRT450",
-            facts={"reason": why, "status": int(status)},
-        )
+        raise not_recorded(f"no test ran an engine under trt_consistency: {why}", why)
+
+
+def not_recorded(message: str, why: str) -> ConfigurationError:
+    """Return the error of tests whose runs show nothing."""
+    return ConfigurationError(
+        message,
+        fix="Name a test that passes, or that its accuracy check alone fails.",
+        code="TRT450",
+        facts={"reason": why},
+    )

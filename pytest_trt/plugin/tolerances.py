@@ -39,6 +39,7 @@ class _Test:
     outputs: dict[tuple[str, str], OutputEvidence] = field(default_factory=dict)
     metrics: dict[tuple[str, str, str], MetricOutcome] = field(default_factory=dict)
     has_errors: bool = True
+    items: set[str] = field(default_factory=set)
 
     @property
     def model_differs(self) -> bool:
@@ -80,6 +81,7 @@ class ToleranceGatherer:
         reference, tolerances = run.check.expected(engine, inputs)
         actual = items_of(outputs, engine.model.outputs).tensors
         test.ran.add(engine.model.path)
+        test.items.add(run.model.item.nodeid)
         names = {spec.name for spec in engine.model.outputs}
         differing = run.check.model_differs(inputs, reference)
         for name in names & actual.keys() & reference.keys():
@@ -123,8 +125,14 @@ class ToleranceGatherer:
             )
         return known
 
+    @property
+    def failed(self) -> dict[str, str]:
+        """Tests that ran an engine and failed by themselves, and why: only a part may have run."""
+        ran = {item for test in self._tests.values() for item in test.items}
+        return {test: why for test, why in self.recorder.failed.items() if test in ran}
+
     def proposals(self, margin: float) -> list[TestTolerances]:
-        """Return what is proposed for each test.
+        """Return what is proposed for each test, but for those that failed by themselves.
 
         Args:
             margin: By how much tolerances exceed what the runs needed.
@@ -148,4 +156,5 @@ class ToleranceGatherer:
                 test.has_errors,
             )
             for name, test in self._tests.items()
+            if not test.items & self.failed.keys()
         ]

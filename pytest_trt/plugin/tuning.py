@@ -87,6 +87,8 @@ class TuneGatherer:
     def _on_end(self, item: pytest.Item) -> None:
         runs, self._runs = self._runs, {}
         for run, inputs in runs.values():
+            if run.model.item is not item:
+                continue  # that test failed by itself, and has not run to its end
             if self._settings.data is not None:
                 samples = read_samples(self._settings.data, run.engine.model.inputs)
                 inputs += [sample.inputs for sample in samples]

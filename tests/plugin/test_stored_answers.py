@@ -503,6 +503,24 @@ class TestDrift:
         write('stored", drift="2x')
         project.run().assert_outcomes(passed=2)
 
+    @pytest.mark.parametrize("how", ["typed", "accepted"])
+    def test_new_answers_have_the_errors_of_all_precisions_where_one_failed(
+        self, project, recorded, write, how
+    ) -> None:
+        save_linear(project.path / "models" / "linear.onnx", nudge=0.005)
+        failed = project.run("--trt-missing-baseline=fail")
+        failed.assert_outcomes(passed=1, failed=1)
+        if how == "accepted":
+            accept(project, "--failed")
+        else:
+            command = next(line for line in failed.outlines if line.startswith("    pytest"))
+            again = project.run(*shlex.split(command.replace("...", "trained again"))[1:])
+            again.assert_outcomes(passed=2)
+        errors = json.loads(recorded.read_text())["tests"]["test_it"]["errors"]
+        assert errors.keys() == {"cpu fp32", "cpu fp16"}
+        write('stored", drift="2x')
+        project.run("--trt-missing-baseline=fail").assert_outcomes(passed=2)
+
     @pytest.mark.parametrize("against", ["stored", "both"])
     def test_what_is_accepted_after_an_upgrade_keeps_the_errors(
         self, project, recorded, write, against
