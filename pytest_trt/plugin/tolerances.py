@@ -69,6 +69,8 @@ class ToleranceGatherer:
     def _on_end(self, item: pytest.Item) -> None:
         engines, self._engines = self._engines, {}
         for run in engines.values():
+            if run.model.item is not item:
+                continue  # that test failed by itself
             self._note_results(item, run)
             if self._data is None:
                 continue

@@ -26,6 +26,20 @@ def test_it(trt_session):
 ARGS = ("--trt-arch=cpu", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-p", "no:anyio")
 
 
+def test_a_test_that_passes_by_stored_answers_alone_is_searched_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    onnx.save(planted.network(), tmp_path / "right.onnx")
+    marker = 'atol=1e-2, against="stored")'
+    (tmp_path / "test_it.py").write_text(TESTS.format("right").replace("atol=1e-2)", marker))
+    args = ["localize", "test_it.py::test_it", *ARGS, f"--trt-cache-dir={tmp_path / 'cache'}"]
+    for option in ("--trt-update-new", "--trt-missing-baseline=fail"):
+        done = CliRunner().invoke(cli.commands, [*args, option])
+        assert done.exit_code == 0, done.output
+        assert "layer with most of the error" in done.output
+
+
 @pytest.mark.parametrize(
     ("kind", "status", "title"),
     [("right", 0, "layer with most of the error"), ("overflow", 1, "first bad layer: ")],

@@ -72,6 +72,28 @@ def test_a_run_without_an_engine_to_measure_is_an_error(folder: Path, args, mess
     assert "[TRT450]" in done.stderr
 
 
+@pytest.mark.parametrize("args", [("suggest", "tolerance"), ("tune", "--precision=fp16")])
+def test_runs_of_a_test_that_failed_halfway_show_nothing(folder: Path, args) -> None:
+    (folder / "test_half.py").write_text(TEST.replace("def test_w", "    assert 0\n\ndef test_w"))
+    both = command(*args, "test_half.py", "test_own.py")
+    assert both.returncode == 1, both.stderr
+    assert "test_half.py::test_it" in both.stderr.splitlines()[-1]
+    assert both.stderr.splitlines()[-1].endswith("failed: assert 0")
+    assert "test_own.py::test_it" in both.stdout
+    assert "test_half.py" not in both.stdout
+    alone = command(*args, "test_half.py")
+    assert alone.returncode == 2
+    assert "assert 0 [TRT450]" in alone.stderr
+
+
+def test_data_that_cannot_be_read_proposes_nothing(folder: Path) -> None:
+    (folder / "data.npz").write_text("text")
+    done = command("suggest", "tolerance", "test_own.py", "--data=data.npz")
+    assert done.returncode == 2
+    assert "the data data.npz cannot be read" in done.stderr
+    assert not done.stdout
+
+
 def test_a_time_limit_of_nothing_is_refused(folder: Path) -> None:
     done = command("tune", "test_own.py", "--precision=int8", "--timeout=0")
     assert done.returncode == 2
