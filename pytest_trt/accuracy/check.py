@@ -86,6 +86,10 @@ class StoredReference(Protocol):
         """The test as pytest takes it where the run was started."""
 
     @property
+    def update_tests(self) -> Sequence[str]:
+        """The test and those that share what is stored, as pytest takes them."""
+
+    @property
     def update_command(self) -> str:
         """The command that replaces what is stored."""
 
@@ -627,8 +631,11 @@ class ConsistencyCheck:
                 update=self._stored.update_command,
                 no_reference=worst.no_reference,
             )
-            given = list(self._stored.update_options)
-            named = {"test_argument": self._stored.argument, "update_options": given}
+            named = {
+                "test_argument": self._stored.argument,
+                "update_tests": list(self._stored.update_tests),
+                "update_options": list(self._stored.update_options),
+            }
             found = replace(found, facts={**found.facts, **named})
         else:
             found = explain(worst.comparison, subject, runs=runs.merged, context=context)

@@ -15,7 +15,7 @@ from pytest_trt.accuracy.offer import offer_for_all
 from pytest_trt.accuracy.subject import Subject
 from pytest_trt.benchmark.messages import update_command
 from pytest_trt.codes import CODES, Code
-from pytest_trt.diagnostics import Diagnostic, Remedy, remedy_lines, wrapped
+from pytest_trt.diagnostics import Diagnostic, Fact, Remedy, remedy_lines, wrapped
 
 #: First digits of codes whose groups come last, accuracy before speed: what prevents tests from
 #: running is fixed first.
@@ -54,9 +54,10 @@ class _Failure:
     diagnostic: Diagnostic
 
     @property
-    def argument(self) -> str:
-        """The test as pytest takes it where the run was started."""
-        return str(self.diagnostic.facts.get("test_argument", self.test))
+    def arguments(self) -> list[str]:
+        """The tests that an update runs, as pytest takes them where the run was started."""
+        facts = self.diagnostic.facts
+        return _texts(facts.get("update_tests")) or [str(facts.get("test_argument", self.test))]
 
     @property
     def badness(self) -> float:
@@ -90,15 +91,19 @@ def _key(one: Diagnostic) -> tuple[str, ...]:
     return (one.code, *(json.dumps(one.facts.get(name), sort_keys=True) for name in names))
 
 
+def _texts(fact: Fact) -> list[str]:
+    """Return a list of texts; empty for anything else, as facts of a report may hold anything."""
+    return [str(one) for one in fact] if isinstance(fact, list | tuple) else []
+
+
 def _group(failures: Sequence[_Failure]) -> Group:
     worst = max(failures, key=lambda one: one.badness)  # the first of those that are equally bad
     ordered = [worst, *(one for one in failures if one is not worst)]
     # One command updates the baselines of all tests.
-    tests = list(dict.fromkeys(one.argument for one in ordered))
+    tests = list(dict.fromkeys(test for one in ordered for test in one.arguments))
     facts, remedy = worst.diagnostic.facts, worst.diagnostic.remedy
-    options = facts.get("update_options")
-    given = [str(one) for one in options] if isinstance(options, list | tuple) else []
-    alone, together = update_command(tests[:1], given), update_command(tests, given)
+    given = _texts(facts.get("update_options"))
+    alone, together = update_command(worst.arguments, given), update_command(tests, given)
     # One tolerance lets all tests of a model pass; another precision has its own.
     subject = Subject(
         model=str(facts.get("model", "")),

@@ -237,6 +237,7 @@ def test_metrics_need_all_of_a_stored_answer(whole):
         about=lambda: (),
         argument="test_it.py",
         update_command="pytest --trt-update",
+        update_tests=[],
         update_options=(),
     )
     (metric,) = resolve_metrics(

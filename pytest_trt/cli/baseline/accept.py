@@ -72,7 +72,8 @@ def accept(
             echo(f"{candidate.test}: {state}")
         raise click.UsageError("name the tests to accept, or use --failed or --all.")
     chosen = [one for one in run.candidates if accept_all or (failed and one.failed)]
-    chosen += [_named(run, name) for name in tests] + _unchecked(run, chosen)
+    chosen += [_named(run, name) for name in tests]
+    chosen += _sharing(run, chosen)
     if not chosen:
         raise BaselineError(
             f"no test failed because of its speed or answers in the last run, {age(run.finished)}",
@@ -123,21 +124,29 @@ def _named(run: LastRun, name: str) -> Candidate:
     )
 
 
-def _unchecked(run: LastRun, chosen: Sequence[Candidate]) -> list[Candidate]:
-    """Return tests with answers of chosen ones, such as other precisions, that failed their check.
+def _sharing(run: LastRun, chosen: Sequence[Candidate]) -> list[Candidate]:
+    """Return tests with answers of chosen ones, such as other precisions, that concerns, too.
 
-    Accepting the answers does not let them pass.
+    Accepting the answers does not let those pass that failed their check. New answers have the
+    errors of the engines that are accepted with them, and no older ones.
     """
     answers = [one.staged for one in chosen if isinstance(one.staged, StagedAnswers)]
-    shared = {(one.path, one.test) for one in answers}
+    shared = {(one.path, one.test): _replaces(one) for one in answers}
     return [
         one
         for one in run.candidates
-        if one.refused
-        and one not in chosen
+        if one not in chosen
         and isinstance(one.staged, StagedAnswers)
-        and (one.staged.path, one.staged.test) in shared
+        and (place := (one.staged.path, one.staged.test)) in shared
+        and (one.refused or shared[place])
     ]
+
+
+def _replaces(staged: StagedAnswers) -> bool:
+    """Whether answers differ from those that are stored now."""
+    found = read_answers(staged.path)
+    old = found.tests.get(staged.test) if found else None
+    return old is None or old.answers != staged.entry.answers
 
 
 def _sorted_out(

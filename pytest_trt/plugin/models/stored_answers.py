@@ -52,7 +52,7 @@ from pytest_trt.plugin.results.renames import (
     renames_of,
 )
 from pytest_trt.plugin.run import TrtRun
-from pytest_trt.plugin.state import test_argument
+from pytest_trt.plugin.state import plan_of, test_argument
 from pytest_trt.tensors.containers import description, items_of
 from pytest_trt.tensors.elements import as_bits, dtype_name
 from pytest_trt.tensors.seeded import inputs_digest
@@ -248,10 +248,25 @@ class StoredAnswers:
             only = shlex.quote(self.argument)
         return f"pytest {only} --trt-arch={CPU} --trt-update-new"
 
+    @cached_property
+    def update_tests(self) -> Sequence[str]:
+        """This test and those of other precisions that share its answers.
+
+        Replaced answers have the errors of the engines that ran alone, which `drift=` needs.
+        """
+        item, others = self._item, list[str]()
+        for one in item.session.items:
+            plan = plan_of(one)
+            if one is item or plan is None or plan.consistency is None or one.path != item.path:
+                continue
+            if answers_nodeid(one, plan) == answers_nodeid(item, self._plan):
+                others.append(test_argument(one))
+        return (self.argument, *others)
+
     @property
     def update_command(self) -> str:
-        """The command that replaces the answers of this test alone."""
-        return update_command([self.argument], self.update_options)
+        """The command that replaces the answers of this test, with those who share them."""
+        return update_command(self.update_tests, self.update_options)
 
     @property
     def update_options(self) -> Sequence[str]:
@@ -264,6 +279,7 @@ class StoredAnswers:
             "file": self.location.shown,
             "test": self.location.test,
             "test_argument": self.argument,
+            "update_tests": list(self.update_tests),
             "update_options": list(self.update_options),
         }
 
@@ -508,6 +524,7 @@ class StoredAnswers:
             f"{before:.3g} to {now:.3g}, using {percent_of(100 * output.used)} of its tolerance",
             {
                 **self._facts,
+                "update_tests": [self.argument],  # the errors of the others stay
                 "model_file": self._model_name,
                 "engine": engine,
                 "output": output.name,
@@ -518,7 +535,7 @@ class StoredAnswers:
             self.about(),
             Remedy(
                 "Find what changed the engine; if the error is acceptable, store it:",
-                (self.update_command,),
+                (update_command([self.argument], self.update_options),),
             ),
             severity="error" if limit else "note",
         )
