@@ -15,7 +15,7 @@ from pytest_trt.cli.ini import read_project
 from pytest_trt.cli.output import echo, echo_json
 from pytest_trt.cli.table import print_table
 from pytest_trt.diagnostics import CacheError, Remedy
-from pytest_trt.engine.cache import CorruptEntry, EngineCache, Entry
+from pytest_trt.engine.cache import LAYOUT, CorruptEntry, EngineCache, Entry
 from pytest_trt.engine.timing_cache import TimingFileError, read_timings, timing_files
 from pytest_trt.wording import count
 
@@ -37,7 +37,7 @@ def cache(context: click.Context, cache_dir: Path | None) -> None:
 
 def _open(root: Path, *, as_json: bool = False) -> EngineCache | None:
     """Open an existing cache; inspecting one must not create it."""
-    if not root.is_dir():
+    if not (root / LAYOUT).is_dir():
         echo(f"There is no engine cache at {root}.", err=as_json)
         if as_json:
             echo_json([])

@@ -547,6 +547,13 @@ def test_prune_elsewhere_removes_nothing(root, tests, monkeypatch, tmp_path) -> 
     assert len(left(root)) == 5
 
 
+@pytest.mark.parametrize("command", ["list", "prune"])
+def test_a_folder_that_does_not_exist_is_refused(root, command) -> None:
+    done = run_command("baseline", "--baseline-dir=typo", command)
+    assert done.returncode == 2
+    assert "--baseline-dir typo: there is no such folder" in done.stderr
+
+
 def test_prune_without_baselines_says_so() -> None:
     assert "There are no baselines" in shown("prune")
 

@@ -155,6 +155,13 @@ def test_commands_do_not_make_a_cache_that_is_not_there(tmp_path: Path, command:
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.parametrize("command", ["list", "explain", "verify", "clear"])
+def test_a_folder_of_something_else_is_no_cache_and_gets_none(tmp_path: Path, command: str) -> None:
+    (tmp_path / "models").mkdir()
+    assert "There is no engine cache at" in call(tmp_path / "models", command).output
+    assert not list((tmp_path / "models").iterdir())
+
+
 def test_command_imports_no_vendor_library(root: Path) -> None:
     program = (
         "import sys\n"

@@ -14,9 +14,12 @@ import pytest
 import quiet_host
 from builders import images, save_linear
 from builders_cli import run_command
+from builders_model import model_proto, save
 from onnx import TensorProto, helper, numpy_helper
 
 from pytest_trt.benchmark import sampling
+
+_CONSTANT = helper.make_node("Constant", [], ["y"], value_floats=[1.0, 2.0])
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n"
 
@@ -262,6 +265,18 @@ def test_no_model_is_an_error(folder: Path, models: list[str]) -> None:
     assert "[TRT460]" in done.stderr
     assert ("git lfs pull" in done.stderr) == bool(models)
     assert not (folder / "test_engines.py").exists()
+
+
+def test_stored_answers_are_no_data(folder: Path, linear: Path) -> None:
+    """A model without inputs would take any file."""
+    save(model_proto([_CONSTANT], inputs=[], initializers=[]), linear.with_name("constant.onnx"))
+    for name in ("trt_baselines/answers/test_it.npz", "data.npz"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        np.savez(folder / name, **{"0123": np.ones(3)})
+    done = init("--dry-run")
+    assert "data.npz" in done.stderr
+    assert "trt_baselines" not in done.stderr + done.stdout
+    assert "data.npz" not in done.stdout
 
 
 def test_folders_of_others_are_not_searched(folder: Path, linear: Path) -> None:

@@ -18,6 +18,9 @@ from pytest_trt.cli.ini import read_project
 
 __all__ = ["baseline"]
 
+#: Commands that would find nothing wrong with a folder whose name is misspelt.
+_OF_A_FOLDER = ("list", "prune")
+
 _folder = click.Path(path_type=Path, file_okay=False)
 
 
@@ -37,6 +40,8 @@ _folder = click.Path(path_type=Path, file_okay=False)
 @click.pass_context
 def baseline(context: click.Context, baseline_dir: Path | None, cache_dir: Path | None) -> None:
     """List, compare, accept, collect, rename and prune baselines of speed and of answers."""
+    if context.invoked_subcommand in _OF_A_FOLDER and baseline_dir and not baseline_dir.exists():
+        raise click.UsageError(f"--baseline-dir {baseline_dir}: there is no such folder.")
     project = read_project()
     context.obj = Folders(
         project.baselines(baseline_dir),

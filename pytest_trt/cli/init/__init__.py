@@ -94,7 +94,7 @@ def init(folder: Path, output: Path | None, dry_run: bool, cache_dir: Path | Non
         raise click.UsageError(f"--output {output}: expected the name of a .py file.")
     if not dry_run:
         _refuse_overwriting(output)
-    found = find_files(folder)
+    found = find_files(folder, read_project().baselines().path)
     for one in found.too_deep:
         echo(f"not searched, as it is nested too deeply: {as_typed(one)}", err=True)
     measured = _measure(found, cache_dir)
@@ -123,7 +123,9 @@ def _report_unused(found: Found, measured: _Measured) -> None:
     """Name data files whose arrays are not named like the inputs of a model."""
     used = {file for one in measured.tested for file in one.data}
     models = {
-        one.path.name: [spec.name for spec in one.test.model.inputs] for one in measured.tested
+        one.path.name: [spec.name for spec in one.test.model.inputs]
+        for one in measured.tested
+        if one.test.model.inputs
     }
     inputs = "; ".join(f"{model}: {', '.join(names)}" for model, names in models.items())
     unused = {

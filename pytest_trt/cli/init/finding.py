@@ -48,12 +48,17 @@ class Found:
     too_deep: list[Path] = field(default_factory=list)
 
 
-def find_files(root: Path) -> Found:
-    """Return the models and data files below a folder, but for those of caches and the like."""
+def find_files(root: Path, baselines: Path) -> Found:
+    """Return the models and data files below a folder, but for those of caches and the like.
+
+    Args:
+        root: The folder.
+        baselines: The folder of the baselines: stored answers are no inputs.
+    """
     found = Found()
     for name, folders, files in os.walk(root):
         folder = Path(name)
-        folders[:] = sorted(one for one in folders if not _is_skipped(folder / one))
+        folders[:] = sorted(one for one in folders if not _is_skipped(folder / one, baselines))
         if len(folder.relative_to(root).parts) == _DEEPEST:
             found.too_deep.extend(folder / one for one in folders)
             folders.clear()
@@ -66,9 +71,9 @@ def find_files(root: Path) -> Found:
     return found
 
 
-def _is_skipped(folder: Path) -> bool:
+def _is_skipped(folder: Path, baselines: Path) -> bool:
     name = folder.name
-    if name.startswith(".") or name in _SKIPPED:
+    if name.startswith(".") or name in _SKIPPED or folder.absolute() == baselines:
         return True
     return any((folder / mark).is_file() for mark in _MARKS)
 
@@ -81,13 +86,16 @@ def names_of(file: Path) -> set[str]:
 
 
 def samples_of(model: OnnxModel, data: Sequence[Path]) -> Iterator[tuple[Path, Sample]]:
-    """Yield the files that have arrays for all inputs of a model, and what they hold."""
+    """Yield the files that have arrays for all inputs of a model, and what they hold.
+
+    A model without inputs has none.
+    """
     from pytest_trt.precision.samples import read_samples
 
     names = {f"{spec.name}.npy" for spec in model.inputs}
     number = 0
     for file in data:
         with suppress(PytestTrtError, OSError, BadZipFile):
-            if number < _MOST_SAMPLES and names <= set(ZipFile(file).namelist()):
+            if names and number < _MOST_SAMPLES and names <= set(ZipFile(file).namelist()):
                 yield file, read_samples(file, model.inputs)[0]
                 number += 1
