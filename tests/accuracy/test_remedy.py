@@ -329,14 +329,20 @@ def test_structural_findings_have_their_own_remedy(actual, reference, words):
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16", "bf16", "int8"])
 @pytest.mark.parametrize(
-    ("actual", "reference"),
-    [([1.2, 1.0], [1.0, 1.0]), ([1.005, 1.0], [1.0, 1.0]), ([1] * 9 + [2], [1] * 10)],
+    ("actual", "reference", "tolerance"),
+    [
+        ([1.2, 1.0], [1.0, 1.0], Tolerance(1e-3, 1e-4)),
+        ([1.005, 1.0], [1.0, 1.0], Tolerance(1e-3, 1e-4)),
+        ([1] * 9 + [2], [1] * 10, Tolerance(0.0, 0.0)),
+    ],
     ids=["far", "near", "exact"],
 )
-def test_no_tolerance_is_offered_for_a_wrong_export(precision, actual, reference):
+def test_no_tolerance_is_offered_for_a_wrong_export(precision, actual, reference, tolerance):
+    of_engine = replace(in_precision(precision), several=True)
+    assert failure(actual, reference, tolerance, of_engine).facts["offer"]  # of the engine alone
     other = OtherModel("trt_reference", "models/m.onnx", True, is_fixture=True)
-    subject = replace(in_precision(precision), other=other, several=True)
-    found = failure(actual, reference, Tolerance(1e-3, 1e-4), subject)
+    subject = replace(of_engine, other=other)
+    found = failure(actual, reference, tolerance, subject)
     assert found.code == "TRT415"
     assert found.facts["offer"] is None
     assert found.remedy.alternatives == ()
