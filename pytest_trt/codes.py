@@ -1473,6 +1473,14 @@ CODES: dict[str, Code] = {
         "Let a test name the model, or list it in trt_untested_models with a reason.",
         ("models", "patterns"),
     ),
+    "TRT687": Code(
+        "entry for a model that has a test or was removed",
+        "trt_untested_models gives a reason for a model that a collected test now names, or for a "
+        "file that no longer exists. A later model of this name would need no test. It is checked "
+        "in runs of all tests, which then fail.",
+        "Remove the line from trt_untested_models, or correct its path.",
+        ("entries",),
+    ),
     "TRT660": Code(
         "no baseline",
         "No baseline is stored for the test on this device, and CI, --trt-missing-baseline=fail or "

@@ -382,10 +382,15 @@ def _report_lost_tests(
     if exitstatus not in _ENDED or stopped or not (required or ledger.planned or ledger.unused):
         return
     from pytest_trt.plugin.results.missing_models import missing_models
-    from pytest_trt.plugin.results.unused import models_without_test, unused_diagnostic
+    from pytest_trt.plugin.results.unused import (
+        models_without_test,
+        untested_with_test,
+        unused_diagnostic,
+    )
 
     fails = settings_of(config).missing_baseline == "fail"
     reported = [models_without_test(config, ledger.planned)]
+    reported.append(untested_with_test(config, ledger.planned))
     if not config.option.collectonly:
         reported.append(missing_models(config, ledger.planned, collector.results))
         reported.append(unused_diagnostic(ledger.unused, required=fails))

@@ -86,3 +86,33 @@ def untested_models(
             "for each model: trt_untested_models = models/old.onnx: retired in June"
         ),
     )
+
+
+def stale_exceptions(
+    exceptions: Mapping[Path, str], tested: Iterable[Path], *, root: Path
+) -> Diagnostic | None:
+    """Return the exceptions that no model without a test needs any more; None for none.
+
+    Args:
+        exceptions: Reasons, by path or pattern.
+        tested: The models that have a test.
+        root: The ini file's folder: paths are shown as trt_untested_models has them.
+    """
+    known = {os.path.realpath(one) for one in tested}
+    stale: dict[str, str] = {}
+    for path in exceptions:
+        files = files_of([path]).keys()
+        if files <= known:
+            stale[_below(root, path)] = "has a test" if files else "no such file"
+    if not stale:
+        return None
+    lines = [f"{entry}: {why}" for entry, why in stale.items()]
+    more = [f"and {len(lines) - _NAMED} more"] if len(lines) > _NAMED else []
+    many = "entry outlives its reason" if len(stale) == 1 else "entries outlive their reasons"
+    return Diagnostic(
+        "TRT687",
+        f"trt_untested_models: {len(stale)} {many}",
+        {"entries": [*stale]},
+        (*lines[:_NAMED], *more),
+        Remedy("Remove these lines from trt_untested_models in the ini file, or correct the path."),
+    )

@@ -73,6 +73,26 @@ def test_exceptions_have_a_reason_and_name_a_path(zoo) -> None:
     refused.stderr.fnmatch_lines(["*trt_untested_models*expected lines*PATH: REASON*"])
 
 
+def test_exceptions_that_outlived_their_reason_fail_a_run_of_all_tests(zoo) -> None:
+    ini(
+        zoo,
+        "trt_untested_models =",
+        "    models/b.onnx: truncated, export it again",
+        "    models/old/*.onnx: retired in June",
+        "    models/gone.onnx: not exported yet",
+    )
+    result = zoo.run("--collect-only")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    lines = [line.strip() for line in result.outlines]
+    at = lines.index("trt_untested_models: 2 entries outlive their reasons [TRT687]")
+    expected = ["models/b.onnx: has a test", "models/gone.onnx: no such file"]
+    assert lines[at + 1 : at + 3] == expected
+    assert zoo.run("--collect-only", "test_it.py").ret == 0
+    assert zoo.run("--collect-only", "-k", "linear").ret == 0
+    ini(zoo, "trt_untested_models = models/**/b.onnx: one of these has no test")
+    assert zoo.run("--collect-only").ret == 0
+
+
 def test_what_the_ini_file_requires_is_for_runs_of_all_tests(zoo) -> None:
     ini(zoo, "trt_require_models = models/**/*.onnx")
     assert lines_of(zoo.run())

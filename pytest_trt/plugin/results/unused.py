@@ -26,7 +26,7 @@ from pytest_trt.plugin.planning.plan import ARCH
 from pytest_trt.plugin.results.pinning import answers_nodeid, baseline_folder
 from pytest_trt.plugin.state import plan_of, run_of, settings_of
 from pytest_trt.report.record import without_parameters
-from pytest_trt.report.required_models import files_of, untested_models
+from pytest_trt.report.required_models import files_of, stale_exceptions, untested_models
 from pytest_trt.wording import count
 
 if TYPE_CHECKING:
@@ -124,14 +124,36 @@ def models_without_test(
     # What the ini file requires is for runs of all tests.
     if not settings.require_models or (not given and not _runs_all(config)):
         return None
-    tested = [config.rootpath / one.model for one in planned.values() if one.model]
     return untested_models(
         settings.require_models,
         settings.untested_models,
-        tested,
+        _tested(config, planned),
         "a test",
-        root=config.inipath.parent if config.inipath else config.rootpath,
+        root=_ini_folder(config),
     )
+
+
+def untested_with_test(
+    config: pytest.Config, planned: Mapping[str, PlannedTest]
+) -> Diagnostic | None:
+    """Return the entries of trt_untested_models that outlived their reason; None for none.
+
+    Args:
+        config: The run's configuration.
+        planned: All tests that were collected, by node id.
+    """
+    exceptions = settings_of(config).untested_models
+    if not exceptions or not _runs_all(config):
+        return None
+    return stale_exceptions(exceptions, _tested(config, planned), root=_ini_folder(config))
+
+
+def _tested(config: pytest.Config, planned: Mapping[str, PlannedTest]) -> list[Path]:
+    return [config.rootpath / one.model for one in planned.values() if one.model]
+
+
+def _ini_folder(config: pytest.Config) -> Path:
+    return config.inipath.parent if config.inipath else config.rootpath
 
 
 def _runs_all(config: pytest.Config) -> bool:
