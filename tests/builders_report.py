@@ -117,6 +117,7 @@ def run(**overrides: Any) -> dict[str, Any]:
         "targets": [],
         "collection_errors": {},
         "collection_reasons": {},
+        "skipped_files": {},
         "diagnostics": [],
     }
     return {**values, **overrides}

@@ -128,6 +128,7 @@ class Run:
         counts: Number of tests by status.
         diagnostics: What concerns no single test, such as baselines of models that no longer exist.
         collection_reasons: Why files could not be collected, in one line each.
+        skipped_files: Files that were skipped as a whole, and why: no report has their tests.
     """
 
     id: str
@@ -147,6 +148,7 @@ class Run:
     counts: Mapping[str, int]
     diagnostics: tuple[Diagnostic, ...] = ()
     collection_reasons: Mapping[str, str] = field(default_factory=dict)
+    skipped_files: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,12 @@ if TYPE_CHECKING:
 FOLDER = "trt_baselines"
 
 
+def skip_reason(report: pytest.CollectReport) -> str:
+    """Return why a test module was skipped as a whole."""
+    skip = report.longrepr
+    return str(skip[2]).removeprefix("Skipped: ") if isinstance(skip, tuple) else ""
+
+
 class Ledger:
     """The planned tests of a run, those included that were deselected or never began.
 
@@ -64,9 +70,7 @@ class Ledger:
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Record which test modules were collected, or why they were skipped."""
         if report.nodeid.endswith(".py") and not report.failed:
-            skip = report.longrepr if report.skipped else None
-            why = str(skip[2]) if isinstance(skip, tuple) else ""
-            self._modules[report.nodeid] = why.removeprefix("Skipped: ")
+            self._modules[report.nodeid] = skip_reason(report) if report.skipped else ""
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:

@@ -39,6 +39,7 @@ from pytest_trt.plugin.options.table import (
     given_flags,
     ini_value,
 )
+from pytest_trt.plugin.results.ledger import skip_reason
 from pytest_trt.plugin.results.transfer import packed, unpacked
 from pytest_trt.plugin.state import run_of, settings_of
 from pytest_trt.plugin.terminal import width_of
@@ -95,6 +96,7 @@ class ReportLog:
         self._targets: dict[str, dict[str, Any]] = {}
         self._collection_errors: dict[str, str] = {}
         self._collection_reasons: dict[str, str] = {}
+        self._skipped_files: dict[str, str] = {}
         self._refused = False
         self._workers: dict[str, str] = {}
         self._sent = False
@@ -130,6 +132,7 @@ class ReportLog:
             "targets": [],
             "collection_errors": {},
             "collection_reasons": {},
+            "skipped_files": {},
             "diagnostics": [_not_ended(started["started"])],
         }
         document = make_document(run, {}, {}, {})
@@ -138,7 +141,9 @@ class ReportLog:
                 write_report(path, document)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Record why files could not be collected."""
+        """Record why files could not be collected, or were skipped as a whole."""
+        if report.skipped and report.nodeid.endswith(".py"):
+            self._skipped_files[report.nodeid] = skip_reason(report)
         if report.failed:
             self._collection_errors[report.nodeid] = report.longreprtext
             self._collection_reasons[report.nodeid] = _collection_reason(report)
@@ -164,12 +169,14 @@ class ReportLog:
             "targets": list(self._targets.values()),
             "errors": self._collection_errors,
             "reasons": self._collection_reasons,
+            "skipped": self._skipped_files,
         }
 
     def _add_collected(self, collected: dict[str, Any]) -> None:
         self._targets.update({one["target"]: one for one in collected["targets"]})
         self._collection_errors.update(collected["errors"])
         self._collection_reasons.update(collected["reasons"])
+        self._skipped_files.update(collected["skipped"])
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Record the outcome of one phase of a test."""
@@ -267,6 +274,7 @@ class ReportLog:
             "targets": list(self._targets.values()),
             "collection_errors": self._collection_errors,
             "collection_reasons": self._collection_reasons,
+            "skipped_files": self._skipped_files,
             "diagnostics": list(self._of_run),
         }
         repeat = {

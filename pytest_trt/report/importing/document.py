@@ -115,6 +115,7 @@ def _run(found: Found, named: Named) -> dict[str, Any]:
         ],
         "collection_errors": {},
         "collection_reasons": {},
+        "skipped_files": {},
         "diagnostics": [],
     }
 

@@ -162,6 +162,20 @@ def test_what_repeats_a_test_has_the_options_that_decide_its_verdict(report, giv
     assert (again["repeat"], again["reason"]) == (test["repeat"], test["reason"])
 
 
+@pytest.mark.parametrize("processes", ["-n0", "-n1"])
+def test_files_that_were_skipped_as_a_whole_are_named_with_the_reason(report, processes) -> None:
+    report.project.test_file(SUITE, test_other=SUITE)
+    other = report.project.path / "test_other.py"
+    other.write_text(f"import pytest\nimport numpy as np\n{SUITE}")
+    report.run("-k", "test_passed", "--trt-report=before.json")
+    other.write_text("import pytest\npytest.skip('no torch', allow_module_level=True)\n")
+    report.run("-k", "test_passed", processes)
+    (run,) = report.read()["runs"]
+    assert run["skipped_files"] == {"test_other.py": "no torch"}
+    done = run_command("report", "compare", "before.json", "report.json")
+    assert "the file was skipped: no torch" in " ".join(done.stdout.split())
+
+
 def test_failure_shows_its_text_its_worst_element_and_what_repeats_it(report) -> None:
     report.project.test_file(SUITE)
     report.run("-k", "test_failed")

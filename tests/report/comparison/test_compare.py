@@ -17,7 +17,6 @@ from pytest_trt.accuracy.result import MetricOutcome
 from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.diagnostics import ReportError
 from pytest_trt.engine.record import EngineRecord
-from pytest_trt.plugin.results.unused import unused_diagnostic
 from pytest_trt.records import to_data
 from pytest_trt.report.comparison.compare import compare
 from pytest_trt.report.comparison.findings import Comparison, Direction, Finding, Kind, TestChange
@@ -230,12 +229,10 @@ def test_test_that_is_missing_now_is_worse_if_it_passed() -> None:
 
 
 def test_reason_of_a_missing_test_is_why_its_file_was_skipped() -> None:
-    why = "the file was skipped: no torch"
-    found = unused_diagnostic([("test_it.py", why, True, 2)], required=False)
-    new = document({"test_other": reported()}, id="2", diagnostics=[found])
+    new = document({"test_other": reported()}, id="2", skipped_files={"test_it.py": "no torch"})
     old = document({"test_other": reported(), "test_it": reported()})
     (lost,) = compare(old, new).of(Direction.WORSE)
-    assert (lost.status, lost.why) == ("missing", why)
+    assert (lost.status, lost.why) == ("missing", "the file was skipped: no torch")
 
 
 def test_missing_architecture_is_worse() -> None:
