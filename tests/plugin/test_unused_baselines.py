@@ -59,8 +59,8 @@ def reported(project: Any, *args: str) -> list[str]:
     if not at:
         return []
     assert result.ret in (pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
-    end = next(number for number, line in enumerate(lines) if line.startswith("Fix: Restore the"))
-    return [line.strip() for line in lines[at[0] + 1 : end]]
+    below = [line.strip() for line in lines[at[0] + 1 :]]
+    return below[: next(number for number, line in enumerate(below) if line.startswith("Fix: "))]
 
 
 def test_nothing_is_reported_of_tests_that_are_there(zoo) -> None:
@@ -133,6 +133,25 @@ def test_a_test_that_vanished_is_named(zoo, file, old, new, expected) -> None:
             for name in ("b", "linear")
         ]
     assert found == expected
+
+
+def test_of_a_skipped_file_the_fix_is_not_to_remove_its_baselines(zoo) -> None:
+    """Nothing was renamed, and `baseline prune` removes nothing of tests that exist."""
+
+    def advice() -> list[str]:
+        lines = [line.strip() for line in zoo.run(FAIL).outlines]
+        at = next(number for number, line in enumerate(lines) if line.startswith("Fix: "))
+        return lines[at : at + 8]
+
+    skip = "import pytest\npytest.skip('no torch', allow_module_level=True)"
+    change(zoo, "test_it.py", "import pytest", skip)
+    first, *others = advice()
+    assert first.startswith("Fix: Provide what the skipped file lacks here.")
+    assert not [line for line in others if "pytest-trt baseline" in line]
+    (zoo.path / "test_speed.py").unlink()
+    first, *others = advice()
+    assert first.startswith("Fix: Restore the tests.")
+    assert [line for line in others if line.startswith("- Provide what the skipped file")]
 
 
 def test_a_fixture_that_requests_others_hides_no_model_that_ids_name(zoo) -> None:

@@ -402,28 +402,34 @@ def unused_diagnostic(found: Unused, *, required: bool) -> Diagnostic | None:
     lines = [f"{of}: {count(number, 'baseline')}: {why}" for of, why, _, number in found[:_LINES]]
     if len(found) > _LINES:
         lines.append(f"and {count(len(found) - _LINES, 'other test')}")
-    alternatives = []
     skipped = {of: why for of, why, is_skipped, _ in found if is_skipped}
-    if skipped:
-        alternatives.append(
-            "Tests of a file that is skipped as a whole are in no report: mark them with skipif."
-        )
     return Diagnostic(
         "TRT685",
         f"{count(total, 'stored baseline')} {'is' if total == 1 else 'are'} used by no test of "
         "this run",
         {"tests": sorted({of for of, *_ in found}), "baselines": total, "skipped": skipped},
         tuple(lines),
-        Remedy(
-            "Restore the tests. If they were renamed, move their baselines; if they were removed "
-            "on purpose, remove them (--parameters: also those of models, precisions and checks "
-            "that a test no longer has):",
-            (
-                "pytest-trt baseline rename OLD NEW",
-                "pytest-trt baseline prune",
-                "pytest-trt baseline prune --parameters",
-            ),
-            tuple(alternatives),
-        ),
+        _remedy(skipped=len(skipped), others=len(found) - len(skipped)),
         severity="error" if required else "warning",
+    )
+
+
+def _remedy(*, skipped: int, others: int) -> Remedy:
+    """Return what to do about tests that vanished, of which some are in files that were skipped."""
+    of_file = Remedy(
+        "Provide what the skipped file lacks here. Or mark its tests in place of skipping it, "
+        "which reports them: pytestmark = pytest.mark.skipif(...)"
+    )
+    if not others:  # no test was renamed or removed
+        return of_file
+    return Remedy(
+        "Restore the tests. If they were renamed, move their baselines; if they were removed "
+        "on purpose, remove them (--parameters: also those of models, precisions and checks "
+        "that a test no longer has):",
+        (
+            "pytest-trt baseline rename OLD NEW",
+            "pytest-trt baseline prune",
+            "pytest-trt baseline prune --parameters",
+        ),
+        of_file.as_alternatives() if skipped else (),
     )
