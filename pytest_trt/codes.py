@@ -84,7 +84,6 @@ CODES: dict[str, Code] = {
         "trt_metrics.record got a value, a number of trials, samples or a limit that it cannot "
         "use.",
         "Correct the argument that the message names.",
-        ("metric",),
     ),
     # 15x: markers
     "TRT149": Code(

@@ -70,7 +70,8 @@ def parse_tolerance_lines(lines: Iterable[str], where: str) -> dict[str, dict[st
     A `topk` is written ``topk=5:0.9``. Lines that are empty or start with # are skipped.
 
     Raises:
-        ConfigurationError: A line without a known precision, or with a field that is not valid.
+        ConfigurationError: A line without a known precision, or with a field that is not valid, or
+            a precision or a field that is given twice.
     """
     table: dict[str, dict[str, object]] = {}
     for line in lines:
@@ -81,6 +82,14 @@ def parse_tolerance_lines(lines: Iterable[str], where: str) -> dict[str, dict[st
         _check_precision(precision, f"{where}, line {text!r}")
         words = rest.replace(",", " ").split()
         fields = dict(_parse_word(word, f"{where}, line {text!r}") for word in words)
+        if precision in table or len(fields) < len(words):
+            given = f"a second line for {precision}" if precision in table else "a field twice"
+            raise ConfigurationError(
+                f"{where}, line {text!r}: {given}",
+                fix="Write one line for each precision, with each field once.",
+                code="TRT140",
+                facts={"precision": precision},
+            )
         table[precision] = parse_tolerance_fields(fields, f"{where}, line {text!r}")
     return table
 

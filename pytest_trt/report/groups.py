@@ -16,6 +16,7 @@ from pytest_trt.accuracy.subject import Subject
 from pytest_trt.benchmark.messages import update_command
 from pytest_trt.codes import CODES, Code
 from pytest_trt.diagnostics import Diagnostic, Fact, Remedy, remedy_lines, wrapped
+from pytest_trt.wording import count
 
 #: First digits of codes whose groups come last, accuracy before speed: what prevents tests from
 #: running is fixed first.
@@ -147,7 +148,7 @@ def group_lines(
         lines = list(_lines(group, tests, width))
         written += len(lines)
         if number and written > most:
-            yield f"and {len(groups) - number} more reasons, each with its test above"
+            yield f"and {count(len(groups) - number, 'more reason')}, each with its test above"
             return
         yield from lines
 

@@ -252,7 +252,8 @@ def parse_limit_lines(
     Lines that are empty or start with # are skipped.
 
     Raises:
-        ConfigurationError: A line has no known precision, or something else that is invalid.
+        ConfigurationError: A line has no known precision, or something else that is invalid, or a
+            precision or a limit is given twice.
     """
     table: dict[str, dict[str, float | None]] = {}
     for line in lines:
@@ -268,8 +269,17 @@ def parse_limit_lines(
                 code="TRT165",
                 facts={"precision": precision},
             )
-        words = dict(_word(word, here) for word in rest.replace(",", " ").split())
-        table[precision] = parse_limit_fields(words, here, quote="")
+        words = rest.replace(",", " ").split()
+        fields = dict(_word(word, here) for word in words)
+        if precision in table or len(fields) < len(words):
+            given = f"a second line for {precision}" if precision in table else "a limit twice"
+            raise ConfigurationError(
+                f"{here}: {given}",
+                fix="Write one line for each precision, with each limit once.",
+                code="TRT165",
+                facts={"precision": precision},
+            )
+        table[precision] = parse_limit_fields(fields, here, quote="")
     return table
 
 

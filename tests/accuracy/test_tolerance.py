@@ -210,12 +210,19 @@ def test_ini_lines_become_a_table():
         ("fp16: topk=5", "'topk=5' is not of the form"),
         ("fp16: rtol=1", "given without atol"),
         ("fp16: rtoll=1", "Did you mean 'rtol'"),
+        ("fp16: rtol=1 atol=1 rtol=2", "a field twice"),
     ],
 )
 def test_a_bad_ini_line_is_quoted(line, message):
     with pytest.raises(ConfigurationError, match=message) as caught:
         parse_tolerance_lines([line], "ini trt_tolerances")
     assert repr(line) in caught.value.message
+
+
+def test_a_second_ini_line_for_a_precision_is_refused():
+    lines = ["fp16: rtol=1e-2 atol=1e-2", "int8: rtol=1 atol=1", "fp16: top1=0.9"]
+    with pytest.raises(ConfigurationError, match="a second line for fp16"):
+        parse_tolerance_lines(lines, "ini trt_tolerances")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Any
 import builders_planted as planted
 import onnx
 import pytest
+from builders_model import model_proto, save, value
 from plugin.conftest import Project
 
 from pytest_trt.accuracy.evidence import AnyRun
@@ -135,6 +136,27 @@ def test_a_reference_that_is_not_finite_has_no_bad_layer(networks: Project) -> N
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["Fix: The FP32 reference itself is not finite*"])
     result.stdout.no_fnmatch_line("*TRT44*")
+
+
+def test_a_measure_that_cannot_be_checked_has_no_bad_layer(networks: Project) -> None:
+    source = """
+import numpy as np
+import pytest
+
+@pytest.mark.trt_model("sum.onnx", precision="fp16")
+@pytest.mark.trt_consistency(cosine=0.9)
+def test_it(trt_session):
+    trt_session.run({"x": np.ones(3, np.float32)})
+"""
+    node = onnx.helper.make_node("ReduceSum", ["x"], ["y"], keepdims=0)
+    save(
+        model_proto([node], inputs=[value("x", [3])], outputs=[value("y", [])], initializers=[]),
+        networks.path / "sum.onnx",
+    )
+    networks.test_file(source)
+    report = networks.path / "r.json"
+    networks.run(f"--trt-report={report}").assert_outcomes(failed=1)
+    assert found(report) == {"test_it": []}
 
 
 def test_a_line_of_progress_names_the_search(

@@ -236,6 +236,17 @@ def test_what_cannot_be_judged_fails(run, stored, wrong) -> None:
     assert not stored.exists()
 
 
+def test_other_mistakes_have_remedies_of_their_own(project, run) -> None:
+    run("")  # prepares the project
+    records = [f'trt_metrics.record("a", {one}, limit=1)' for one in ("None", "2, of=9")]
+    tests = [
+        TEST.format(record=one).replace("test_it", f"test_{n}") for n, one in enumerate(records)
+    ]
+    project.test_file("".join(tests))
+    lines = ["*what to do*", "*Fix: Record a number.", "*Fix: Give a share from 0 to 1."]
+    project.run().stdout.fnmatch_lines(lines)
+
+
 def test_error_that_the_test_catches_fails_it_all_the_same(project, run) -> None:
     project.test_file(
         TEST.format(

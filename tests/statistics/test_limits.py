@@ -77,11 +77,13 @@ def test_lines_are_read_by_precision() -> None:
         ("fp16: p99", "not of the form limit=value"),
         ("fp16: p99_ms=fast", "not a number of milliseconds"),
         ("fp16: p99=8", "is not a percentage"),
+        ("fp16: p99=8% p99=50%", "a limit twice"),
+        ("fp32: p99=8%", "a second line for fp32"),
     ],
 )
 def test_line_that_is_not_a_limit_is_quoted(line: str, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message) as error:
-        parse_limit_lines([line], "trt_limits", precisions=PRECISIONS)
+        parse_limit_lines(["fp32: p50=9%", line], "trt_limits", precisions=PRECISIONS)
     assert line in str(error.value)
 
 

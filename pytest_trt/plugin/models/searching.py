@@ -14,6 +14,7 @@ from pytest_trt.accuracy.check import ConsistencyCheck, fault_of
 from pytest_trt.accuracy.evidence import AnyRun, Evidence
 from pytest_trt.accuracy.reference_names import ReferenceNames
 from pytest_trt.accuracy.repeatable import RANDOM_OPERATORS
+from pytest_trt.accuracy.result import UNMEASURED
 from pytest_trt.diagnostics import Diagnostic, PytestTrtError, Remedy, as_typed
 from pytest_trt.engine.protocols import BuildRequest, Plan, Progress
 from pytest_trt.engine.spec import CALIBRATED, FULL_PRECISIONS, EngineSpec
@@ -101,6 +102,8 @@ class LayerSearch:
         )
         if run.agrees and not between_models:
             return None  # the project's own reference differs, which is no model
+        if run.comparison.kinds and run.comparison.kinds <= {*UNMEASURED}:
+            return None  # nothing is known of its accuracy
         failed = [one for one in run.comparison.outputs if not one.passed]
         if failed and all(o.nonfinite.in_reference and o.tolerance.nan == "forbid" for o in failed):
             return None  # the failure blames the reference, and NaN has no relative error

@@ -237,6 +237,11 @@ def _check_combinations(values: Mapping[str, Any], config: pytest.Config) -> Non
         raise pytest.UsageError(
             f"{option} records what is measured, but {untimed} disables measuring: use one of them."
         )
+    if values["build_only"] and values["update_new"]:
+        raise pytest.UsageError(
+            "--trt-update-new records what engines return, but --trt-build-only runs none: use one "
+            "of them."
+        )
     if values["update_anyway"] and not values["update"]:
         raise pytest.UsageError(
             "--trt-update-anyway has no effect without --trt-update: add it, or remove "

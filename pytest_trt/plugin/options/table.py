@@ -99,7 +99,7 @@ OPTIONS = (
         "folder of the engine cache (default: the user's cache folder, such as "
         "~/.cache/pytest-trt)",
         "",
-        read.folder,
+        read.store,
         "DIR",
         is_path=True,
     ),
@@ -174,7 +174,7 @@ OPTIONS = (
         "folder of the baselines, which belong in version control (default: trt_baselines "
         "next to the ini file, or else the nearest such folder above the tests)",
         "",
-        read.folder,
+        read.store,
         "DIR",
         is_path=True,
     ),

@@ -40,6 +40,14 @@ def folder(text: str) -> Path | None:
     return _path(text) if text else None
 
 
+def store(text: str) -> Path | None:
+    """A folder that is read too, which need not exist, or None for the default one."""
+    path = folder(text)
+    if path is not None and path.is_file():
+        raise ValueError("a folder, which is no file")
+    return path
+
+
 def libraries(text: str) -> tuple[Path, ...]:
     """Libraries, one per line."""
     paths = [_path(line) for line in text.splitlines()]
