@@ -424,6 +424,12 @@ class ConsistencyCheck:
             own = copied(inputs)
             runs.every.append(AnyRun(runs.runs, own, partial(judge, own)))
 
+    def release(self) -> None:
+        """Drop the runs that were retained: nothing will repeat them any more."""
+        for runs in self._engines.values():
+            runs.evidence = None
+            runs.every.clear()
+
     def evidence(self) -> list[Evidence]:
         """Return the worst run of each engine, if it was retained; those that failed first."""
         found = [

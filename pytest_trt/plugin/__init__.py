@@ -291,6 +291,8 @@ def _complete(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.Tes
 
         fail_if_unjudged(item, report)
         attach(item, report)
+        if report.when == "teardown":
+            item.stash[TEST_KEY] = item.stash[TEST_KEY].ended()
     if report.failed and call.excinfo is not None:
         from pytest_trt.plugin.results.failure import PluginFailure, place_at_test
 

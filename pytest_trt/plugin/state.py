@@ -182,6 +182,23 @@ class TestState:
         if note not in self.notes:
             self.notes.append(note)
 
+    def ended(self) -> TestState:
+        """Return what the next attempt needs of one that has been torn down, and release the rest.
+
+        The inputs and outputs of a test may be large. pytest holds all tests until it ends, and
+        plugins hold the tracebacks of those that failed, whose frames lead here.
+        """
+        for check in self.checks.values():
+            check.release()
+        for held in (self.engines, self.models, self.checks, self.observers, self.searches):
+            held.clear()
+        self.answers = self.metrics = self.speed = None
+        state = TestState(self.attempt)
+        state.diagnostics, state.failure = self.diagnostics, self.failure
+        state.failed_attempts, state.properties = self.failed_attempts, self.properties
+        state.over = True
+        return state
+
 
 def test_argument(item: pytest.Item) -> str:
     """Return a test as pytest takes it where it was started; node ids are relative to rootdir."""
