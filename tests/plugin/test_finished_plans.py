@@ -76,6 +76,17 @@ def test_wrong_plan_fails(project, ship) -> None:
     result.stdout.no_fnmatch_line("*builder_options*")
 
 
+def test_fp32_plan_under_the_name_of_another_precision_fails(project, ship) -> None:
+    plans = {plan.name.split(".")[1]: plan for plan in map(Path, ship("fp32", "fp16", "bf16"))}
+    both = f'precision=("fp16", "bf16"), {DIST}'
+    same_answers(project, both).assert_outcomes(passed=2)
+    for name in ("fp16", "bf16"):
+        shutil.copy(plans["fp32"], plans[name])
+    result = same_answers(project, both)
+    result.assert_outcomes(errors=2)
+    result.stdout.fnmatch_lines(["*requested in fp16, but nothing in its engine is half*TRT326]"])
+
+
 def test_missing_plan_of_one_combination_fails_that_test_and_names_the_file(project, ship) -> None:
     ship("fp32")
     result = same_answers(project, f'precision=("fp32", "fp16"), {DIST}')

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pytest_trt.backends.conversion.converting import different_tensors
-from pytest_trt.backends.onnxruntime.layers import onnx_layers
+from pytest_trt.backends.onnxruntime.layers import casts_to, onnx_layers
 from pytest_trt.backends.tensorrt.plan_header import is_plan, parse_plan_header
 from pytest_trt.diagnostics import EngineLoadError, ModelError, Remedy
 from pytest_trt.engine.finished import PlanContent, does_not_fit, for_another
@@ -51,7 +51,11 @@ def read_plan(plan: Plan, model: OnnxModel, spec: EngineSpec) -> PlanContent:
         raise does_not_fit(plan.path, model, f"its inputs or outputs differ: {tensors}")
     # Such engines compute in FP32 and round: what their plans consist of does not show it.
     narrow = {"fp16": "float16", "bf16": "bfloat16", "mixed": "float16"}.get(spec.precision)
-    rounded = narrow is not None and not found.elements.get(narrow)
+    rounded = (
+        narrow is not None
+        and not found.elements.get(narrow)
+        and casts_to(plan.stable_path, narrow)  # a plan that rounds nothing computes in FP32
+    )
     return PlanContent(layers=None if rounded else layers)
 
 

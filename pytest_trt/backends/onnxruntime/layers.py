@@ -63,6 +63,23 @@ def onnx_layers(path: Path, origins: frozenset[str]) -> tuple[Layer, ...]:
     return tuple(layers)
 
 
+def casts_to(path: Path, dtype: str) -> bool:
+    """Whether a node of an ONNX file casts to a type, such as "float16".
+
+    Args:
+        path: The file; its external data is not read.
+        dtype: The type.
+    """
+    return any(
+        element_name(attribute.i) == dtype
+        for scope in graph.walk_graphs(onnx.load(path, load_external_data=False).graph)
+        for node in scope.node
+        if node.op_type == "Cast"
+        for attribute in node.attribute
+        if attribute.name == "to"
+    )
+
+
 def _fused_name(name: str) -> str:
     """Return the original name in that of a fused node: "x/Mul/LayerNormFusion/"."""
     return name[:-1].rpartition("/")[0] if name.endswith("/") else name
