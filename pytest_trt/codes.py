@@ -240,9 +240,10 @@ CODES: dict[str, Code] = {
     ),
     "TRT179": Code(
         "invariant only partly checked",
-        "The profiles or the model do not allow every run that an invariant of "
+        "The profiles, the model or the inputs do not allow every run that an invariant of "
         "trt_consistency(...) needs.",
-        "Widen profiles= to include batches of one sample, if the engine has to serve them.",
+        "Widen profiles= to include batches of one sample, if the engine has to serve them. Run "
+        "several samples that differ.",
         ("invariant", "model"),
     ),
     "TRT177": Code(

@@ -46,11 +46,14 @@ class WantedInvariants:
         batch_invariant: Whether samples may not affect each other.
         deterministic: How often the same inputs run, the test's own run included; 0 for no check.
         rebuilds: How many engines are built again; 0 for none.
+        several_shapes: Whether the test runs once for each of several shapes, so that a run of one
+            sample leaves nothing out.
     """
 
     batch_invariant: bool = False
     deterministic: int = 0
     rebuilds: int = 0
+    several_shapes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,7 @@ class _Found:
     used: float = 0.0
     worst: str = ""
     restriction: str = ""
+    varied: bool = False
     diagnostic: Diagnostic | None = None
     merged: Comparison = field(default_factory=lambda: Comparison(()))
 
@@ -201,7 +205,7 @@ class Invariants:
                 failed_runs=found.failed_runs,
                 used=None if found.name == "deterministic" or not found.worst else found.used,
                 worst=found.worst,
-                restriction=found.restriction,
+                restriction=found.restriction or _unvaried(found),
             )
             for found in self._found.get(engine.key.digest, {}).values()
         )
@@ -222,6 +226,7 @@ class Invariants:
         axes = batch_axes(model.inputs, model.outputs, where="batch_invariant")
         if not axes.size(run.inputs):
             return None  # there is no sample
+        found.varied |= self._wanted.several_shapes or _differ(run.inputs, axes)
         sizes = allowed_sizes(axes, spec.profiles, model.inputs, run.inputs)
         violations = []
         for what, batches in _arrangements(axes.size(run.inputs), sizes):
@@ -328,6 +333,22 @@ class Invariants:
             if not comparison.passed and (worst is None or comparison.used > worst.comparison.used):
                 worst = _Violation(what, comparison)
         return worst
+
+
+def _differ(inputs: Tensors, axes: BatchAxes) -> bool:
+    """Whether inputs have samples that differ."""
+    return any(
+        not np.array_equal(np.roll(value, 1, axes.inputs[name]), value)
+        for name, value in inputs.items()
+        if name in axes.inputs
+    )
+
+
+def _unvaried(found: _Found) -> str:
+    """Return why samples could not affect each other, where no run had any that differ."""
+    if found.name != "batch_invariant" or found.varied or found.failed_runs or not found.runs:
+        return ""
+    return "no run had samples that differ, and equal ones hide whether they affect each other"
 
 
 def _arrangements(size: int, sizes: Sequence[int]) -> Iterator[tuple[str, list[list[int]]]]:

@@ -160,6 +160,18 @@ def test_a_batch_of_one_is_filled():
     assert check.diagnostics()[0].facts["worst"] == "samples repeated to fill a batch"
 
 
+@pytest.mark.parametrize("rows", [[0], [2, 2, 2]])
+def test_samples_that_do_not_differ_restrict_the_check(rows):
+    """A model that mixes samples passes with them."""
+    same = {"x": FOUR["x"][rows]}
+    (outcome,) = checked(centred, same, BATCH).results()[0].invariants
+    assert outcome.verdict is Verdict.PASSED
+    assert "no run had samples that differ" in outcome.restriction
+    several = WantedInvariants(batch_invariant=True, several_shapes=True)
+    assert not checked(centred, same, several).results()[0].invariants[0].restriction
+    assert not checked(double, FOUR, BATCH).results()[0].invariants[0].restriction
+
+
 def test_outputs_and_inputs_without_the_batch_are_left_alone():
     table, count = TensorSpec("table", "float32", (2,)), TensorSpec("count", "int64", (1,))
 

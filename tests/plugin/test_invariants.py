@@ -184,6 +184,23 @@ def test_rebuilds_are_compared_with_stored_answers_where_the_test_is(project) ->
     assert "rebuild 3 of 3: logits: " in text(result)
 
 
+@pytest.mark.parametrize(
+    ("given", "noted"), [("trt_inputs", False), ("{'image': images[:1]}", True)]
+)
+def test_a_run_of_one_sample_is_noted_unless_other_shapes_run_too(project, given, noted) -> None:
+    project.test_file(
+        f"""
+        @pytest.mark.trt_model("models/linear.onnx", profiles={{"image": ((1, 8), (2, 8), (4, 8))}})
+        @pytest.mark.trt_consistency(batch_invariant=True)
+        def test_it(trt_session, images{", trt_inputs" * (not noted)}):
+            trt_session.run({given})
+        """
+    )
+    result = project.run()
+    result.assert_outcomes(passed=1 if noted else 3)
+    assert ("no run had samples that differ" in text(result)) == noted
+
+
 def test_a_batch_is_varied_as_far_as_the_profiles_allow(project) -> None:
     profiles = 'profiles={"image": ((2, 8), (4, 8), (4, 8))}'
     result = project.check(

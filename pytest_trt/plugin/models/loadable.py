@@ -37,7 +37,8 @@ from pytest_trt.plugin.models.project_reference import ProjectReference
 from pytest_trt.plugin.models.rebuilt import RebuiltEngines
 from pytest_trt.plugin.models.searching import LayerSearch, bundles
 from pytest_trt.plugin.planning.markers import ModelMarker
-from pytest_trt.plugin.planning.plan import TestPlan, chosen_point
+from pytest_trt.plugin.planning.marks import multiplied
+from pytest_trt.plugin.planning.plan import SHAPE, TestPlan, chosen_point
 from pytest_trt.plugin.planning.plan_files import PlanFiles
 from pytest_trt.plugin.results.failure import CheckFailure, PluginFailure
 from pytest_trt.plugin.results.pinning import pin_baselines
@@ -365,6 +366,8 @@ class LoadableModel:
         wanted = plan.invariants
         if wanted is None:
             return None
+        if isinstance(self.item, pytest.Function) and SHAPE in multiplied(self.item):
+            wanted = replace(wanted, several_shapes=len(plan.variants[SHAPE]) > 1)
         again = RebuiltEngines(self.run, self.item, calibration, self._task)
 
         def run(engine: Engine, inputs: Tensors) -> Tensors:
