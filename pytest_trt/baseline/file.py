@@ -18,7 +18,7 @@ from typing import Any, TypeAlias, TypeVar
 from pytest_trt.baseline.entry import Entry
 from pytest_trt.diagnostics import BaselineError, Remedy, as_typed, git_restore_commands
 from pytest_trt.files import atomic_write, open_regular
-from pytest_trt.git import is_unmerged
+from pytest_trt.git import is_unmerged, was_committed
 from pytest_trt.records import RecordError, from_data, parse_json, schema_of, to_data
 
 _T = TypeVar("_T")
@@ -212,6 +212,10 @@ def how_to_restore(path: Path) -> Remedy:
         return Remedy(
             "Restore it from a commit that has no markers, and record again what that lacks:",
             (*git_restore_commands(path), again),
+        )
+    if not was_committed(path):
+        return Remedy(
+            "No commit has it. Move it away and record again:", (f"mv {file} {aside}", again)
         )
     return Remedy(
         "Restore the file from git:",

@@ -131,7 +131,7 @@ def test_the_printed_command_sets_a_broken_file_aside(tmp_path: Path) -> None:
     path.write_text("{")
     with pytest.raises(BaselineError) as caught:
         read_baselines(path)
-    move = caught.value.diagnostic.remedy.alternatives[0].split("`")[1]
+    move = caught.value.diagnostic.remedy.commands[0]
     subprocess.run(shlex.split(move), check=True)
     assert read_baselines(path) is None
     assert path.with_name(f"{path.name}.broken").read_text() == "{"

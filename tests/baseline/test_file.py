@@ -157,9 +157,23 @@ def test_damaged_files_are_named_and_left_alone(tmp_path: Path, text: str, why: 
     with pytest.raises(BaselineError, match=why) as caught:
         read_baselines(path)
     assert str(path) in str(caught.value)
-    expected = f"git log -- {path}" if "markers" in why else f"git checkout -- {path}"
+    expected = f"git log -- {path}" if "markers" in why else f"mv {path} {path}.broken"
     assert caught.value.diagnostic.remedy.commands[0] == expected
     assert path.read_text() == text
+
+
+def test_a_damaged_file_that_was_committed_is_restored_by_the_command(tmp_path: Path) -> None:
+    path = tmp_path / "test_speed.json"
+    path.write_text("{}")
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-qm", "a")
+    path.write_text("{")
+    with pytest.raises(BaselineError) as caught:
+        read_baselines(path)
+    (command,) = caught.value.diagnostic.remedy.commands
+    subprocess.run(command, shell=True, check=True, cwd=tmp_path)
+    assert path.read_text() == "{}"
 
 
 @pytest.fixture

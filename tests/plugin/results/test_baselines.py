@@ -242,8 +242,9 @@ def test_the_printed_remedy_for_a_broken_file_fixes_it(recorded) -> None:
     file.write_text("{")
     result = recorded.run("--trt-update")
     result.assert_outcomes(failed=1)
-    (line,) = {line for line in result.outlines if "Move it away" in line}
-    _, move, _, record, _ = line.split("`")
+    (move,) = {line.removeprefix("E").strip() for line in result.outlines if " mv " in line}
+    record = "pytest --trt-update-new"
+    assert any(line.endswith(f"  {record}") for line in result.outlines)
     subprocess.run(shlex.split(move), check=True, cwd=recorded.project.path)
     recorded.run(*shlex.split(record)[1:]).assert_outcomes(passed=1)
     assert len(recorded.entry()["runs"]) == 1
