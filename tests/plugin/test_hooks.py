@@ -97,10 +97,12 @@ def test_precision_that_a_backend_of_a_plugin_lacks_is_skipped_among_others(proj
 def test_backend_of_a_plugin_tests_finished_plans_if_it_reads_them(project) -> None:
     backend = BACKEND.replace("ARCHS", "('cpu',)")
     add_hooks(project, backend)
-    project.check(args=("--trt-backend=mine",)).assert_outcomes(passed=1)
-    for precision in ("fp32", "fp16"):
-        shutil.copy(project.plans()[0], project.path / f"{precision}.plan")
-    model = '"models/linear.onnx", precision=("fp32", "fp16"), plan="{precision}.plan"'
+    model = '"models/linear.onnx", precision=("fp32", "fp16")'
+    project.check(model=model, args=("--trt-backend=mine",)).assert_outcomes(passed=2)
+    for plan in project.plans():
+        precision = plan.parent.name.split("-")[1]
+        shutil.copy(plan, project.path / f"{precision}.plan")
+    model += ', plan="{precision}.plan"'
     project.check(model=model, args=("--trt-backend=mine",)).assert_outcomes(passed=2)
     # Not skipped, though the marker names another precision: nothing would be tested.
     add_hooks(project, backend.replace('"mine"\n', '"mine"\n    read_plan = None\n', 1))

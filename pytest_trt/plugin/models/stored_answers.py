@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -63,6 +64,9 @@ from pytest_trt.wording import count
 
 #: Options that an update repeats, see `StoredAnswers.update_options`.
 _UPDATING = (*ENGINE_FIELDS, "against", "answers_size")
+
+#: Of a session: its tests by the name of the answers that they share.
+_SHARING_KEY: pytest.StashKey[Mapping[str, Sequence[pytest.Item]]] = pytest.StashKey()
 
 #: An error that grew by more than this factor is reported.
 _GROWTH = 2.0
@@ -254,13 +258,9 @@ class StoredAnswers:
 
         Replaced answers have the errors of the engines that ran alone, which `drift=` needs.
         """
-        item, others = self._item, list[str]()
-        for one in item.session.items:
-            plan = plan_of(one)
-            if one is item or plan is None or plan.consistency is None or one.path != item.path:
-                continue
-            if answers_nodeid(one, plan) == answers_nodeid(item, self._plan):
-                others.append(test_argument(one))
+        name = answers_nodeid(self._item, self._plan)
+        sharing = _by_answers(self._item.session).get(name, ())
+        others = [test_argument(one) for one in sharing if one is not self._item]
         return (self.argument, *others)
 
     @property
@@ -616,6 +616,18 @@ class StoredAnswers:
                 error = rounded(_error(output), 3)
                 levels[output.name] = max(levels.get(output.name, 0.0), error)
         return {engine: errors for engine, errors in found.items() if errors}
+
+
+def _by_answers(session: pytest.Session) -> Mapping[str, Sequence[pytest.Item]]:
+    """Return the tests of a session by the name of their answers; all of them may fail and ask."""
+    if _SHARING_KEY not in session.stash:
+        found = defaultdict[str, list[pytest.Item]](list)
+        for item in session.items:
+            plan = plan_of(item)
+            if plan is not None and plan.consistency is not None:
+                found[answers_nodeid(item, plan)].append(item)
+        session.stash[_SHARING_KEY] = found
+    return session.stash[_SHARING_KEY]
 
 
 @contextmanager

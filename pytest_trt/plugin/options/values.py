@@ -44,7 +44,7 @@ def store(text: str) -> Path | None:
     """A folder that is read too, which need not exist, or None for the default one."""
     path = folder(text)
     if path is not None and path.is_file():
-        raise ValueError("a folder, which is no file")
+        raise ValueError("a folder, not a file")
     return path
 
 

@@ -40,7 +40,7 @@ def test_every_flag_is_in_the_help_with_its_ini_twin(project) -> None:
         (["--trt-build-timeout=inf"], "*--trt-build-timeout: expected a number of seconds (0 for*"),
         (["--trt-plugin-library=no.so"], "*--trt-plugin-library: expected the path of a library*"),
         (["-o", "trt_build_only=perhaps"], "*trt_build_only in the ini file: expected true or*"),
-        (["--trt-cache-dir=test_it.py"], "*--trt-cache-dir: expected a folder, which is no file*"),
+        (["--trt-cache-dir=test_it.py"], "*--trt-cache-dir: expected a folder, not a file*"),
         (["--trt-baseline-dir=test_it.py"], "*--trt-baseline-dir: expected a folder, *"),
         (["--trt-build-only", "--trt-update-new"], "*--trt-build-only runs none: use one of them*"),
         (["-o", "trt_tolerances=fp17: rtol=1 atol=1"], "*trt_tolerances*fp17*"),
