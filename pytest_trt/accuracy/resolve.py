@@ -16,6 +16,7 @@ from pytest_trt.accuracy.tolerance import (
     invalid_tolerance,
 )
 from pytest_trt.diagnostics import ConfigurationError, in_context
+from pytest_trt.ini_tables import rows_of
 from pytest_trt.tensors.elements import element_of
 from pytest_trt.tensors.spec import TensorSpec
 from pytest_trt.units import plain_number
@@ -74,23 +75,11 @@ def parse_tolerance_lines(lines: Iterable[str], where: str) -> dict[str, dict[st
             a precision or a field that is given twice.
     """
     table: dict[str, dict[str, object]] = {}
-    for line in lines:
-        text = line.strip()
-        if not text or text.startswith("#"):
-            continue
-        precision, _, rest = (part.strip() for part in text.partition(":"))
-        _check_precision(precision, f"{where}, line {text!r}")
-        words = rest.replace(",", " ").split()
-        fields = dict(_parse_word(word, f"{where}, line {text!r}") for word in words)
-        if precision in table or len(fields) < len(words):
-            given = f"a second line for {precision}" if precision in table else "a field twice"
-            raise ConfigurationError(
-                f"{where}, line {text!r}: {given}",
-                fix="Write one line for each precision, with each field once.",
-                code="TRT140",
-                facts={"precision": precision},
-            )
-        table[precision] = parse_tolerance_fields(fields, f"{where}, line {text!r}")
+    for precision, words, here in rows_of(lines, where, kind="field", code="TRT140"):
+        _check_precision(precision, here)
+        table[precision] = parse_tolerance_fields(
+            dict(_parse_word(one, here) for one in words), here
+        )
     return table
 
 

@@ -369,16 +369,14 @@ def tolerance(
     TEST is a file or node id, as pytest takes it; PYTEST_ARGS are passed on. The proposal is a diff
     of the test file. Nothing is proposed that would test nothing any more.
     """
-    from pytest_trt.plugin.recording import not_recorded, run_recorded
+    from pytest_trt.plugin.recording import refuse_failed, run_recorded
     from pytest_trt.plugin.tolerances import ToleranceGatherer
 
     gatherer = ToleranceGatherer(None if data is None else data.absolute())
     run_recorded(gatherer.recorder, [test, *pytest_args])
     found, failed = gatherer.proposals(margin), gatherer.failed
-    for name, why in failed.items():
-        if not found:
-            raise not_recorded(f"{name} failed: {why}", why)
     if not found:
+        refuse_failed(failed)
         raise ConfigurationError(
             f"{test} ran no engine under trt_consistency",
             fix="Name a test that has the marker and runs an engine.",

@@ -60,7 +60,7 @@ def tune(
     tried without. That takes few builds: nodes are switched between FP32 and the precision in ONNX
     Runtime, and engines confirm what was found.
     """
-    from pytest_trt.plugin.recording import not_recorded, run_recorded
+    from pytest_trt.plugin.recording import refuse_failed, run_recorded
     from pytest_trt.plugin.tuning import TuneGatherer, TuneSettings
     from pytest_trt.report.precision.tuned import tuned_page
 
@@ -69,10 +69,8 @@ def tune(
     )
     gatherer = TuneGatherer(settings)
     run_recorded(gatherer.recorder, [test, *pytest_args])
-    for name, why in gatherer.recorder.failed.items():
-        if not gatherer.found:
-            raise not_recorded(f"{name} failed: {why}", why)
     if not gatherer.found:
+        refuse_failed(gatherer.recorder.failed)
         raise ConfigurationError(
             f"{test} ran no {precision} engine under trt_consistency",
             fix="Name a precision that its markers name.",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
@@ -160,10 +160,16 @@ def run_recorded(recorder: Recorder, arguments: Sequence[str]) -> None:
         raise KeyboardInterrupt
     if not recorder.tests:
         why = next(iter(recorder.errors.values()), f"pytest ended with status {int(status)}")
-        raise not_recorded(f"no test ran an engine under trt_consistency: {why}", why)
+        raise _not_recorded(f"no test ran an engine under trt_consistency: {why}", why)
 
 
-def not_recorded(message: str, why: str) -> ConfigurationError:
+def refuse_failed(failed: Mapping[str, str]) -> None:
+    """Raise the error of the first of the tests that failed by themselves, if any did."""
+    for name, why in failed.items():
+        raise _not_recorded(f"{name} failed: {why}", why)
+
+
+def _not_recorded(message: str, why: str) -> ConfigurationError:
     """Return the error of tests whose runs show nothing."""
     return ConfigurationError(
         message,

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias, cast
 
 from pytest_trt.diagnostics import ConfigurationError, Remedy
+from pytest_trt.ini_tables import rows_of
 from pytest_trt.statistics.structure import GROWTHS, STRUCTURAL, Structural, parse_structural
 from pytest_trt.terms import METRICS, Metric
 from pytest_trt.units import parse_factor, plain_number
@@ -256,12 +257,7 @@ def parse_limit_lines(
             precision or a limit is given twice.
     """
     table: dict[str, dict[str, float | None]] = {}
-    for line in lines:
-        text = line.strip()
-        if not text or text.startswith("#"):
-            continue
-        here = f"{where}, line {text!r}"
-        precision, _, rest = (part.strip() for part in text.partition(":"))
+    for precision, words, here in rows_of(lines, where, kind="limit", code="TRT165"):
         if precision not in precisions:
             raise ConfigurationError(
                 f"{here}: unknown precision {precision!r}",
@@ -269,16 +265,7 @@ def parse_limit_lines(
                 code="TRT165",
                 facts={"precision": precision},
             )
-        words = rest.replace(",", " ").split()
         fields = dict(_word(word, here) for word in words)
-        if precision in table or len(fields) < len(words):
-            given = f"a second line for {precision}" if precision in table else "a limit twice"
-            raise ConfigurationError(
-                f"{here}: {given}",
-                fix="Write one line for each precision, with each limit once.",
-                code="TRT165",
-                facts={"precision": precision},
-            )
         table[precision] = parse_limit_fields(fields, here, quote="")
     return table
 
