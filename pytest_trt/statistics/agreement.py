@@ -18,6 +18,13 @@ SIDE_ERROR = 0.025
 #: The same for drift, because of which stored runs are discarded.
 _DRIFT_ERROR = 0.005
 
+#: Metrics that rounds of any length estimate alike, and by how much they may differ, as a natural
+#: logarithm of time.
+#: Source: rounds of 70, 14 and 5 of the same 3,000 calls, five plans on an H200, enqueued and
+#: replayed, both clocks, six processes: P50 differs by up to 0.3%, throughput by 0.7%, P95 by 2.5%.
+_ANY_LENGTH: tuple[Metric, ...] = ("p50", "throughput")
+ROUND_LENGTH_ALLOWANCE_LOG = math.log(1.02)
+
 
 def changes_between(
     old: Sequence[Rounds],
@@ -29,21 +36,20 @@ def changes_between(
 ) -> dict[Metric, Bounds]:
     """Return the change of each metric that all runs have, with the variance between runs.
 
+    An engine that became slower has shorter rounds where it has the same time: then only the
+    metrics are compared that do not depend on their length.
+
     Args:
-        old: The old runs, at least one, with as many calls in each round as the new ones.
+        old: The old runs, at least one.
         new: The new runs, at least one.
         mode: How both were measured.
         noise: What calibration measured on their machine.
         error: Probability that the change lies outside, on each side.
-
-    Raises:
-        ValueError: Rounds differ in their number of calls.
     """
     before, after = join(old), join(new)
-    if before.calls != after.calls:
-        raise ValueError(f"rounds of {before.calls} and of {after.calls} calls cannot be compared")
-    known = noise or Noise()
-    return {
+    same_length = before.calls == after.calls
+    known, allowed = noise or Noise(), 0.0 if same_length else ROUND_LENGTH_ALLOWANCE_LOG
+    found = {
         metric: unpaired(
             before.logs[metric],
             after.logs[metric],
@@ -52,8 +58,12 @@ def changes_between(
             between_runs=between_runs(old, metric, mode, known, new)
             * math.sqrt(1 / len(old) + 1 / len(new)),
         )
-        for metric in METRICS
+        for metric in (METRICS if same_length else _ANY_LENGTH)
         if metric in before.logs and metric in after.logs
+    }
+    return {
+        metric: Bounds(one.low - allowed, one.estimate, one.high + allowed)
+        for metric, one in found.items()
     }
 
 

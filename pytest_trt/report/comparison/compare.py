@@ -294,9 +294,9 @@ def speed_findings(
     """
     if not (old and new and old["candidate_rounds"] and new["candidate_rounds"]):
         return
-    for what in ("mode", "batch", "calls"):
-        if old[what] != new[what]:
-            why = f"speed is not compared: {what} {old[what]} -> {new[what]}"
+    for what, then, now in _quantities(old, new):
+        if then != now:
+            why = f"speed is not compared: {what} {then} -> {now}"
             yield Finding(Kind.NOTE, "", Direction.CHANGED, lines=(why,))
             return
     rounds = [Rounds.of_figures(one["candidate_rounds"], one["calls"]) for one in (old, new)]
@@ -309,6 +309,16 @@ def speed_findings(
             yield _speed_finding(
                 metric, found[metric], allowance, old["candidate"], new["candidate"]
             )
+
+
+def _quantities(
+    old: Mapping[str, Any], new: Mapping[str, Any]
+) -> Iterator[tuple[str, object, object]]:
+    """Yield what decides which quantity was measured, as far as both report it."""
+    yield from ((what, old[what], new[what]) for what in ("mode", "batch"))
+    for what in ("shapes", "timer"):
+        if what in old["spec"] and what in new["spec"]:
+            yield what, old["spec"][what], new["spec"][what]
 
 
 def _speed_finding(

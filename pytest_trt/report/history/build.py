@@ -254,7 +254,7 @@ def _incomparable(old: _Case, new: _Case, kind: Kind) -> Iterator[str]:
         yield from _incomparable_errors(old, new)
         return
     before, now = (
-        {**(one.speed or {})["spec"], **{name: (one.speed or {})[name] for name in _SPEED[:3]}}
+        {**(one.speed or {})["spec"], **{name: (one.speed or {})[name] for name in _SPEED[:2]}}
         for one in (old, new)
     )
     for label in dict.fromkeys([*before, *now]):

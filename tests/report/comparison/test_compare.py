@@ -124,12 +124,37 @@ def test_unchanged_engines_are_never_reported_as_changed_in_a_large_report() -> 
     assert [one.direction for one in found.tests] == [Direction.SAME] * 200
 
 
-@pytest.mark.parametrize("other", [{"mode": "enqueue"}, {"batch": 1}, {"calls": 20}])
-def test_what_was_measured_differently_is_not_compared_with_a_reason(other: dict[str, Any]) -> None:
-    found = pair(timed(1.0), timed(2.0, **other))
-    (name,) = other
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("mode", {"mode": "enqueue"}),
+        ("batch", {"batch": 1}),
+        ("shapes", {"spec": {"shapes": "ids [8, 128]"}}),
+    ],
+)
+def test_what_was_measured_differently_is_not_compared_with_a_reason(name: str, other: Any) -> None:
+    was = {"spec": {"shapes": "ids [8, 512]"}}
+    found = pair(timed(1.0, **was), timed(2.0, **{**was, **other}))
     assert only(found, Kind.NOTE).lines[0].startswith(f"speed is not compared: {name} ")
     assert not [one for one in found.tests[0].findings if one.kind is Kind.SPEED]
+
+
+@pytest.mark.parametrize(
+    ("ms", "direction"),
+    [(1.6, Direction.WORSE), (1.01, Direction.SAME), (0.6, Direction.BETTER)],
+)
+def test_engine_that_is_so_slow_that_its_rounds_are_shorter_is_worse(
+    ms: float, direction: Direction
+) -> None:
+    found = pair(timed(1.0), timed(ms, seed=1, calls=14))
+    assert only(found, Kind.SPEED, "p50").direction is direction
+    assert found.tests[0].direction is direction
+    assert not [one for one in found.tests[0].findings if one.name == "p99"]
+
+
+def test_shapes_that_only_one_report_has_prevent_no_comparison() -> None:
+    found = pair(timed(1.0), timed(2.0, spec={"shapes": "ids [8, 128]"}))
+    assert only(found, Kind.SPEED, "p50").direction is Direction.WORSE
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,6 @@ def test_hosts_without_a_gpu_are_told_apart_by_their_cpu() -> None:
     [
         ({"mode": "enqueue"}, "mode graph -> enqueue"),
         ({"batch": 16}, "batch 8 -> 16"),
-        ({"calls": 140}, "calls 70 -> 140"),
         ({"spec": {"shapes": "x [2]"}}, "shapes x [1] -> x [2]"),
     ],
 )
@@ -134,6 +133,13 @@ def test_another_mode_or_spec_is_a_break_with_its_reason(other, why: str) -> Non
     assert (found.run, found.since, found.kind, found.why) == (3, 2, Kind.SPEED, (why,))
     assert trend.changes == ()
     assert {one.change for one in trend.overall} == {0.0}  # only runs after the break
+
+
+def test_engine_that_is_so_slow_that_its_rounds_are_shorter_is_a_change() -> None:
+    slow = [{"ms": 1.0}] * 3 + [{"ms": 2.0, "calls": 14}] * 3
+    trend = only(history_of(*(on_day(d, {"test_it": timed(**of)}) for d, of in enumerate(slow))))
+    assert trend.breaks == ()
+    assert {(one.run, one.finding.direction) for one in trend.changes} == {(3, Direction.WORSE)}
 
 
 def test_error_is_marked_and_breaks_where_its_tolerance_changed() -> None:
