@@ -89,7 +89,7 @@ class Pipeline:
             return self._without_baseline()
         try:
             with self._source.measuring():
-                return self._measured()
+                return self._skipped_unless_failed(self._measured())
         except Disturbed as error:
             return self._disturbed(str(error))
         except TooFewRounds as error:
@@ -121,11 +121,14 @@ class Pipeline:
         skips = settings.missing_baseline == "skip" and not limits.has_standalone_limits
         return settings.missing_baseline == "fail" or skips
 
+    @property
+    def _why_skipped(self) -> str:
+        return f"no baseline in {self._location.shown} (--trt-missing-baseline=skip)"
+
     def _without_baseline(self) -> BenchmarkResult:
         location = self._location
         if self._settings.missing_baseline == "skip":
-            reason = f"no baseline in {location.shown} (--trt-missing-baseline=skip)"
-            return replace(self._result, skipped=reason)
+            return replace(self._result, skipped=self._why_skipped)
         devices = location.devices()
         found = messages.no_baseline(
             self._result,
@@ -135,6 +138,14 @@ class Pipeline:
             why=self._settings.missing_reason,
         )
         return self._with(self._result, [found], Verdict.NOT_MEASURED)
+
+    def _skipped_unless_failed(self, result: BenchmarkResult) -> BenchmarkResult:
+        """Skip a test of which only the limits were judged that need no baseline."""
+        judged = self._stored is not None or not self._limits.needs_baseline or result.update
+        failed = any(one.severity == "error" for one in result.diagnostics)
+        if judged or failed or self._settings.missing_baseline != "skip":
+            return result
+        return replace(result, skipped=f"{self._why_skipped}; its other limits are not exceeded")
 
     # --- measuring
 

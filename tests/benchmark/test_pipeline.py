@@ -168,6 +168,16 @@ def test_missing_baseline_fails_or_skips_where_that_is_set(bench) -> None:
     assert "--trt-missing-baseline=skip" in skipped.skipped
 
 
+@pytest.mark.parametrize(("limit_ms", "verdict"), [(1e3, Verdict.PASSED), (1e-3, Verdict.FAILED)])
+def test_limit_without_its_baseline_is_not_passed_because_others_need_none(
+    bench, limit_ms, verdict
+) -> None:
+    bench.marker = {"p50": 0.05, "p50_ms": limit_ms}
+    result = bench.run(missing_baseline="skip")
+    assert result.verdict == verdict
+    assert ("no baseline in" in result.skipped) == (verdict == Verdict.PASSED)
+
+
 def test_other_spec_is_not_comparable(recorded) -> None:
     recorded.subject = replace(SUBJECT, spec={**SUBJECT.spec, "batch": "2"})
     result = recorded.run()
