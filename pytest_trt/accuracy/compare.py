@@ -325,6 +325,7 @@ def _measured(
     rtol, atol = tolerance.rtol, tolerance.atol
     found = measure(actual, reference, rtol=rtol, atol=atol)
     cosine, top1, topk = _agreement(actual, reference, tolerance)
+    least, largest = _range(reference)
     counts = None
     if histogram and actual.size:
         counts = error_histogram(actual, reference, rtol=rtol, atol=atol)
@@ -348,7 +349,17 @@ def _measured(
         top1,
         topk,
         histogram=counts,
+        least=least,
+        largest=largest,
     )
+
+
+def _range(array: Array) -> tuple[float | None, float | None]:
+    """Return the smallest and the largest element of an array of finite floats."""
+    if not array.size or "float" not in _name_of(array.dtype):
+        return None, None
+    least, largest = float(array.min()), float(array.max())
+    return (least, largest) if math.isfinite(least) and math.isfinite(largest) else (None, None)
 
 
 def _element(peak: Peak, actual: Array, reference: Array) -> Element | None:

@@ -124,7 +124,9 @@ def _place(element: Element | None) -> str:
 
 
 def _judge_emptiness(output: OutputResult) -> Iterator[Finding]:
-    if not output.size or output.compared or not output.tolerance.elementwise:
+    # Ranks find by themselves that they have nothing to rank; cosine leaves out what is not finite.
+    measured = output.tolerance.elementwise or output.tolerance.cosine is not None
+    if not output.size or output.compared or not measured:
         return
     if output.tolerance.nan == "ignore":
         yield Finding(

@@ -257,6 +257,9 @@ class OutputResult:
         sampled: Of how many elements the stored sketch has the values; 0 where all were compared.
         ranked: Of how many rows the sketch has the largest elements; None where no limit ranks.
         whole_bytes: Size of the stored output if it were stored whole; 0 where it is.
+        least: Smallest element of the reference, over all runs; None where it is not known, not
+            finite, or no float.
+        largest: Its largest element.
     """
 
     name: str
@@ -283,6 +286,8 @@ class OutputResult:
     sampled: int = 0
     ranked: int | None = None
     whole_bytes: int = 0
+    least: float | None = None
+    largest: float | None = None
 
     @property
     def passed(self) -> bool:
@@ -444,12 +449,23 @@ def _merged(one: OutputResult, other: OutputResult) -> OutputResult:
             disagreeing=one.nonfinite.disagreeing + other.nonfinite.disagreeing,
         ),
         histogram=_summed(one.histogram, other.histogram),
+        least=_bound(min, *((run.size, run.least) for run in (one, other))),
+        largest=_bound(max, *((run.size, run.largest) for run in (one, other))),
         findings=(*worst.findings, *(f for f in rest.findings if f.kind not in kinds)),
     )
 
 
 def _least(one: float | None, other: float | None) -> float | None:
     return min((value for value in (one, other) if value is not None), default=None)
+
+
+def _bound(
+    outermost: Callable[[list[float]], float], *runs: tuple[int, float | None]
+) -> float | None:
+    """Return a bound of the elements of several runs, given as sizes and bounds."""
+    bounds = [bound for size, bound in runs if size]
+    known = [bound for bound in bounds if bound is not None]
+    return outermost(known) if known and len(known) == len(bounds) else None
 
 
 def _summed(one: tuple[int, ...] | None, other: tuple[int, ...] | None) -> tuple[int, ...] | None:

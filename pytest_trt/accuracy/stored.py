@@ -146,6 +146,8 @@ def _of_sample(name: str, actual: Array, sketch: Sketch, tolerance: Tolerance) -
         worst_used=placed(found.worst_used),
         nonfinite=nonfinite,
         findings=(),
+        least=None,
+        largest=None,
     )
 
 

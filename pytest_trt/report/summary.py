@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from rich.cells import cell_len
 
 from pytest_trt import units
+from pytest_trt.accuracy.one_value import passed_by_one_value
 from pytest_trt.accuracy.result import MetricOutcome
 from pytest_trt.benchmark.messages import (
     ENGINE_NAMES,
@@ -80,7 +81,9 @@ def summary_lines(
     if facts:
         yield from style.prose(line for key, row in rows.items() for line in _facts(key, row))
     yield from style.prose(_grouped("built ", rows, _rebuilt))
-    yield from style.prose(_grouped("note  ", rows, _build_notes, _never_compared))
+    yield from style.prose(
+        _grouped("note  ", rows, _build_notes, _hardly_compared, _passed_by_one_value)
+    )
     yield from style.prose(note_lines(_notes(results), details=facts))
     skipped = Counter(r.record.skipped for r in results if r.record.skipped)
     yield from style.prose(f"skipped {count(n, 'test')}: {why}" for why, n in skipped.items())
@@ -118,7 +121,9 @@ def _task_lines(results: Iterable[TestResult]) -> Iterator[str]:
 def noted_lines(results: Sequence[TestResult], style: Style) -> Iterator[str]:
     """Yield what is shown even without the summary: requested noise, warnings and notes."""
     yield from style.prose(_noise(results))
-    yield from style.prose(_grouped("note  ", _rows(results), _build_warnings, _never_compared))
+    yield from style.prose(
+        _grouped("note  ", _rows(results), _build_warnings, _hardly_compared, _passed_by_one_value)
+    )
     yield from style.prose(note_lines(_notes(results)))
 
 
@@ -211,12 +216,32 @@ def _build_warnings(row: Row) -> Iterator[str]:
     return (one.headline for engine in row.engines for one in engine.warnings)
 
 
-def _never_compared(row: Row) -> Iterator[str]:
-    """Yield outputs that passed because they were empty, in every run of a check."""
+def _hardly_compared(row: Row) -> Iterator[str]:
+    """Yield outputs that passed although little or nothing of them was compared."""
     for check in row.checks:
         for output in check.outputs:
             if not output.size:
                 yield f"output {output.name!r} was not compared: it had no elements in any run"
+            one_side = output.nonfinite.disagreeing
+            if one_side and output.tolerance.nan == "ignore":
+                yield (
+                    f"{count(one_side, 'element')} of output {output.name!r} not compared: NaN or "
+                    "infinite on one side alone, and nan='ignore' skips them"
+                )
+
+
+def _passed_by_one_value(row: Row) -> Iterator[str]:
+    for one in passed_by_one_value(row.checks):
+        if one.least == one.largest:
+            yield (
+                f"output {one.output!r} was {one.value:.4g} in every element of every run: use "
+                "inputs for which it varies"
+            )
+        else:
+            yield (
+                f"the tolerance of output {one.output!r} passes an engine that always returns "
+                f"{one.value:.4g}: the output was {one.least:.4g} to {one.largest:.4g}"
+            )
 
 
 def _facts(key: _Key, row: Row) -> Iterator[str]:

@@ -311,6 +311,33 @@ def test_ignore_that_leaves_nothing_does_not_pass():
     assert "none of 2 elements is finite" in text_of(output, "nothing compared")
 
 
+@pytest.mark.parametrize("policy", ["ignore", "match"])
+def test_cosine_of_no_finite_elements_does_not_pass(policy):
+    fields = {"elementwise": False, "cosine": 0.9, "nan": policy}
+    empty = np.full((2, 3), np.nan)
+    found = compare_one(empty, empty if policy == "match" else np.ones((2, 3)), **fields)
+    assert text_of(found, "nothing compared")
+    some = np.where(np.eye(2, 3, dtype=bool), np.nan, 1.0)
+    assert compare_one(some, some, **fields).passed
+
+
+@pytest.mark.parametrize(
+    ("runs", "bounds"),
+    [
+        (([[0.5, 0.25]],), (0.25, 0.5)),
+        (([[1.0, 1.0]], [[3.0]], [[]]), (1.0, 3.0)),
+        (([[]], [[]]), (None, None)),
+        (([[1.0, np.inf]], [[1.0]]), (None, None)),
+        (([[3, 4]],), (None, None)),
+    ],
+)
+def test_range_of_a_reference_of_floats_is_that_of_all_runs(runs, bounds):
+    tolerance = Tolerance(0, 0, nan="match")
+    compared = [compare({"y": np.array(one)}, {"y": np.array(one)}, tolerance) for one in runs]
+    output = merge_runs(compared).outputs[0]
+    assert (output.least, output.largest) == bounds
+
+
 def test_max_mismatch_pct_allows_its_share_and_no_more():
     reference = np.ones(100)
     actual = reference.copy()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fnmatch
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from builders_report import check, engine
 
 from pytest_trt.accuracy.compare import compare_outputs
 from pytest_trt.accuracy.result import merge_runs
+from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.diagnostics import Diagnostic
 from pytest_trt.engine.record import EngineRecord
 from pytest_trt.report.notes import note_lines
@@ -198,6 +200,28 @@ def test_output_that_was_empty_in_every_run_is_reported(
     ]
     shown = lines(result(checks=(check(outputs=merge_runs(runs).outputs),)))
     assert any("output 'boxes' was not compared" in line for line in shown) is reported
+
+
+def test_output_whose_tolerance_passes_one_value_is_reported() -> None:
+    def shown(*values: float) -> list[str]:
+        sides = [{"probs": np.array(values, np.float32)}] * 2
+        outputs = compare_outputs(*sides, Tolerance(0.1, 0.1)).outputs
+        return lines(result(checks=(check(outputs=outputs),)))
+
+    flat = "*always returns 0: the output was 0.01 to 0.05"
+    assert fnmatch.filter(shown(0.01, 0.05), flat)
+    assert fnmatch.filter(shown(0.5, 0.5), "*output 'probs' was 0.5 in every element*")
+    assert not fnmatch.filter(shown(0.01, 0.5), "*output 'probs'*")
+
+
+@pytest.mark.parametrize(("actual", "reported"), [(np.nan, True), (1.0, False)])
+def test_elements_that_are_finite_on_one_side_alone_are_reported(
+    actual: float, reported: bool
+) -> None:
+    sides = [{"y": np.array([0.5, value], np.float32)} for value in (actual, 1.0)]
+    outputs = compare_outputs(*sides, Tolerance(0.1, 0.1, nan="ignore")).outputs
+    shown = lines(result(checks=(check(outputs=outputs),)))
+    assert any("1 element of output 'y' not compared" in line for line in shown) is reported
 
 
 def test_environment_is_reported_once_per_device_on_request() -> None:

@@ -1,0 +1,69 @@
+"""Whether an engine that always returns one value would pass: then a check has tested little."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pytest_trt.accuracy.result import AccuracyResult, OutputResult
+
+
+@dataclass(frozen=True, slots=True)
+class OneValue:
+    """A value with which every element of an output would have passed, in every run.
+
+    Attributes:
+        output: The output.
+        least: Its smallest element in the reference.
+        largest: Its largest element, over all runs.
+        value: The value; 0 if that would have passed.
+    """
+
+    output: str
+    least: float
+    largest: float
+    value: float
+
+
+def passed_by_one_value(checks: Sequence[AccuracyResult]) -> list[OneValue]:
+    """Return the outputs of an engine that one value in all elements passes, in all of its checks.
+
+    Args:
+        checks: The checks of one engine.
+    """
+    found: dict[str, list[tuple[OutputResult, bool]]] = {}
+    for check in checks:
+        of_metrics = {metric.output for metric in check.metrics}
+        for output in check.outputs:
+            if output.size:
+                measured = not of_metrics.isdisjoint({output.name, ""})
+                found.setdefault(output.name, []).append((output, measured))
+    return [one for outputs in found.values() if (one := _of_output(outputs)) is not None]
+
+
+def _of_output(outputs: Sequence[tuple[OutputResult, bool]]) -> OneValue | None:
+    ranges = [
+        (one.least, one.largest, *_allowed(one, measured=measured))
+        for one, measured in outputs
+        if one.least is not None and one.largest is not None
+    ]
+    if len(ranges) < len(outputs):
+        return None
+    least, largest = min(low for low, *_ in ranges), max(high for _, high, *_ in ranges)
+    if least == largest and all(one.size == 1 for one, _ in outputs):
+        return None  # a single number, which nothing shows to be constant
+    # What an element allows grows with it, so the outermost elements decide.
+    low = max(high - atol - rtol * abs(high) for _, high, rtol, atol in ranges)
+    high = min(low + atol + rtol * abs(low) for low, _, rtol, atol in ranges)
+    if low > high:
+        return None
+    value = 0.0 if low <= 0.0 <= high else (low + high) / 2
+    return OneValue(outputs[0][0].name, least, largest, value)
+
+
+def _allowed(output: OutputResult, *, measured: bool) -> tuple[float, float]:
+    """Return rtol and atol; 0 where the output is judged otherwise too: only one value is alike."""
+    tolerance = output.tolerance
+    if measured or tolerance.has_measure or not tolerance.elementwise:
+        return 0.0, 0.0
+    return tolerance.rtol, tolerance.atol
