@@ -336,7 +336,7 @@ def subject_of(
     spec = {
         "model": model_name,
         "precision": engine.spec.precision,
-        "shapes": shapes_text(engine.model.inputs, inputs),
+        "shapes": shapes_text(engine.model.inputs, inputs, sizes=engine.model.sizes),
         "batch": str(batch),
     }
     options = engine.spec.builder_options

@@ -117,6 +117,14 @@ _SMALL_BYTES = 1 << 16
 _MOST_PARSED = 10_000
 
 
+#: Operators that run a part of the model as often as a value says, or not at all.
+_STEERED = frozenset({"If", "Loop"})
+
+
+def _is_single(spec: TensorSpec) -> bool:
+    return spec.dtype in ("bool", "int32", "int64") and spec.shape in ((), (1,))
+
+
 @dataclass(frozen=True, slots=True)
 class OnnxModel:
     """Facts of one ONNX file. Its weights are not held in memory.
@@ -172,6 +180,20 @@ class OnnxModel:
         for library in self.custom_ops:
             state.add("library", library.digest)
         return state.hexdigest()
+
+    @property
+    def sizes(self) -> tuple[str, ...]:
+        """Names of inputs whose values decide how much is computed, as shapes do.
+
+        Those that are used as a shape; where there are loops or branches, also single integers and
+        booleans, which may be how often a loop runs, or a condition.
+        """
+        steers = not _STEERED.isdisjoint(self.op_types)
+        return tuple(
+            spec.name
+            for spec in self.inputs
+            if spec.name in self.shape_inputs or (steers and _is_single(spec))
+        )
 
     def is_untouched(self, rest_ns: int = REST_NS) -> bool:
         """Whether the stamps of its files prove that they hold the bytes that were hashed.

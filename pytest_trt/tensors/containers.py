@@ -5,7 +5,7 @@ A sequence is a list, a map is a dict of numbers or text, and an optional is its
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -104,9 +104,23 @@ def description(value: object) -> str:
     return str(list(np.asarray(value).shape))
 
 
-def shapes_text(specs: Sequence[TensorSpec], inputs: Tensors) -> str:
-    """Return the shapes of all inputs of a model, as baselines store them."""
-    return ", ".join(f"{spec.name} {description(inputs[spec.name])}" for spec in specs)
+def shapes_text(
+    specs: Sequence[TensorSpec], inputs: Tensors, *, sizes: Collection[str] = ()
+) -> str:
+    """Return the shapes of all inputs of a model, as baselines store them.
+
+    Args:
+        specs: The inputs of the model.
+        inputs: The values.
+        sizes: The inputs whose values count as well, as they decide how much is computed.
+    """
+
+    def of(name: str) -> str:
+        value = inputs[name]
+        held = f" = {np.asarray(value).tolist()}" if name in sizes and value is not None else ""
+        return f"{name} {description(value)}{held}"
+
+    return ", ".join(of(spec.name) for spec in specs)
 
 
 def misfit(value: object, dtype: str) -> str:

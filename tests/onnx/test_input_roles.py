@@ -259,3 +259,20 @@ def test_seeded_indices_run_within_the_limit(tmp_path):
     assert rows.shape == (200, 6)
     with pytest.raises(onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument):
         session.run(None, {"ids": np.array([model.index_limits["ids"]])})
+
+
+@pytest.mark.parametrize(("shape", "counts"), [([], True), ([1], True), (["n"], False)])
+def test_values_that_decide_how_often_a_loop_runs_are_sizes(tmp_path, shape, counts) -> None:
+    body = helper.make_graph(
+        [node("Identity", ["go"], ["goes"]), node("Neg", ["a"], ["b"])],
+        "body",
+        [value("i", [], INT64), value("go", [], TensorProto.BOOL), value("a", [2])],
+        [value("goes", [], TensorProto.BOOL), value("b", [2])],
+    )
+    loop = node("Loop", ["trips", "", "x"], ["y"], body=body)
+    inputs = [value("x", [2]), value("trips", shape, INT64)]
+    found = saved(model([loop], inputs, [value("y", [2])]), tmp_path / "m.onnx")
+    assert found.sizes == (("trips",) if counts else ())
+    assert found.shape_inputs == ()
+    without = model([node("Neg", ["x"], ["y"])], inputs, [value("y", [2])])
+    assert saved(without, tmp_path / "n.onnx").sizes == ()

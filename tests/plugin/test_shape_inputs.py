@@ -122,3 +122,25 @@ def test_a_shape_input_of_open_length_is_run_as_it_is_fed(project) -> None:
         "    assert trt_session.run(feeds)['expanded'].shape == (4, 8)\n"
     )
     project.run("--trt-arch=cpu").assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("timed", ["trt_benchmark", "benchmark"])
+def test_speed_at_other_values_is_not_compared(resized, project, monkeypatch, timed: str) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    project.light = ()
+    call = "trt_benchmark(inputs)"
+    if timed == "benchmark":
+        pytest.importorskip("pytest_benchmark")
+        call = "benchmark.pedantic(trt_session.run, (inputs,), rounds=100)"
+    test = (
+        "@pytest.mark.trt_benchmark(p50='500%', p95='off', p99='off', throughput='off')\n"
+        f"def test_it({timed}, trt_session):\n"
+        "    image = np.zeros((1, 3, 8, 8), np.float32)\n"
+        "    inputs = {'image': image, 'size': np.array([SIZE, 32])}\n"
+        f"    {call}\n"
+    )
+    resized(test.replace("SIZE", "32")).assert_outcomes(passed=1)
+    resized(test.replace("SIZE", "32")).assert_outcomes(passed=1)
+    result = resized(test.replace("SIZE", "8"))
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*size [[]2[]] = [[]32, 32[]], this run*= [[]8, 32[]]*TRT661*"])

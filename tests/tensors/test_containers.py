@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pytest_trt.tensors.containers import description, items_of
+from pytest_trt.tensors.containers import description, items_of, shapes_text
 from pytest_trt.tensors.spec import TensorSpec
 
 _A, _B = np.zeros((2, 3), np.float32), np.arange(2)
@@ -81,3 +81,10 @@ def test_an_output_that_has_the_name_of_an_item_hides_none():
 )
 def test_a_value_is_described_by_its_shape_or_its_items(value, text):
     assert description(value) == text
+
+
+def test_values_count_where_they_decide_how_much_is_computed():
+    specs = [TensorSpec("x", "float32", (2, 3)), TensorSpec("size", "int64", (2,))]
+    inputs = {"x": _A, "size": np.array([8, 16])}
+    assert shapes_text(specs, inputs) == "x [2, 3], size [2]"
+    assert shapes_text(specs, inputs, sizes=["size"]) == "x [2, 3], size [2] = [8, 16]"

@@ -473,7 +473,7 @@ class LoadableModel:
         def note(engine: Engine, inputs: Tensors, *_: Any) -> None:
             if not state.timing:
                 return
-            shapes = shapes_text(engine.model.inputs, inputs)
+            shapes = shapes_text(engine.model.inputs, inputs, sizes=engine.model.sizes)
             state.timed.setdefault(engine.key.digest, set()).add(shapes)
 
         return note
