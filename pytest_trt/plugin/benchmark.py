@@ -30,6 +30,7 @@ from pytest_trt.diagnostics import (
 )
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.session import Session, calling_line
+from pytest_trt.engine.spec import Target
 from pytest_trt.escaping import terminal
 from pytest_trt.plugin.models.subject import ModelUnderTest
 from pytest_trt.plugin.options.table import ENGINE_FIELDS, given_flags, is_disabled
@@ -319,6 +320,8 @@ def _note_what_is_timed(state: TestState, fixture: BenchmarkFixture) -> None:
     if not fixture.enabled or make_runner is None:
         return
     state.timing = False
+    if not fixture.stats:  # otherwise another fixture has called it
+        state.timed.clear()
 
     def make_noting_runner(*function: Any) -> Callable[..., Any]:
         runner = make_runner(*function)
@@ -340,8 +343,7 @@ def _alone(item: pytest.Item) -> Iterator[DeviceWatch | None]:
     """Hold the device of a test, as any benchmark does, and watch it."""
     run = run_of(item.config)
     with progress_of(item.config).quiet_task(f"timing {item.name}") as say:
-        engine = _engine_of(item)
-        target = engine.target if engine else run.embedded.target(CPU)
+        target = _target_of(item)
         with device_lock(run.place(target).device, say), run.watched(target) as watch:
             warm_builder.end()
             yield watch
@@ -356,8 +358,7 @@ def _judge_recorded(
     """Judge the rounds of a fixture; nothing where it was never called."""
     plan, run, engine = plan_of(item), run_of(item.config), _engine_of(item)
     assert plan is not None  # checked by the caller
-    target = engine.target if engine else run.embedded.target(CPU)
-    place = run.place(target)
+    place = run.place(_target_of(item))
     location = baseline_location(item, place.target)
     subject = _recorded_subject(item, fixture, plan, engine, location)
     settings = benchmark_settings(item.session)
@@ -378,7 +379,8 @@ def _judge_recorded(
         environment=place.environment,
         disturbed_by=disturbed_by,
     )
-    limits = plan.limits(subject.precision)
+    several = engine is None and bool(_timed(state_of(item)))
+    limits = plan.limits(plan.precision if several else subject.precision)
     measured = Pipeline(source, limits, settings, location).run()
     result = with_renames(item, measured, subject, location)
     _take(item, result)
@@ -387,9 +389,22 @@ def _judge_recorded(
 
 
 def _engine_of(item: pytest.Item) -> Engine | None:
-    """Return the engine of a test; None if there are several, as any of them may be timed."""
-    engines = {engine.key.digest: engine for engine in state_of(item).engines}
+    """Return the engine that a test times, else the only one that it has; None for several."""
+    engines = _timed(state_of(item)) or {one.key.digest: one for one in state_of(item).engines}
     return next(iter(engines.values())) if len(engines) == 1 else None
+
+
+def _target_of(item: pytest.Item) -> Target:
+    """Return what the engines of a test run on; the CPU where it has none, or on several."""
+    targets = [one.target for one in state_of(item).engines]
+    if targets and targets.count(targets[0]) == len(targets):
+        return targets[0]
+    return run_of(item.config).embedded.target(CPU)
+
+
+def _timed(state: TestState) -> dict[str, Engine]:
+    """Return the engines that a test timed, by key."""
+    return {one.key.digest: one for one in state.engines if one.key.digest in state.timed}
 
 
 def _recorded_subject(
@@ -405,12 +420,20 @@ def _recorded_subject(
         timer = fixture.stats.options["timer"]
         clock = f"pytest-benchmark, {timer.__module__}.{timer.__qualname__}"
         spec = {"timer": clock, **spec}
+    state = state_of(item)
     if engine is not None:
         model = location.model_name(engine.model.path)
         spec = {"model": model, "precision": engine.spec.precision, **spec}
-        shapes = state_of(item).timed.get(engine.key.digest)
+        shapes = state.timed.get(engine.key.digest)
         if shapes:
             spec["shapes"] = "; ".join(sorted(shapes))
+    elif timed := _timed(state):
+        listed = (
+            f"{location.model_name(one.model.path)} {one.spec.precision} {shapes}"
+            for key, one in timed.items()
+            for shapes in state.timed[key]
+        )
+        spec["engines"] = "; ".join(sorted(listed))
     return Subject(
         test=item.nodeid,
         test_argument=test_argument(item),

@@ -445,6 +445,45 @@ def test_engine_that_markers_name_has_to_be_timed(run, named: str, which: str) -
     result.stdout.fnmatch_lines([f"*measured no {which}engine of linear.onnx*"] * 3)
 
 
+def test_engine_that_only_a_fixture_ran_is_not_timed(run) -> None:
+    fixture = (
+        '@pytest.fixture\ndef warm(trt_session, images):\n    trt_session.run({"image": images})\n'
+    )
+    test = NAMED.replace("TIMED", "sum, ([1],)").replace("trt_session, ", "warm, trt_session, ")
+    result = run(fixture + test)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*measured no fp16 engine of linear.onnx*"])
+
+
+#: Has two engines, and times what it is told.
+TWO = f"""
+@{MODEL[:-1]}, precision="fp32")
+@pytest.mark.trt_benchmark(p50="500%")
+def test_engine(benchmark, trt_session, trt_engines, images):
+    other = trt_engines("models/linear.onnx", precision="fp16", {MODEL.partition(", ")[2]}
+    other.run({{"image": images}})
+    def both(inputs):
+        trt_session.run(inputs)
+        other.run(inputs)
+    benchmark.pedantic(TIMED, ({{"image": images}},), rounds=100)
+"""
+
+
+@pytest.mark.parametrize(("timed", "label"), [("trt_session.run", "shapes"), ("both", "engines")])
+def test_what_is_timed_is_known_where_a_test_has_several_engines(
+    project, run, timed: str, label: str
+) -> None:
+    source = TWO.replace("TIMED", timed)
+    run(source).assert_outcomes(passed=1)
+    assert "image [4, 8]" in stored(project)["test_engine"]["spec"][label]
+    result = run(source.replace("images}", "images[:1]}"))
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([f"*it has {label} *TRT661*"])
+    result = run(source, "-o", "trt_limits=fp32: p50_ms=1e-6")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*exceeds the limit of 1.00e-06 ms*"])
+
+
 def test_function_of_a_test_with_a_model_may_be_timed_without_its_engine(run) -> None:
     other = NAMED.replace(', precision="fp16"', "").replace("trt_session, ", "")
     run(other.replace("TIMED", "sum, ([1],)")).assert_outcomes(passed=1)
