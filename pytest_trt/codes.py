@@ -1167,6 +1167,14 @@ CODES: dict[str, Code] = {
         "No action needed.",
         ("opponents",),
     ),
+    "TRT520": Code(
+        "baseline is outdated",
+        "The test is faster than its baseline by more than a limit, so it could become slower by a "
+        "multiple of that limit and pass. Either the engine became faster, or the baseline was "
+        "recorded on a slower machine, or edited.",
+        "Record the speed that it has now with --trt-update.",
+        ("metric",),
+    ),
     # 6xx baseline
     "TRT600": Code(
         "unusable baseline",

@@ -18,6 +18,7 @@ from pytest_trt.benchmark.result import (
 from pytest_trt.benchmark.updating import Excess
 from pytest_trt.diagnostics import Diagnostic, Fact, Remedy, Severity
 from pytest_trt.statistics.absolute import AbsoluteLimitResult
+from pytest_trt.statistics.discount import HOST_CLOCK_ALLOWANCE_LOG
 from pytest_trt.statistics.faster import SpeedupResult
 from pytest_trt.statistics.structure import GROWTHS, StructuralLimitResult
 from pytest_trt.terms import CPU, Metric
@@ -53,6 +54,9 @@ ENGINE_NAMES = {
 
 #: Up to so many tests are named in a command; of more, their files.
 _TESTS_TYPED = 12
+
+#: Ratios of figures below this are damage.
+_LEAST_RATIO = 1e-9
 
 _REASON = "--trt-update-reason"
 _LET_PASS = "Let inconclusive tests pass: --trt-inconclusive=warn"
@@ -510,6 +514,46 @@ def passed_in_spite(result: BenchmarkResult) -> list[Diagnostic]:
                 )
             )
     return found
+
+
+def outdated(result: BenchmarkResult) -> list[Diagnostic]:
+    """Return the note on a baseline so slow that more than twice its limit would pass.
+
+    By the host's clock, stored rounds of the same engine may be slow for the host's sake; where the
+    engines differ, bounds include that already.
+    """
+    by_host = result.mode == "end_to_end" and (result.same_engine or not result.key)
+    slack, slowest = 0.0, None
+    for one in result.changes:
+        if one.outcome != "passed" or one.most is None:
+            continue
+        host = math.exp(HOST_CLOCK_ALLOWANCE_LOG) if by_host and one.step != "interleaved" else 1.0
+        limit = _time_ratio(one.metric, -one.limit if one.metric == "throughput" else one.limit)
+        certain = _time_ratio(one.metric, one.most) * host
+        if certain * limit < 1 and limit / certain > slack:
+            slack, slowest = limit / certain, one
+    if slowest is None:
+        return []
+    return [
+        Diagnostic(
+            "TRT520",
+            f"{METRIC_NAMES[slowest.metric]} is {units.change(slowest.change)} from its baseline: "
+            f"even an engine {units.multiple(slack)} times as slow as this one would pass its limit"
+            f" of {units.percent(slowest.limit)} ({result.subject})",
+            _facts(result, {"metric": slowest.metric, "change": slowest.change}),
+            remedy=Remedy(
+                "Record the speed that it has now:",
+                (update_command([result.test_argument], result.update_options),),
+            ),
+            severity="note",
+        )
+    ]
+
+
+def _time_ratio(metric: Metric, change: float) -> float:
+    """Return how many times as long as before an engine takes, from the change of a metric."""
+    ratio = max(1 + change, _LEAST_RATIO)
+    return 1 / ratio if metric == "throughput" else ratio
 
 
 # --- nothing measured

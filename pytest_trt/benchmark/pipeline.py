@@ -204,6 +204,7 @@ class Pipeline:
         elif entry is not None and _compares(result):
             then = entry.runs[-1].toolchain
             found += [messages.other_toolchain(result, then)] * (then != result.toolchain)
+            found += messages.outdated(result) * (result.verdict is Verdict.PASSED)
         return replace(result, diagnostics=tuple(found))
 
     def _calibrated(self) -> BenchmarkResult:

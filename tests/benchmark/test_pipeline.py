@@ -152,6 +152,25 @@ def test_much_slower_on_an_overloaded_host_is_inconclusive(recorded, strict, sev
     assert result.failed == strict
 
 
+@pytest.mark.parametrize(
+    ("call_s", "noted"),
+    [(1e-3, False), (0.8e-3, False), (0.4e-3, True), (1e-15, True)],
+    ids=["equal", "what the host explains", "faster", "swapped units"],
+)
+@pytest.mark.parametrize(("metric", "limit"), [("p50", 0.05), ("throughput", 0.05)])
+def test_baseline_that_allows_more_than_its_limit_is_noted(
+    bench, metric, limit, call_s, noted
+) -> None:
+    bench.marker = {metric: limit}
+    assert bench.run().update == "first"
+    bench.call_s = call_s
+    result = bench.run()
+    assert result.verdict == Verdict.PASSED
+    assert ("TRT520", "note") in codes(result) or not noted
+    assert noted or codes(result) == []
+    assert "TRT520" not in [one.code for one in bench.run(update=True).diagnostics]
+
+
 @pytest.mark.parametrize(("limit_ms", "code"), [(1e3, None), (1e-3, "TRT502")])
 def test_absolute_limit_needs_no_baseline(bench, limit_ms, code) -> None:
     bench.marker = {"p50_ms": limit_ms}
