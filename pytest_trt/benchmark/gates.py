@@ -30,7 +30,12 @@ from pytest_trt.statistics.discount import (
 from pytest_trt.statistics.faster import SpeedupResult, decide_faster
 from pytest_trt.statistics.limits import Absolute, Limits
 from pytest_trt.statistics.rounds import GROUP_CALLS
-from pytest_trt.statistics.structure import StructuralLimitResult, judge_structure
+from pytest_trt.statistics.structure import (
+    FIGURE_OF,
+    GROWTHS,
+    StructuralLimitResult,
+    judge_structure,
+)
 from pytest_trt.terms import METRICS, Metric, Verdict
 
 #: Rounds at each look at absolute limits.
@@ -55,6 +60,22 @@ def too_short(entry: Entry, metrics: Collection[Metric]) -> str | None:
         if metric in metrics and metric not in newest.rounds:
             needs = GROUP_CALLS.get(metric, 1)
             return f"its rounds have {newest.calls} calls, and {metric} needs {needs}"
+    return None
+
+
+def lacks_figure(entry: Entry, limits: Limits, engine: Engine | None) -> str | None:
+    """Return why a limit on growth could not fail although the engine reports its figure, or None.
+
+    Args:
+        entry: The baseline.
+        limits: The limits of the test.
+        engine: The engine; None where it is not known which one is under test.
+    """
+    known, stored = figures_of(engine.facts) if engine else {}, stored_figures(entry)
+    for name in GROWTHS:
+        figure = FIGURE_OF[name]
+        if name in limits.structural and figure in known and figure not in stored:
+            return f"it lacks the figure that {name} limits ({figure})"
     return None
 
 

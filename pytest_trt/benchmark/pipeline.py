@@ -15,6 +15,7 @@ from pytest_trt.benchmark.evidence import BenchmarkSettings, Evidence, Opponent,
 from pytest_trt.benchmark.gates import (
     absolute_results,
     engine_results,
+    lacks_figure,
     relative_decision,
     speedup_results,
     too_short,
@@ -81,6 +82,7 @@ class Pipeline:
             explicit = [m for m in self._limits.explicit if not self._shows_never(m)]
             different = stored.differs(mode=subject.mode, spec=subject.spec)
             different = different or too_short(stored, explicit)
+            different = different or lacks_figure(stored, self._limits, subject.engine)
             if different and not self._settings.update:
                 found = messages.not_comparable(self._result, different)
                 return self._with(self._result, [found], Verdict.NOT_COMPARABLE)

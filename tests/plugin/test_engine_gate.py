@@ -197,6 +197,17 @@ def test_engine_that_does_not_report_a_figure_is_inconclusive(gate) -> None:
     result.stdout.fnmatch_lines(["device_memory_bytes is not measured*", "Fix: Switch*"])
 
 
+def test_baseline_without_a_figure_that_is_limited_is_not_comparable(gate) -> None:
+    gate.run('layers="0%"')
+    gate.rewrite(lambda entry: entry["engine"].pop("layers"))
+    gate.run('plan_size="5%"').assert_outcomes(passed=1)
+    result = gate.run('layers="0%"')
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*it lacks the figure that layers limits (layers)*TRT661*"])
+    gate.run('layers="0%"', "--trt-update").assert_outcomes(passed=1)
+    gate.run('layers="0%"').assert_outcomes(passed=1)
+
+
 def test_exact_limits_in_the_ini_file_give_way_to_the_marker(gate) -> None:
     gate.project.pytester.makeini("[pytest]\ntrt_limits =\n    fp32: max_layers=1\n")
     result = gate.run("")
