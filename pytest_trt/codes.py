@@ -1112,8 +1112,9 @@ CODES: dict[str, Code] = {
     ),
     "TRT511": Code(
         "speed not measured",
-        "Timing is switched off, or pytest-benchmark does not time under xdist.",
-        "Run without the option that the message names.",
+        "Timing is switched off, pytest-benchmark does not time under xdist, or its timer does not "
+        "resolve a call.",
+        "Run without the option that the message names, or with another timer.",
         ("reason",),
     ),
     "TRT512": Code(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -367,6 +368,10 @@ def _judge_recorded(
         return
     if fixture.has_error or not fixture.stats:
         return
+    unresolved = [one for one in fixture.stats.stats.data if not 0 < one < math.inf]
+    if unresolved:
+        _take(item, _unresolved(subject, unresolved[0]))
+        return
     disturbed_by = watch() if watch else None
     source = RecordedSource(
         run,
@@ -446,6 +451,16 @@ def _recorded_subject(
         engine=engine,
         restore=git_restore_commands(engine.model.path) if engine else (),
     )
+
+
+def _unresolved(subject: Subject, call_s: float) -> BenchmarkResult:
+    result = subject.result()
+    why = f"pytest-benchmark's timer reported that a call took {call_s:g} s"
+    remedy = Remedy(
+        "Use a timer that resolves a call, such as the default (--benchmark-timer), or time several"
+        " calls at once: benchmark.pedantic(..., iterations=100)."
+    )
+    return _with(result, messages.not_timed(result, why, "error", remedy))
 
 
 def _disabled(

@@ -410,6 +410,16 @@ def test_benchmark_only_does_not_run_tests_skipped_otherwise(run) -> None:
     result.assert_outcomes(skipped=1)
 
 
+def test_timer_that_does_not_resolve_a_call_is_an_error(project, run, monkeypatch) -> None:
+    write_clock(project, 0.0)
+    monkeypatch.syspath_prepend(str(project.path))
+    result = run(sum_test(), "--benchmark-timer=steady.clock")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["*timer reported that a call took 0 s *TRT511*", "Fix: Use a timer*"]
+    )
+
+
 # --- what it has to time
 
 
