@@ -287,7 +287,8 @@ CODES: dict[str, Code] = {
     "TRT168": Code(
         "run not compared",
         "The test caught an error that the engine or the reference raised during a run, so that "
-        "run was never compared. Refused inputs (InputError) do not count as a run.",
+        "run was never compared. Refused inputs (InputError) do not count as a run: they "
+        "leave a note.",
         "Do not catch the error, or remove trt_consistency from a test that expects one.",
         ("check",),
     ),
@@ -298,6 +299,14 @@ CODES: dict[str, Code] = {
         "Set pytestmark in each test file, or call item.add_marker in pytest_itemcollected of "
         "conftest.py.",
         ("marker", "file"),
+    ),
+    "TRT181": Code(
+        "shape of a profile not run",
+        "The test ran once for each of the profile's points, such as max, but no run under "
+        "trt_consistency had the shapes of this one.",
+        "Run the inputs of trt_inputs, or let its override return inputs of the shapes that the "
+        "profile has at trt_shape.",
+        ("model", "shape"),
     ),
     "TRT180": Code(
         "override without effect",

@@ -125,13 +125,17 @@ class Session:
                     self.engine.timings.ran(time.perf_counter() - started_s)
                     if self._observer is not None:
                         self._observer(self.engine, inputs, outputs)
+            except InputError:
+                raise
             except BaseException as error:
-                # Inputs that the engine itself refuses, for their values, are no run either.
-                refused = isinstance(error, InputError)
-                if outputs is None and not refused and self._observer is not None:
+                if outputs is None and self._observer is not None:
                     self._observer(self.engine, inputs, error)
                 raise
         except PytestTrtError as error:
+            # The engine itself may refuse inputs, too, for their values.
+            refused = isinstance(error, InputError) and outputs is None
+            if refused and self._observer is not None:
+                self._observer(self.engine, inputs, error)
             # Without the package's own frames: the line to fix is the test's.
             raise error.with_traceback(None) from None
         return outputs

@@ -122,6 +122,8 @@ class TestState:
         reference_error: The last error that it raised.
         observers: What compares the runs of engines of `trt_engines`, by key.
         uncompared: Runs that an error of the engine or the reference ended, and the error.
+        refused: Runs whose inputs were refused, and why.
+        shapes: Names and shapes of the inputs of each run that was compared.
         answers: Its stored answers; None where its checks compare with none.
         metrics: Its task metrics; None where it records none.
         speed: The result of its benchmark, once there is one.
@@ -158,6 +160,8 @@ class TestState:
         self.reference_error: BaseException | None = None
         self.observers: dict[str, Observer] = {}
         self.uncompared: list[str] = []
+        self.refused: list[str] = []
+        self.shapes: set[frozenset[tuple[str, tuple[int, ...]]]] = set()
         self.answers: Answers | None = None
         self.metrics: Recorded | None = None
         self.speed: BenchmarkResult | None = None

@@ -105,6 +105,15 @@ def values_at(profile: Profile | None, point: Point) -> dict[str, Values]:
     }
 
 
+def ranges_at(profile: Profile | None, point: Point) -> dict[str, Shape]:
+    """Return the shapes of inputs that have a range of shapes, at one point of a profile."""
+    return {
+        name: _at(bounds, point)
+        for name, bounds in (profile or {}).items()
+        if isinstance(bounds, ShapeRange)
+    }
+
+
 def distinct_points(profile: Profile | None, *, sweep: bool = False) -> tuple[Point, ...]:
     """Return "opt" and those of "min" and "max" that differ from it.
 

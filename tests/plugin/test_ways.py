@@ -241,11 +241,50 @@ def test_run_that_an_error_of_the_engine_ends_fails_the_test_that_catches_it(
 
 
 def test_inputs_that_are_refused_are_no_run(suite) -> None:
-    suite(
+    result = suite(
         "from pytest_trt import InputError\n@M(**GOOD)\n@C\ndef test_it(trt_session):\n"
         "    trt_session.run(X)\n"
         "    with pytest.raises(InputError):\n        trt_session.run({'image': X['image'][0]})\n"
-    ).assert_outcomes(passed=1)
+    )
+    result.assert_outcomes(passed=1)
+    refused = "*1 run not compared, as the inputs were refused: linear.onnx fp32 at test_it.py:*"
+    result.stdout.fnmatch_lines([refused])
+
+
+@pytest.mark.parametrize("session", ["trt_session", "shared"])
+def test_inputs_that_a_pool_of_threads_refuses_are_noted(suite, session: str) -> None:
+    source = (
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "@pytest.fixture(scope='session')\ndef shared(trt_engines):\n"
+        "    return trt_engines(**GOOD)\n"
+        f"@M(**GOOD)\n@C\ndef test_it({session}):\n"
+        "    with ThreadPoolExecutor() as pool:\n"
+        f"        pool.map({session}.run, [X, GIVEN, GIVEN])\n"
+    )
+    wide = suite("GIVEN = {'image': X['image'].astype(float)}\n" + source)
+    wide.assert_outcomes(passed=1)
+    wide.stdout.fnmatch_lines(["note *2 runs not compared, as the inputs were refused: *TRT168]"])
+    fitting = suite("GIVEN = X\n" + source)
+    fitting.assert_outcomes(passed=1)
+    fitting.stdout.no_fnmatch_line("*TRT168*")
+
+
+@pytest.mark.parametrize(
+    ("rows", "noted"), [("len(trt_inputs['image'])", []), ("1", ["opt", "max"])]
+)
+def test_shape_that_the_name_of_a_test_states_and_no_run_has_is_noted(
+    suite, rows: str, noted: list[str]
+) -> None:
+    result = suite(
+        "P = {'image': ((1, 8), (4, 8), (16, 8))}\n@M(**GOOD, profiles=P)\n@C\n"
+        "def test_it(trt_session, trt_inputs):\n"
+        f"    trt_session.run({{'image': trt_inputs['image'][:{rows}]}})\n"
+    )
+    result.assert_outcomes(passed=3)
+    lines = [line for line in result.outlines if "TRT181" in line]
+    assert len(lines) == len(noted)
+    for line, point in zip(lines, noted, strict=True):
+        assert f"no run had the shapes of linear.onnx at {point}: image [" in line
 
 
 def test_precision_that_is_passed_to_the_fixture_decides(suite) -> None:

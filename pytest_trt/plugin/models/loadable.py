@@ -25,7 +25,13 @@ from pytest_trt.accuracy.reference_names import ReferenceNames
 from pytest_trt.accuracy.subject import CalibratedBy
 from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.accuracy.trial import specs_to_try
-from pytest_trt.diagnostics import ConfigurationError, Diagnostic, PytestTrtError, Remedy
+from pytest_trt.diagnostics import (
+    ConfigurationError,
+    Diagnostic,
+    InputError,
+    PytestTrtError,
+    Remedy,
+)
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.protocols import BackendSession, BuildRequest, Plan
 from pytest_trt.engine.session import Observer, calling_line
@@ -447,6 +453,9 @@ class LoadableModel:
             __tracebackhide__ = True
             if isinstance(outputs, pytest.skip.Exception):  # this machine cannot run it
                 return
+            if isinstance(outputs, InputError):
+                state.refused.append(ended_by(outputs, engine, calling_line()))
+                return
             self.refuse_late_use(state, "trt_session.run")
             if engine.model.digest != self.model.digest:  # of another scope than the test
                 raise changed(engine.model.path)
@@ -462,6 +471,8 @@ class LoadableModel:
                 in_reference = error is state.reference_error
                 state.uncompared.append(ended_by(error, engine, where, in_reference=in_reference))
                 raise
+            arrays = (item for item in inputs.items() if hasattr(item[1], "shape"))
+            state.shapes.add(frozenset((name, array.shape) for name, array in arrays))
             # The test may have ended meanwhile: computing the reference can take long.
             self.refuse_late_use(state, "trt_session.run")
 
@@ -470,8 +481,8 @@ class LoadableModel:
     def noting(self, state: TestState) -> Observer:
         """Return what notes the shapes that a benchmark runs: it is called in what is timed."""
 
-        def note(engine: Engine, inputs: Tensors, *_: Any) -> None:
-            if not state.timing:
+        def note(engine: Engine, inputs: Tensors, outputs: Tensors | BaseException) -> None:
+            if not state.timing or isinstance(outputs, InputError):
                 return
             shapes = shapes_text(engine.model.inputs, inputs, sizes=engine.model.sizes)
             state.timed.setdefault(engine.key.digest, set()).add(shapes)

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from pytest_trt.accuracy.subject import CalibratedBy
-from pytest_trt.diagnostics import ConfigurationError
+from pytest_trt.diagnostics import ConfigurationError, InputError
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.session import Session, calling_line
 from pytest_trt.plugin.models.loadable import LoadableModel, ended_by
@@ -72,6 +72,9 @@ class SharedModel(LoadableModel):
             state.engines.append(engine)
         if plan.consistency is None:
             self.noting(state)(engine, *seen)
+            return
+        if isinstance(seen[-1], InputError):
+            state.refused.append(ended_by(seen[-1], engine, calling_line()))
             return
         # What the project's own reference runs cannot be compared with that reference.
         nested = get_ident() in state.in_reference

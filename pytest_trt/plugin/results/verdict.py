@@ -22,8 +22,8 @@ from pytest_trt.engine.layer_changes import layer_kinds, layer_rows
 from pytest_trt.engine.record import EngineRecord
 from pytest_trt.engine.spec import FULL_PRECISIONS
 from pytest_trt.plugin.planning.markers import ModelMarker, same_file
-from pytest_trt.plugin.planning.marks import marks_of, same_marks
-from pytest_trt.plugin.planning.plan import TestPlan
+from pytest_trt.plugin.planning.marks import marks_of, params_of, same_marks
+from pytest_trt.plugin.planning.plan import SHAPE, TestPlan, chosen_point
 from pytest_trt.plugin.results.failure import CheckFailure, PluginFailure, skips
 from pytest_trt.plugin.results.renames import of_all_tests
 from pytest_trt.plugin.results.tested import tested_data
@@ -40,7 +40,9 @@ from pytest_trt.plugin.state import (
 from pytest_trt.records import to_data
 from pytest_trt.report.junit import properties_of
 from pytest_trt.report.record import TestRecord, below
+from pytest_trt.tensors.profile_choice import ranges_at
 from pytest_trt.terms import Verdict
+from pytest_trt.wording import count
 
 if TYPE_CHECKING:
     from pytest_trt.baseline.staged_answers import StagedAnswers
@@ -158,6 +160,8 @@ def _failed_in_unittest(item: pytest.Item) -> bool:
 def _conclude(item: pytest.Item, state: TestState) -> None:
     __tracebackhide__ = True
     failures = _judge(item, state)
+    for note in _left_out(item, state):
+        state.note(note)
     if failures:
         _forget_recorded(state)
         failures = _with_layers(item, state, failures)
@@ -339,6 +343,41 @@ def _not_compared(state: TestState) -> Diagnostic:
         {"check": "trt_consistency", "runs": len(state.uncompared)},
         details=(*others[:_SHOWN], *more),
         remedy=Remedy("Do not catch the error, or expect it in a test without trt_consistency."),
+    )
+
+
+def _left_out(item: pytest.Item, state: TestState) -> Iterator[Diagnostic]:
+    """Yield what a reader may take for compared, and was not."""
+    if state.refused:
+        yield _refused(state)
+    plan = plan_of(item)
+    if plan is None or plan.model is None or not plan.profiles or not state.shapes:
+        return
+    point = params_of(item).get(SHAPE)
+    if point is None:
+        return
+    profile, name = chosen_point(str(point), plan.profiles, plan.model)
+    wanted = ranges_at(profile, name)
+    if any(run.issuperset(wanted.items()) for run in state.shapes):
+        return
+    shapes = ", ".join(f"{key} {list(shape)}" for key, shape in wanted.items())
+    yield Diagnostic(
+        "TRT181",
+        f"no run had the shapes of {plan.model.name} at {point}: {shapes}",
+        {"model": plan.model.name, "shape": str(point)},
+        remedy=Remedy("Run the inputs of trt_inputs, or return these shapes from its override."),
+        severity="note",
+    )
+
+
+def _refused(state: TestState) -> Diagnostic:
+    """Say which runs were not compared as their inputs were refused: a thread pool hides that."""
+    number = len(state.refused)
+    return Diagnostic(
+        "TRT168",
+        f"{count(number, 'run')} not compared, as the inputs were refused: {state.refused[0]}",
+        {"check": "trt_consistency", "runs": number, "refused": True},
+        severity="note",
     )
 
 
