@@ -161,20 +161,40 @@ def pytest_make_collect_report(
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     """Plan the tests of a class or module; fail it where markers are wrong, with all of them."""
     report = yield
-    if report.passed and any(
+    if not report.passed:
+        return report
+    ours = any(
         isinstance(node, pytest.Function) and uses_plugin(node, node.fixturenames)
         for node in report.result
-    ):
-        from pytest_trt.plugin.collection import plan_tests
+    )
+    try:
+        if isinstance(collector, pytest.Module | pytest.Class):
+            _warn_of_uncollected(collector, report)
+        if ours and report.passed:
+            from pytest_trt.plugin.collection import plan_tests
 
-        try:
             plan_tests(collector, report)
-        except faults.ON_PURPOSE:
-            raise
-        except Exception:  # a fault of the plugin fails the module, and does not end the run
+    except faults.ON_PURPOSE:
+        raise
+    except Exception:  # a fault of the plugin fails the module, and does not end the run
+        if ours:
             report.outcome, report.result = "failed", []
             report.longrepr = traceback.format_exc()
+        else:
+            faults.warn(collector.config)
     return report
+
+
+def _warn_of_uncollected(
+    collector: pytest.Module | pytest.Class, report: pytest.CollectReport
+) -> None:
+    from pytest_trt.plugin.planning.marks import marked
+
+    # Not the module of doctests, which pytest has not loaded as an object.
+    if any(marked(getattr(collector, "_obj", object), collector.config)):
+        from pytest_trt.plugin.collection import warn_of_uncollected
+
+        warn_of_uncollected(collector, report)
 
 
 @pytest.hookimpl(trylast=True)

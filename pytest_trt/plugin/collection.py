@@ -7,6 +7,7 @@ others are tested.
 
 from __future__ import annotations
 
+import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -16,8 +17,9 @@ from typing import TypeAlias
 
 import pytest
 
-from pytest_trt.diagnostics import Diagnostic, Remedy, failure_lines
+from pytest_trt.diagnostics import Diagnostic, PytestTrtWarning, Remedy, failure_lines
 from pytest_trt.plugin.names import is_ours
+from pytest_trt.plugin.planning.lost_marks import uncollected
 from pytest_trt.plugin.planning.markers import BenchmarkMarker, ConsistencyMarker
 from pytest_trt.plugin.planning.marks import (
     MULTIPLIED_KEY,
@@ -132,6 +134,17 @@ def plan_tests(collector: pytest.Collector, report: pytest.CollectReport) -> Non
     elif failed:
         collector.stash[_WRONG_KEY] = _by_text(failed)
         _fail(collector, report)
+
+
+def warn_of_uncollected(collector: pytest.Collector, report: pytest.CollectReport) -> None:
+    """Warn of marked functions and classes that pytest left out; with -W error, fail the module."""
+    for found, line in uncollected(collector, report.result):
+        try:
+            warnings.warn_explicit(PytestTrtWarning(str(found)), None, str(collector.path), line)
+        except PytestTrtWarning:
+            _report(report, [replace(found, severity="error")])
+            report.outcome, report.result = "failed", []
+            return
 
 
 def plan_changed_tests(items: list[pytest.Item]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import takewhile
+from types import FunctionType
 from typing import Any
 
 import pytest
@@ -81,6 +82,18 @@ def pytestmark_of(obj: object) -> list[pytest.Mark]:
     found: Any = getattr(obj, "__dict__", {}).get("pytestmark", [])
     marks = found if isinstance(found, list) else [found]
     return [mark if isinstance(mark, pytest.Mark) else mark.mark for mark in marks]
+
+
+def marked(
+    place: object, config: pytest.Config
+) -> Iterator[tuple[str, Any, Sequence[pytest.Mark]]]:
+    """Yield the functions and classes of a module or class that have marks of the plugin."""
+    for name, obj in list(vars(place).items()):
+        # Its type decides: what stands for another object may raise if it is asked.
+        if issubclass(type(obj), FunctionType | type) and "pytestmark" in vars(obj):
+            ours = [mark for mark in pytestmark_of(obj) if is_ours(mark.name, config)]
+            if ours:
+                yield name, obj, ours
 
 
 def params_of(item: pytest.Item) -> Mapping[str, object]:

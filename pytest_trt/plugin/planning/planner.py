@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_trt.diagnostics import Diagnostic, Remedy
+from pytest_trt.plugin.planning.lost_marks import check_wrapped
 from pytest_trt.plugin.planning.markers import (
     BenchmarkMarker,
     ModelMarker,
@@ -168,6 +169,7 @@ class Planner:
             check_conflicts,
             check_scopes,
             check_ignored,
+            check_wrapped,
             check_overrides,
             partial(check_benchmark, run=self._run),
             partial(check_model, run=self._run),

@@ -352,6 +352,91 @@ def test_mark_of_the_conftest_of_another_folder_is_no_concern(project) -> None:
     project.run().assert_outcomes(passed=2)
 
 
+DECORATOR = """
+import functools
+def keeps(function):
+    @functools.wraps(function)
+    def call(trt_session, images):
+        return function(trt_session, images)
+    return call
+def loses(function):
+    def call(trt_session, images):
+        return function(trt_session, images)
+    return call
+def holds_two(function):
+    return loses(functools.partial(keeps(function)))
+"""
+
+
+@pytest.mark.parametrize("decorator", ["keeps", "loses", "holds_two"])
+def test_mark_that_a_decorator_loses_is_refused(project, decorator: str) -> None:
+    project.test_file(
+        DECORATOR + f"pytestmark = pytest.mark.trt_model('models/linear.onnx')\n"
+        f"@{decorator}\n@{C}\ndef test_it(trt_session, images):\n" + USES
+    )
+    result = project.run()
+    result.assert_outcomes(**({"passed": 1} if decorator == "keeps" else {"errors": 1}))
+    if decorator != "keeps":
+        lost = "a decorator of test_it lost the trt_consistency marker of test_it,*TRT169*"
+        result.stdout.fnmatch_lines([lost])
+
+
+def test_test_that_holds_another_test_keeps_its_own_marks(project) -> None:
+    project.test_file(
+        DECORATOR + f"pytestmark = pytest.mark.trt_model('models/linear.onnx')\n"
+        f"@{C}\ndef test_it(trt_session, images):\n{USES}"
+        "test_again = loses(test_it)\n"
+    )
+    project.run().assert_outcomes(passed=2)
+
+
+#: Marked, and collected under a name of its own, by a subclass, or not on purpose.
+COLLECTED = f"""
+@{C}
+class Base:
+    def test_it(self, trt_session, images):
+        trt_session.run({{"image": images}})
+class TestIt(Base):
+    pass
+@{C}
+class TestOwn:
+    def test_it(self, trt_session, images):
+        trt_session.run({{"image": images}})
+@{C}
+def body(trt_session, images):
+    trt_session.run({{"image": images}})
+test_body = body
+@{C}
+def off():
+    pass
+off.__test__ = False
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("", None),
+        (f"@{C}\ndef check_it(trt_session):\n    pass\n", "check_it"),
+        (f"@{C}\nclass Accuracy:\n    def test_it(self):\n        pass\n", "Accuracy"),
+        (f"class TestX:\n    @{C}\n    def check_x(self):\n        pass\n", "check_x"),
+    ],
+)
+def test_mark_of_what_pytest_does_not_collect_is_warned_of(project, source: str, name) -> None:
+    head = "pytestmark = pytest.mark.trt_model('models/linear.onnx')\n"
+    project.test_file(head + COLLECTED + source)
+    result = project.run("-Wdefault")
+    result.assert_outcomes(passed=3, warnings=0 if name is None else 1)
+    strict = project.run("-Werror::pytest_trt.PytestTrtWarning")
+    if name is None:
+        strict.assert_outcomes(passed=3)
+        return
+    warned = f"*pytest does not collect {name}, so its trt_consistency marker has no effect*TRT169*"
+    result.stdout.fnmatch_lines([warned])
+    strict.assert_outcomes(errors=1)
+    strict.stdout.fnmatch_lines([warned])
+
+
 @pytest.mark.parametrize("shape", ["max", "1-max", "huge"])
 def test_shape_that_no_profile_has_is_refused_at_collection(project, shape: str) -> None:
     project.test_file(

@@ -1,0 +1,103 @@
+"""Markers of functions and classes that pytest does not collect: they check nothing."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Iterator
+from functools import partial
+from types import FunctionType
+from typing import Any
+
+import pytest
+
+from pytest_trt.diagnostics import ConfigurationError, Diagnostic, Remedy
+from pytest_trt.plugin.names import is_ours
+from pytest_trt.plugin.planning.marks import marked, marks_of, pytestmark_of
+from pytest_trt.plugin.planning.plan import Parsed
+
+
+def check_wrapped(item: pytest.Function, parsed: Parsed) -> None:
+    """Refuse a test whose markers a decorator lost: one that returns a function of its own."""
+    known = {id(mark) for mark in marks_of(item)}
+    for wrapped in _wrapped(item.function):
+        if getattr(getattr(item.parent, "obj", None), wrapped.__name__, None) is wrapped:
+            continue  # a test of its own
+        for mark in pytestmark_of(wrapped):
+            if is_ours(mark.name, item.config) and id(mark) not in known:
+                raise ConfigurationError(
+                    f"a decorator of {item.originalname} lost the {mark.name} marker of "
+                    f"{wrapped.__name__}, which it wraps",
+                    fix="write the marker above the decorator, or use functools.wraps in it.",
+                    code="TRT169",
+                    facts={"marker": mark.name},
+                )
+
+
+def _wrapped(function: object) -> Iterator[FunctionType]:
+    """Yield the functions that a function holds, at any depth."""
+    found: list[object] = [function]
+    for one in found:
+        if isinstance(one, partial):
+            held: list[object] = [one.func]
+        elif inspect.isfunction(one):
+            held = [cell.cell_contents for cell in one.__closure__ or () if _is_filled(cell)]
+        else:
+            continue
+        new = [each for each in held if not any(each is other for other in found)]
+        found += new
+        yield from filter(inspect.isfunction, new)
+
+
+def _is_filled(cell: object) -> bool:
+    try:
+        _ = cell.cell_contents  # type: ignore[attr-defined]
+    except ValueError:  # its function is still being made
+        return False
+    return True
+
+
+def uncollected(
+    collector: pytest.Collector, nodes: Iterable[pytest.Item | pytest.Collector]
+) -> Iterator[tuple[Diagnostic, int]]:
+    """Yield the marked functions and classes of a module or class that pytest left out.
+
+    Each comes with its line. A class that others inherit from is none: its markers are theirs.
+
+    Args:
+        collector: The module or class.
+        nodes: What pytest collected of it.
+    """
+    place = collector.obj  # type: ignore[attr-defined]
+    module = place.__module__ if isinstance(place, type) else place.__name__
+    known = {id(mark) for node in nodes for mark in _marks_of_obj(node)}
+    for name, obj, marks in marked(place, collector.config):
+        is_inherited = isinstance(obj, type) and bool(type.__subclasses__(obj))
+        if obj.__module__ != module or is_inherited or not getattr(obj, "__test__", True):
+            continue
+        lost = [mark for mark in marks if id(mark) not in known]
+        if lost:
+            yield _left_out(name, lost[0].name, obj), _line_of(obj)
+
+
+def _marks_of_obj(node: pytest.Item | pytest.Collector) -> list[pytest.Mark]:
+    if isinstance(node, pytest.Class):
+        _ = node.obj  # whose marks it has from then on
+    return node.own_markers
+
+
+def _line_of(obj: Any) -> int:
+    try:
+        return inspect.getsourcelines(obj)[1]
+    except (OSError, TypeError):
+        return 1
+
+
+def _left_out(name: str, marker: str, obj: object) -> Diagnostic:
+    prefix = "Test" if isinstance(obj, type) else "test_"
+    return Diagnostic(
+        "TRT169",
+        f"pytest does not collect {name}, so its {marker} marker has no effect",
+        {"marker": marker},
+        remedy=Remedy(f"begin its name with {prefix}, or mark the tests that use it instead."),
+        severity="warning",
+    )
