@@ -15,7 +15,7 @@ from real_models.test_metrics import DETECTOR, with_objects
 from real_models.test_recurrent import SILERO
 from real_models.test_text import OCR
 
-from pytest_trt.backends import conversion
+from pytest_trt.backends.conversion.int8 import to_int8
 from pytest_trt.onnx.file import load_model
 from pytest_trt.tensors.calibration_data import CalibrationData
 
@@ -80,7 +80,7 @@ def test_methods_give_other_ranges_of_symmetric_nodes(package_file, tmp_path: Pa
     data = CalibrationData(_pictures(), model.inputs)
     scales = set()
     for name, options in OPTIONS.items():
-        conversion.to_int8(model, data, tmp_path / f"{name}.onnx", options=options)
+        to_int8(model, data, tmp_path / f"{name}.onnx", options=options)
         scales.add(_scales(tmp_path / f"{name}.onnx"))
     assert len(scales) == len(OPTIONS)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pytest_trt.backends import conversion
+from pytest_trt.backends.conversion.int8 import to_int8
 from pytest_trt.onnx.file import load_model
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "example_project"
@@ -49,7 +49,7 @@ def test_digits_pass_and_wrong_weights_do_not(project, perturbed, precision: str
 
 def test_a_quantised_model_is_tested_as_it_is_and_says_so_once(project) -> None:
     calibration = np.split(np.load(EXAMPLE / "data" / "digits.npz")["calibration"], 16)
-    conversion.to_int8(
+    to_int8(
         load_model(EXAMPLE / "models" / "digits.onnx"),
         [{"image": batch} for batch in calibration],
         project.path / "own.onnx",

@@ -39,17 +39,6 @@ _BFLOAT16_OPSET = 13
 _FLOAT32_FUNCTIONS = frozenset({"MeanVarianceNormalization"})
 
 
-def to_fp16(
-    model: OnnxModel,
-    output: Path,
-    *,
-    keep_fp32: Collection[str] = (),
-    verified: bool = True,
-) -> Conversion:
-    """Convert a float32 model to float16 inside, see `to_narrow`."""
-    return to_narrow(model, output, FLOAT16, keep_fp32=keep_fp32, verified=verified)
-
-
 def to_narrow(
     model: OnnxModel,
     output: Path,

@@ -90,7 +90,7 @@ def _convert(request: BuildRequest, output: Path) -> tuple[tuple[str, ...], tupl
     The plan of a narrow engine is all FP32 with roundings between its nodes, so its layers are
     those of the converted model before the roundings.
     """
-    from pytest_trt.backends import conversion
+    from pytest_trt.backends.conversion.convert import converted
 
     spec, model = request.spec, request.model
     options = {
@@ -99,7 +99,7 @@ def _convert(request: BuildRequest, output: Path) -> tuple[tuple[str, ...], tupl
         if BUILDER_OPTIONS[name].of_conversion
     }
     # The plan is checked instead of what it is made from.
-    done = conversion.converted(
+    done = converted(
         model,
         spec.precision,
         output,

@@ -11,8 +11,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from pytest_trt.backends import conversion
 from pytest_trt.backends.conversion.converting import unoptimised
+from pytest_trt.backends.conversion.narrow import to_narrow
 from pytest_trt.backends.conversion.narrow_types import BFLOAT16
 from pytest_trt.backends.conversion.rounding import round_file
 from pytest_trt.diagnostics import EngineBuildError
@@ -45,7 +45,7 @@ def chain(path: Path, opset: int = 17) -> OnnxModel:
 
 def converted(model: OnnxModel, *kept: str) -> Path:
     output = model.path.with_name("b.onnx")
-    done = conversion.to_narrow(model, output, BFLOAT16, keep_fp32=kept)
+    done = to_narrow(model, output, BFLOAT16, keep_fp32=kept)
     round_file(output, done.float32_outputs, BFLOAT16)
     return output
 
@@ -70,7 +70,7 @@ def test_what_is_kept_is_not_rounded(tmp_path: Path) -> None:
 
 def test_a_model_for_gpus_is_bfloat16_inside_and_float32_outside(tmp_path: Path) -> None:
     model = networks.saved(networks.conv_net(), tmp_path / "m.onnx")
-    conversion.to_narrow(model, tmp_path / "b.onnx", BFLOAT16)
+    to_narrow(model, tmp_path / "b.onnx", BFLOAT16)
     proto = onnx.load(tmp_path / "b.onnx")
     assert {one.data_type for one in proto.graph.initializer} == {TensorProto.BFLOAT16}
     for one in (*proto.graph.input, *proto.graph.output):
@@ -85,7 +85,7 @@ def test_a_constant_beyond_bfloat16_stays_finite_and_is_noted(tmp_path: Path) ->
         [constant("most", np.finfo(np.float32).max)],
     )
     model = networks.saved(proto, tmp_path / "m.onnx")
-    done = conversion.to_narrow(model, tmp_path / "b.onnx", BFLOAT16)
+    done = to_narrow(model, tmp_path / "b.onnx", BFLOAT16)
     assert done.notes == ("constant 'most': 3.40282e+38 became 3.38953e+38 in bfloat16",)
 
 
@@ -97,4 +97,4 @@ def test_a_model_without_anything_to_convert_is_refused(tmp_path: Path) -> None:
     )
     model = networks.saved(proto, tmp_path / "m.onnx")
     with pytest.raises(EngineBuildError, match="no float32 values to convert to bf16"):
-        conversion.to_narrow(model, tmp_path / "b.onnx", BFLOAT16)
+        to_narrow(model, tmp_path / "b.onnx", BFLOAT16)

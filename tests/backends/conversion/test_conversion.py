@@ -12,7 +12,10 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from pytest_trt.backends import conversion
+from pytest_trt.backends.conversion import converter_versions
+from pytest_trt.backends.conversion.int8 import to_int8
+from pytest_trt.backends.conversion.narrow import to_narrow
+from pytest_trt.backends.conversion.narrow_types import FLOAT16
 from pytest_trt.diagnostics import EngineBuildError, InputError
 from pytest_trt.onnx.file import load_model
 from pytest_trt.tensors.spec import Tensors
@@ -50,7 +53,7 @@ NETWORKS: Mapping[str, tuple[Callable[[], onnx.ModelProto], Callable[..., Tensor
 def test_fp16_keeps_the_interface_and_nearly_the_values(name: str, tmp_path: Path) -> None:
     make, feed = NETWORKS[name]
     model = networks.saved(make(), tmp_path / "model.onnx")
-    conversion.to_fp16(model, tmp_path / "half.onnx")
+    to_narrow(model, tmp_path / "half.onnx", FLOAT16)
     half = load_model(tmp_path / "half.onnx")
     assert (half.inputs, half.outputs) == (model.inputs, model.outputs)
     inputs = feed()
@@ -61,7 +64,7 @@ def test_fp16_keeps_the_interface_and_nearly_the_values(name: str, tmp_path: Pat
 
 def test_fp16_halves_the_weights(tmp_path: Path) -> None:
     model = networks.saved(networks.encoder(), tmp_path / "model.onnx")
-    conversion.to_fp16(model, tmp_path / "half.onnx")
+    to_narrow(model, tmp_path / "half.onnx", FLOAT16)
     assert (tmp_path / "half.onnx").stat().st_size < 0.65 * model.size_bytes
 
 
@@ -76,7 +79,7 @@ def test_fp16_reports_each_constant_that_float16_cannot_hold(tmp_path: Path) -> 
         [value("y", [2])],
         [constant("eps", 1e-12), constant("far", [-1e9, 0.0]), constant("fine", [1e-3, -np.inf])],
     )
-    done = conversion.to_fp16(networks.saved(proto, tmp_path / "m.onnx"), tmp_path / "half.onnx")
+    done = to_narrow(networks.saved(proto, tmp_path / "m.onnx"), tmp_path / "half.onnx", FLOAT16)
     assert done.notes == (
         "constant 'far': -1e+09 became -65504 in float16 "
         "(1 of 2 values out of range; this is the worst)",
@@ -89,7 +92,7 @@ def test_fp16_sums_up_weights_that_vanish(tmp_path: Path) -> None:
     weights = onnx.numpy_helper.to_array(proto.graph.initializer[0]).copy()
     weights[0] = 1e-9
     proto.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(weights, "w1"))
-    done = conversion.to_fp16(networks.saved(proto, tmp_path / "m.onnx"), tmp_path / "half.onnx")
+    done = to_narrow(networks.saved(proto, tmp_path / "m.onnx"), tmp_path / "half.onnx", FLOAT16)
     assert done.notes == (
         "27 weights of 1 tensor are too small for float16; they became 5.96e-08 of the same sign",
     )
@@ -97,7 +100,7 @@ def test_fp16_sums_up_weights_that_vanish(tmp_path: Path) -> None:
 
 def test_a_blocked_operator_stays_float32_and_its_constants_unreported(tmp_path: Path) -> None:
     model = networks.saved(networks.encoder(), tmp_path / "m.onnx")
-    done = conversion.to_fp16(model, tmp_path / "h.onnx", keep_fp32=("Mul", "Add"))
+    done = to_narrow(model, tmp_path / "h.onnx", FLOAT16, keep_fp32=("Mul", "Add"))
     assert done.notes == ()
     types = {t.name: t.data_type for t in onnx.load(tmp_path / "h.onnx").graph.initializer}
     assert types["far"] == TensorProto.FLOAT
@@ -106,8 +109,8 @@ def test_a_blocked_operator_stays_float32_and_its_constants_unreported(tmp_path:
 
 def test_a_float16_model_is_unchanged_and_this_is_reported(tmp_path: Path) -> None:
     model = networks.saved(networks.encoder(), tmp_path / "m.onnx")
-    conversion.to_fp16(model, tmp_path / "once.onnx")
-    done = conversion.to_fp16(load_model(tmp_path / "once.onnx"), tmp_path / "twice.onnx")
+    to_narrow(model, tmp_path / "once.onnx", FLOAT16)
+    done = to_narrow(load_model(tmp_path / "once.onnx"), tmp_path / "twice.onnx", FLOAT16)
     assert len(done.notes) == 1
     assert "float16 already" in done.notes[0]
     inputs = tokens()
@@ -123,7 +126,7 @@ def test_a_model_without_float32_has_nothing_to_convert(tmp_path: Path) -> None:
     )
     model = networks.saved(proto, tmp_path / "m.onnx")
     with pytest.raises(EngineBuildError, match=r"no float32 values.*int64"):
-        conversion.to_fp16(model, tmp_path / "h.onnx")
+        to_narrow(model, tmp_path / "h.onnx", FLOAT16)
 
 
 def torture() -> onnx.ModelProto:
@@ -174,7 +177,7 @@ def torture() -> onnx.ModelProto:
 
 def test_fp16_survives_control_flow_and_operators_without_float16(tmp_path: Path) -> None:
     model = networks.saved(torture(), tmp_path / "m.onnx")
-    conversion.to_fp16(model, tmp_path / "h.onnx")
+    to_narrow(model, tmp_path / "h.onnx", FLOAT16)
     onnx.checker.check_model(str(tmp_path / "h.onnx"), full_check=True)
     inputs = {
         "x": RANDOM.standard_normal((1, 1, 2, 2)).astype(np.float32),
@@ -189,7 +192,7 @@ def test_fp16_takes_old_models_that_list_weights_as_inputs(opset: int, tmp_path:
     proto = networks.conv_net(opset=opset, ir_version=3)
     proto.graph.input.extend(value(t.name, t.dims) for t in proto.graph.initializer)
     model = networks.saved(proto, tmp_path / "m.onnx")
-    conversion.to_fp16(model, tmp_path / "h.onnx")
+    to_narrow(model, tmp_path / "h.onnx", FLOAT16)
     types = {t.data_type for t in onnx.load(tmp_path / "h.onnx").graph.initializer}
     assert types == {TensorProto.FLOAT16}
     outputs(tmp_path / "h.onnx", images())
@@ -203,7 +206,7 @@ def test_fp16_reads_external_data(tmp_path: Path) -> None:
         location="weights.bin",
         size_threshold=0,
     )
-    conversion.to_fp16(load_model(tmp_path / "m.onnx"), tmp_path / "h.onnx")
+    to_narrow(load_model(tmp_path / "m.onnx"), tmp_path / "h.onnx", FLOAT16)
     inputs = images()
     (expected,) = outputs(tmp_path / "m.onnx", inputs)
     np.testing.assert_allclose(outputs(tmp_path / "h.onnx", inputs)[0], expected, atol=5e-3)
@@ -217,7 +220,7 @@ def test_an_operator_without_float16_stays_float32(tmp_path: Path) -> None:
     )
     proto.opset_import.append(helper.make_opsetid("com.microsoft", 1))
     model = networks.saved(proto, tmp_path / "m.onnx")
-    conversion.to_fp16(model, tmp_path / "h.onnx")
+    to_narrow(model, tmp_path / "h.onnx", FLOAT16)
     inputs = {"x": RANDOM.standard_normal((2, 2)).astype(np.float32)}
     (expected,), (actual,) = outputs(model.path, inputs), outputs(tmp_path / "h.onnx", inputs)
     np.testing.assert_allclose(actual, expected, atol=5e-3)
@@ -227,8 +230,8 @@ def test_conversion_is_deterministic(tmp_path: Path) -> None:
     model = networks.saved(networks.encoder(), tmp_path / "m.onnx")
     data = [tokens()]
     for name in ("a", "b"):
-        conversion.to_fp16(model, tmp_path / f"{name}.fp16")
-        conversion.to_int8(model, data, tmp_path / f"{name}.int8")
+        to_narrow(model, tmp_path / f"{name}.fp16", FLOAT16)
+        to_int8(model, data, tmp_path / f"{name}.int8")
     for kind in ("fp16", "int8"):
         assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
 
@@ -241,7 +244,7 @@ def test_int8_quantises_symmetrically_with_float_biases(
     make, feed = NETWORKS[name]
     model = networks.saved(make(), tmp_path / "m.onnx")
     data = [feed(1), feed(4), feed(2)]
-    conversion.to_int8(model, data, tmp_path / "q.onnx", options={"calibration_method": method})
+    to_int8(model, data, tmp_path / "q.onnx", options={"calibration_method": method})
     proto = onnx.load(tmp_path / "q.onnx")
     points = [t for t in proto.graph.initializer if t.name.endswith("zero_point")]
     assert points
@@ -259,14 +262,14 @@ def test_int8_raises_old_opsets(opset: int, tmp_path: Path) -> None:
     model = networks.saved(
         networks.conv_net(opset=opset, ir_version=ir_version), tmp_path / "m.onnx"
     )
-    conversion.to_int8(model, [images()], tmp_path / "q.onnx")
+    to_int8(model, [images()], tmp_path / "q.onnx")
     assert load_model(tmp_path / "q.onnx").opset >= 13
 
 
 def test_int8_weights_are_stored_as_requested(tmp_path: Path) -> None:
     model = networks.saved(networks.conv_net(), tmp_path / "m.onnx")
     for qdq_weights in (True, False):
-        conversion.to_int8(model, [images()], tmp_path / "q.onnx", qdq_weights=qdq_weights)
+        to_int8(model, [images()], tmp_path / "q.onnx", qdq_weights=qdq_weights)
         proto = onnx.load(tmp_path / "q.onnx")
         stored = {t.data_type for t in proto.graph.initializer if len(t.dims) == 4}
         assert stored == {TensorProto.FLOAT if qdq_weights else TensorProto.INT8}
@@ -276,7 +279,7 @@ def test_int8_leaves_blocked_nodes_alone(tmp_path: Path) -> None:
     model = networks.saved(networks.conv_net(), tmp_path / "m.onnx")
 
     def pairs(*kept: str) -> int:
-        conversion.to_int8(model, [images()], tmp_path / "q.onnx", keep_fp32=kept)
+        to_int8(model, [images()], tmp_path / "q.onnx", keep_fp32=kept)
         return load_model(tmp_path / "q.onnx").op_types["QuantizeLinear"]
 
     assert pairs() > pairs("conv2") > pairs("Conv") == pairs("conv[12]")
@@ -284,8 +287,8 @@ def test_int8_leaves_blocked_nodes_alone(tmp_path: Path) -> None:
 
 def test_int8_keeps_a_quantised_model(tmp_path: Path) -> None:
     model = networks.saved(networks.conv_net(), tmp_path / "m.onnx")
-    conversion.to_int8(model, [images()], tmp_path / "q.onnx")
-    done = conversion.to_int8(load_model(tmp_path / "q.onnx"), [], tmp_path / "again.onnx")
+    to_int8(model, [images()], tmp_path / "q.onnx")
+    done = to_int8(load_model(tmp_path / "q.onnx"), [], tmp_path / "again.onnx")
     assert "brings its own Q/DQ nodes" in done.notes[0]
     inputs = images()
     np.testing.assert_array_equal(
@@ -295,8 +298,8 @@ def test_int8_keeps_a_quantised_model(tmp_path: Path) -> None:
 
 def test_fp16_of_a_quantised_model_keeps_its_scales_valid(tmp_path: Path) -> None:
     model = networks.saved(networks.conv_net(), tmp_path / "m.onnx")
-    conversion.to_int8(model, [images()], tmp_path / "q.onnx")
-    conversion.to_fp16(load_model(tmp_path / "q.onnx"), tmp_path / "h.onnx")
+    to_int8(model, [images()], tmp_path / "q.onnx")
+    to_narrow(load_model(tmp_path / "q.onnx"), tmp_path / "h.onnx", FLOAT16)
     inputs = images()
     (expected,) = outputs(tmp_path / "q.onnx", inputs)
     np.testing.assert_allclose(outputs(tmp_path / "h.onnx", inputs)[0], expected, atol=0.1)
@@ -305,13 +308,13 @@ def test_fp16_of_a_quantised_model_keeps_its_scales_valid(tmp_path: Path) -> Non
 def test_int8_without_calibration_is_an_error(tmp_path: Path) -> None:
     model = networks.saved(networks.conv_net(), tmp_path / "m.onnx")
     with pytest.raises(InputError, match=r"(?s)needs calibration data.*trt_calibration"):
-        conversion.to_int8(model, [], tmp_path / "q.onnx")
+        to_int8(model, [], tmp_path / "q.onnx")
 
 
 def test_int8_with_foreign_calibration_says_what_it_did(tmp_path: Path) -> None:
     model = networks.saved(networks.conv_net(), tmp_path / "m.onnx")
     with pytest.raises(InputError, match=r"(?s)calibration sample 0: .*picture.*'image'"):
-        conversion.to_int8(model, [{"picture": images()["image"]}], tmp_path / "q.onnx")
+        to_int8(model, [{"picture": images()["image"]}], tmp_path / "q.onnx")
     assert [path.name for path in tmp_path.iterdir()] == ["m.onnx"]
 
 
@@ -320,7 +323,7 @@ def test_int8_of_a_model_with_nothing_to_quantise_is_an_error(tmp_path: Path) ->
     model = networks.saved(proto, tmp_path / "m.onnx")
     data = [{"x": np.ones(2, np.float32)}]
     with pytest.raises(EngineBuildError, match=r"nothing in m\.onnx could be quantised"):
-        conversion.to_int8(model, data, tmp_path / "q.onnx")
+        to_int8(model, data, tmp_path / "q.onnx")
 
 
 def test_converters_leave_no_trace_in_logging_output_or_folders(
@@ -328,10 +331,10 @@ def test_converters_leave_no_trace_in_logging_output_or_folders(
 ) -> None:
     handlers = logging.getLogger().handlers[:]
     model = networks.saved(networks.conv_net(), tmp_path / "m.onnx")
-    done = conversion.to_int8(
+    done = to_int8(
         model, [images()], tmp_path / "q.onnx", options={"calibration_method": "entropy"}
     )
-    conversion.to_fp16(model, tmp_path / "h.onnx")
+    to_narrow(model, tmp_path / "h.onnx", FLOAT16)
     assert done.notes == ()
     assert logging.getLogger().handlers == handlers
     assert capfd.readouterr() == ("", "")
@@ -339,7 +342,7 @@ def test_converters_leave_no_trace_in_logging_output_or_folders(
 
 
 def test_versions_name_every_tool_that_decides_the_result() -> None:
-    versions = conversion.converter_versions()
+    versions = converter_versions()
     assert versions["onnxruntime"] == onnxruntime.__version__
     assert versions["onnx"] == onnx.__version__
     assert versions["pytest-trt"].isdigit()
@@ -353,7 +356,7 @@ def test_a_recurrent_model_with_control_flow(file: str, tmp_path: Path) -> None:
     if spec is None or spec.submodule_search_locations is None:
         pytest.skip("silero_vad is not installed")
     model = load_model(Path(spec.submodule_search_locations[0], "data", file))
-    conversion.to_fp16(model, tmp_path / "h.onnx")
+    to_narrow(model, tmp_path / "h.onnx", FLOAT16)
     inputs = {
         "input": (RANDOM.standard_normal((1, 576)) * 0.3).astype(np.float32),
         "state": np.zeros((2, 1, 128), np.float32),

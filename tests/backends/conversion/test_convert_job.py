@@ -8,8 +8,10 @@ import builders_networks as networks
 import pytest
 from builders import images, save_linear
 
-from pytest_trt.backends.conversion import to_fp16, to_int8
 from pytest_trt.backends.conversion.convert_job import convert_isolated
+from pytest_trt.backends.conversion.int8 import to_int8
+from pytest_trt.backends.conversion.narrow import to_narrow
+from pytest_trt.backends.conversion.narrow_types import FLOAT16
 from pytest_trt.diagnostics import EngineBuildError
 from pytest_trt.engine.protocols import BuildRequest
 from pytest_trt.engine.spec import EngineSpec, OptionValue, Target
@@ -29,7 +31,7 @@ def test_a_conversion_in_the_child_process_writes_the_same_file(
     here, there = tmp_path / "here.onnx", tmp_path / "plan" / "there.onnx"
     there.parent.mkdir()
     if precision == "fp16":
-        expected = to_fp16(model, here, keep_fp32=kept)
+        expected = to_narrow(model, here, FLOAT16, keep_fp32=kept)
     else:
         expected = to_int8(model, SAMPLES, here, options=options)
     steps: list[str] = []

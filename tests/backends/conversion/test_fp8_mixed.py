@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from pytest_trt.backends import conversion
+from pytest_trt.backends.conversion.convert import converted
 from pytest_trt.backends.conversion.converting import unoptimised
 from pytest_trt.onnx.file import OnnxModel, load_model
 
@@ -24,7 +24,7 @@ def model(tmp_path: Path) -> OnnxModel:
 
 def convert(model: OnnxModel, precision: str, *kept: str, **given: bool) -> onnx.ModelProto:
     output = model.path.with_name(f"{precision}.onnx")
-    conversion.converted(model, precision, output, calibration=[IMAGES], keep_fp32=kept, **given)
+    converted(model, precision, output, calibration=[IMAGES], keep_fp32=kept, **given)
     return onnx.load(output)
 
 
@@ -86,7 +86,7 @@ def test_a_kept_node_of_mixed_computes_in_float32(model: OnnxModel) -> None:
 def test_mixed_uses_the_pairs_that_a_model_brings(model: OnnxModel, tmp_path: Path) -> None:
     int8 = convert(model, "int8")
     own = load_model(tmp_path / "int8.onnx")
-    done = conversion.converted(own, "mixed", tmp_path / "own.onnx")
+    done = converted(own, "mixed", tmp_path / "own.onnx")
     assert "brings its own Q/DQ nodes" in done.notes[0]
     mixed = onnx.load(tmp_path / "own.onnx")
     for kind in ("QuantizeLinear", "DequantizeLinear"):

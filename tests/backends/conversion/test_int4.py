@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from pytest_trt.backends import conversion
+from pytest_trt.backends.conversion.convert import converted
 from pytest_trt.backends.conversion.converting import unoptimised
 from pytest_trt.backends.conversion.int4 import quantised_blocks
 from pytest_trt.diagnostics import EngineBuildError
@@ -42,9 +42,7 @@ def model(tmp_path: Path) -> OnnxModel:
 
 def convert(model: OnnxModel, *kept: str, block: int = 16):
     output = model.path.with_name("i.onnx")
-    done = conversion.converted(
-        model, "int4", output, options={"block_size": block}, keep_fp32=kept
-    )
+    done = converted(model, "int4", output, options={"block_size": block}, keep_fp32=kept)
     return done, output
 
 

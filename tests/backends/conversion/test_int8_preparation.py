@@ -11,7 +11,6 @@ import onnxruntime
 import pytest
 from onnx import AttributeProto, TensorProto, helper, numpy_helper
 
-from pytest_trt.backends import conversion
 from pytest_trt.backends.conversion.converting import unoptimised
 from pytest_trt.backends.conversion.int8 import to_int8
 from pytest_trt.backends.conversion.int8_preparation import prepare, unshare_weights
@@ -53,9 +52,9 @@ def test_weights_beyond_one_file_stay_next_to_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = networks.saved(networks.conv_net(), tmp_path / "m.onnx")
-    conversion.to_int8(model, [images()], tmp_path / "one.onnx")
+    to_int8(model, [images()], tmp_path / "one.onnx")
     monkeypatch.setattr(graph, "INLINE_LIMIT_BYTES", 1000)
-    conversion.to_int8(model, [images()], tmp_path / "two.onnx")
+    to_int8(model, [images()], tmp_path / "two.onnx")
     assert (tmp_path / "two.onnx.data").exists()
     assert not (tmp_path / "one.onnx.data").exists()
     one, two = (onnx.load(tmp_path / name) for name in ("one.onnx", "two.onnx"))
@@ -192,7 +191,7 @@ def test_int8_of_a_model_that_passes_on_an_input_or_a_constant(passed: str, tmp_
     )
     model = networks.saved(proto, tmp_path / "m.onnx")
     x = np.random.default_rng(0).standard_normal((4, 4)).astype(np.float32)
-    conversion.to_int8(model, [{"x": x}], tmp_path / "q.onnx")
+    to_int8(model, [{"x": x}], tmp_path / "q.onnx")
     expected = unoptimised(model.path).run(None, {"x": x})
     found = unoptimised(tmp_path / "q.onnx").run(None, {"x": x})
     assert load_model(tmp_path / "q.onnx").outputs == model.outputs
@@ -210,7 +209,7 @@ def test_int8_of_a_model_without_operators_to_quantise_needs_no_calibration(
     )
     model = networks.saved(proto, tmp_path / "m.onnx")
     with pytest.raises(EngineBuildError, match="could be quantised") as got:
-        conversion.to_int8(model, [{"x": np.float32([np.nan, 1])}], tmp_path / "q.onnx")
+        to_int8(model, [{"x": np.float32([np.nan, 1])}], tmp_path / "q.onnx")
     assert got.value.diagnostic.code == "TRT355"
 
 
@@ -230,7 +229,7 @@ def test_int8_of_old_models_with_weights_in_constants(ir_version: int, tmp_path:
     )
     model = networks.saved(proto, tmp_path / "m.onnx")
     x = np.random.default_rng(0).standard_normal((1, 3, 8, 8)).astype(np.float32)
-    conversion.to_int8(model, [{"x": x}], tmp_path / "q.onnx")
+    to_int8(model, [{"x": x}], tmp_path / "q.onnx")
     (expected,) = unoptimised(model.path).run(None, {"x": x})
     (found,) = unoptimised(tmp_path / "q.onnx").run(None, {"x": x})
     np.testing.assert_allclose(found, expected, atol=0.1)
@@ -248,4 +247,4 @@ def test_int8_of_an_input_that_calibration_cannot_feed_names_it(tmp_path: Path) 
     )
     model = networks.saved(proto, tmp_path / "m.onnx")
     with pytest.raises(EngineBuildError, match=r"does not support the types of .*x.*bfloat16"):
-        conversion.to_int8(model, [], tmp_path / "q.onnx")
+        to_int8(model, [], tmp_path / "q.onnx")

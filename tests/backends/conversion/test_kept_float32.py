@@ -11,8 +11,10 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from pytest_trt.backends import conversion
 from pytest_trt.backends.conversion.counting import count_in_integers
+from pytest_trt.backends.conversion.int8 import to_int8
+from pytest_trt.backends.conversion.narrow import to_narrow
+from pytest_trt.backends.conversion.narrow_types import FLOAT16
 from pytest_trt.backends.conversion.rounding import round_file
 from pytest_trt.diagnostics import EngineBuildError
 from pytest_trt.onnx.file import OnnxModel, load_model
@@ -39,7 +41,7 @@ def run(path: Path, **inputs: np.ndarray) -> np.ndarray:
 def to_fp16(model: OnnxModel, *kept: str) -> Path:
     """Convert, and round where the CPU's float32 kernels would not."""
     output = model.path.with_name("h.onnx")
-    done = conversion.to_fp16(model, output, keep_fp32=kept)
+    done = to_narrow(model, output, FLOAT16, keep_fp32=kept)
     round_file(output, done.float32_outputs)
     return output
 
@@ -208,9 +210,9 @@ def test_a_dynamically_quantised_model_is_refused_with_the_way_out(tmp_path: Pat
         r"nodes\).*Fix: Use the float32 model"
     )
     with pytest.raises(EngineBuildError, match=message):
-        conversion.to_fp16(model, tmp_path / "h.onnx")
+        to_narrow(model, tmp_path / "h.onnx", FLOAT16)
     with pytest.raises(EngineBuildError, match=message):
-        conversion.to_int8(model, [{"x": np.ones((2, 4), np.float32)}], tmp_path / "i.onnx")
+        to_int8(model, [{"x": np.ones((2, 4), np.float32)}], tmp_path / "i.onnx")
 
 
 def test_int8_takes_a_row_bias_that_a_matmul_and_an_add_are_fused_into(tmp_path: Path) -> None:
@@ -222,7 +224,7 @@ def test_int8_takes_a_row_bias_that_a_matmul_and_an_add_are_fused_into(tmp_path:
     )
     model = networks.saved(proto, tmp_path / "m.onnx")
     x = np.random.default_rng(0).standard_normal((2, 8)).astype(np.float32)
-    conversion.to_int8(model, [{"x": x}], tmp_path / "q.onnx")
+    to_int8(model, [{"x": x}], tmp_path / "q.onnx")
     assert load_model(tmp_path / "q.onnx").is_quantized
     np.testing.assert_allclose(
         run(tmp_path / "q.onnx", x=x), run(tmp_path / "m.onnx", x=x), atol=0.2

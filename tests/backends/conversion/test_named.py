@@ -10,7 +10,9 @@ import pytest
 from builders_model import remedy
 from onnx import TensorProto, helper
 
-from pytest_trt.backends import conversion
+from pytest_trt.backends.conversion.int8 import to_int8
+from pytest_trt.backends.conversion.narrow import to_narrow
+from pytest_trt.backends.conversion.narrow_types import FLOAT16
 from pytest_trt.backends.devices.gpu import DeviceProbe
 from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
 from pytest_trt.backends.tensorrt.backend import TensorRtRtxBackend
@@ -75,9 +77,9 @@ def test_the_conversions_know_operators_and_nodes(
     def convert(*kept: str) -> None:
         output = tmp_path / "converted.onnx"
         if precision == "fp16":
-            conversion.to_fp16(model, output, keep_fp32=kept)
+            to_narrow(model, output, FLOAT16, keep_fp32=kept)
         else:
-            conversion.to_int8(model, [SAMPLE], output, keep_fp32=kept)
+            to_int8(model, [SAMPLE], output, keep_fp32=kept)
 
     convert(*good)
     with pytest.raises(ConfigurationError, match=f"names '{bad}', but m.onnx has no such"):
@@ -89,7 +91,7 @@ def test_operators_of_other_domains_are_known_by_their_bare_name(tmp_path: Path)
     proto = networks.model([distance], [value("x", [2, 2])], [value("y", [2, 2])])
     proto.opset_import.append(helper.make_opsetid("com.microsoft", 1))
     model = networks.saved(proto, tmp_path / "m.onnx")
-    conversion.to_fp16(model, tmp_path / "h.onnx", keep_fp32=["CDist"])
+    to_narrow(model, tmp_path / "h.onnx", FLOAT16, keep_fp32=["CDist"])
     for backend in BACKENDS:
         backend.route(model, EngineSpec("int8", builder_options={"op_types": "CDist"}))
 
@@ -106,15 +108,15 @@ def test_operators_inside_functions_are_known_and_the_functions_are_not(tmp_path
     proto.opset_import.append(helper.make_opsetid("mine", 1))
     model = networks.saved(proto, tmp_path / "m.onnx")
 
-    conversion.to_fp16(model, tmp_path / "h.onnx", keep_fp32=["Relu"])
+    to_narrow(model, tmp_path / "h.onnx", FLOAT16, keep_fp32=["Relu"])
     with pytest.raises(ConfigurationError, match="names 'Block'"):
-        conversion.to_fp16(model, tmp_path / "h.onnx", keep_fp32=["Block"])
+        to_narrow(model, tmp_path / "h.onnx", FLOAT16, keep_fp32=["Block"])
 
 
 def test_options_without_effect_on_a_quantised_model_are_refused(
     model: OnnxModel, tmp_path: Path
 ) -> None:
-    conversion.to_int8(model, [SAMPLE], tmp_path / "q.onnx")
+    to_int8(model, [SAMPLE], tmp_path / "q.onnx")
     quantised = load_model(tmp_path / "q.onnx")
     for backend in BACKENDS:
         backend.route(quantised, EngineSpec("int8"))
@@ -129,7 +131,7 @@ def pairs(model: OnnxModel, *kept: str, **options: str) -> int:
     """Return how many MatMul and Gemm multiply INT8 weights after the conversion."""
     output = model.path.with_name("q.onnx")
     sample = {spec.name: SAMPLE[spec.name] for spec in model.inputs}
-    conversion.to_int8(model, [sample], output, options=options, keep_fp32=kept)
+    to_int8(model, [sample], output, options=options, keep_fp32=kept)
     return load_model(output).op_types["QuantizeLinear"] // 2
 
 

@@ -11,8 +11,9 @@ import pytest
 from builders_float16 import FLOAT, HALF
 from onnx import numpy_helper
 
-from pytest_trt.backends import conversion
 from pytest_trt.backends.conversion.converting import unoptimised
+from pytest_trt.backends.conversion.narrow import to_narrow
+from pytest_trt.backends.conversion.narrow_types import FLOAT16
 from pytest_trt.backends.conversion.rounding import round_file
 from pytest_trt.diagnostics import EngineBuildError
 from pytest_trt.onnx import graph as surgery
@@ -40,7 +41,7 @@ def inputs_of(model: OnnxModel) -> Tensors:
 
 def converted(model: OnnxModel, *kept: str) -> Path:
     output = model.path.with_name("half.onnx")
-    conversion.to_fp16(model, output, keep_fp32=kept)
+    to_narrow(model, output, FLOAT16, keep_fp32=kept)
     return output
 
 
@@ -266,7 +267,7 @@ def test_a_model_that_float16_does_not_change_is_refused(
 def test_a_float16_model_without_weights_is_an_fp16_engine(tmp_path: Path) -> None:
     text = "g (float16[2] x) => (float16[2] y) { a = Exp (x)  y = Add (a, x) }"
     model = parsed(text, tmp_path / "m.onnx")
-    done = conversion.to_fp16(model, tmp_path / "half.onnx")
+    done = to_narrow(model, tmp_path / "half.onnx", FLOAT16)
     assert done.notes == (
         "the model is float16 already (3 of 3 floating-point values), so it was not converted",
     )
@@ -277,7 +278,7 @@ def test_an_operator_that_nobody_declares_stays_float32_and_is_noted(tmp_path: P
         <ir_version: 8, opset_import: ["" : 17, "mine" : 1]>
         g (float[2] x) => (float[2] y) { a = Exp (x)  s = mine.Swirl (a)  y = Add (s, x) }"""
     model = parsed(text, tmp_path / "m.onnx")
-    done = conversion.to_fp16(model, tmp_path / "half.onnx")
+    done = to_narrow(model, tmp_path / "half.onnx", FLOAT16)
     assert done.notes == (
         "operator Swirl stays float32: ONNX and ONNX Runtime do not declare its types",
     )

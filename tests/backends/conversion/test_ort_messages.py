@@ -15,7 +15,7 @@ from builders_model import remedy
 from onnx import TensorProto, helper
 from packaging.version import Version
 
-from pytest_trt.backends import conversion
+from pytest_trt.backends.conversion.int8 import to_int8
 from pytest_trt.backends.conversion.ort_messages import first_line, refusal, run_refusal
 from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
 from pytest_trt.diagnostics import EngineBuildError, EngineRunError, ModelError
@@ -169,7 +169,7 @@ def test_calibration_that_fails_leaves_nothing_on_stderr_and_logging_as_it_was(
     model = networks.saved(proto, tmp_path / "m.onnx")
     options = {"calibration_method": method}
     with pytest.raises(EngineBuildError, match="fails on its calibration inputs"):
-        conversion.to_int8(model, [{"ids": np.array([7])}], tmp_path / "q.onnx", options=options)
+        to_int8(model, [{"ids": np.array([7])}], tmp_path / "q.onnx", options=options)
     assert capfd.readouterr() == ("", "")
 
 
@@ -373,7 +373,7 @@ def test_a_model_without_inputs_cannot_be_calibrated(tmp_path: Path) -> None:
     )
     model = networks.saved(proto, tmp_path / "none.onnx")
     with pytest.raises(EngineBuildError, match="has no inputs, so there is nothing"):
-        conversion.to_int8(model, [{}], tmp_path / "q.onnx")
+        to_int8(model, [{}], tmp_path / "q.onnx")
 
 
 def test_an_allocation_that_failed_names_what_was_asked_for_and_what_there_is(

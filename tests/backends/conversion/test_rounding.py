@@ -24,7 +24,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from pytest_trt.backends import conversion
+from pytest_trt.backends.conversion.narrow import to_narrow
+from pytest_trt.backends.conversion.narrow_types import FLOAT16
 from pytest_trt.backends.conversion.rounding import EXACT, round_file, round_model
 from pytest_trt.diagnostics import EngineBuildError
 from pytest_trt.onnx import graph as surgery
@@ -93,7 +94,7 @@ def test_rounds_as_numpy_does_operator_by_operator(steps, x, c, level) -> None:
 @pytest.mark.parametrize("network", [networks.conv_net, networks.encoder])
 def test_every_tensor_of_a_network_holds_what_float16_holds(network, tmp_path: Path) -> None:
     source = networks.saved(network(), tmp_path / "model.onnx")
-    conversion.to_fp16(source, tmp_path / "half.onnx")
+    to_narrow(source, tmp_path / "half.onnx", FLOAT16)
     assert round_file(tmp_path / "half.onnx") == ()
     model = onnx.load(tmp_path / "half.onnx")
     onnx.checker.check_model(model, full_check=True)
@@ -116,7 +117,7 @@ def test_every_tensor_of_a_network_holds_what_float16_holds(network, tmp_path: P
 def test_file_keeps_one_copy_of_external_data(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(surgery, "INLINE_LIMIT_BYTES", 1000)
     source = networks.saved(networks.conv_net(), tmp_path / "model.onnx")
-    conversion.to_fp16(source, tmp_path / "half.onnx")
+    to_narrow(source, tmp_path / "half.onnx", FLOAT16)
     data = tmp_path / "half.onnx.data"
     half_bytes = data.stat().st_size
     assert round_file(tmp_path / "half.onnx") == ()

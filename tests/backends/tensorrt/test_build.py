@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from builders_model import remedy
 
-from pytest_trt.backends import conversion
+from pytest_trt.backends.conversion.int8 import to_int8
 from pytest_trt.backends.devices.gpu import DeviceProbe, Gpu
 from pytest_trt.backends.tensorrt import api as trt_api
 from pytest_trt.backends.tensorrt import backend as tensorrt
@@ -87,7 +87,7 @@ def test_calibrators_are_a_route_of_their_own_up_to_tensorrt_10(model, tmp_path:
 
 def test_a_quantised_model_has_no_calibrator(model, tmp_path: Path) -> None:
     images = np.ones(model.inputs[0].shape, np.float32)
-    conversion.to_int8(model, [{"image": images}], tmp_path / "quantised.onnx")
+    to_int8(model, [{"image": images}], tmp_path / "quantised.onnx")
     quantised = load_model(tmp_path / "quantised.onnx")
     with pytest.raises(ConfigurationError, match="quantised already"):
         trt_api.precision_route(quantised, "int8", FLAGS_OF_8, calibrator="entropy")
