@@ -13,18 +13,14 @@ from pytest_trt.terms import RTX_ARCHS
 
 IDLE = DeviceState(
     sm_clock_mhz=345,
-    memory_clock_mhz=3201,
     max_sm_clock_mhz=1980,
-    max_memory_clock_mhz=3201,
     clock_reasons=clock_reasons(1),
     temperature_c=31,
     power_w=76.5,
     power_limit_w=700.0,
     utilization_pct=0,
     other_processes=(),
-    ecc=True,
     persistence=True,
-    mig=False,
     performance_state=0,
 )
 

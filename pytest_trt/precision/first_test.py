@@ -48,7 +48,6 @@ class FirstTest:
         profile: The profile; empty where no input is dynamic.
         tolerances: Fields of the tolerance of each output, by precision.
         left_out: Why precisions are left out.
-        has_data: Whether it was measured on data; else on seeded inputs.
         samples: On how many samples.
     """
 
@@ -56,7 +55,6 @@ class FirstTest:
     profile: Profile
     tolerances: Mapping[str, Mapping[str, Mapping[str, float]]]
     left_out: Mapping[str, Diagnostic] = field(default_factory=dict)
-    has_data: bool = False
     samples: int = 0
 
 
@@ -98,7 +96,7 @@ def first_test(
     if not tolerances:
         raise left_out[FIRST_PRECISIONS[0]]
     reasons = {precision: error.diagnostic for precision, error in left_out.items()}
-    return FirstTest(model, profile, tolerances, reasons, bool(data), len(pairs))
+    return FirstTest(model, profile, tolerances, reasons, len(pairs))
 
 
 def _seeded(model: OnnxModel, profile: Profile) -> Iterator[Tensors]:

@@ -34,7 +34,6 @@ def h200_answers() -> dict[str, Any]:
         "nvmlDeviceGetUtilizationRates": SimpleNamespace(gpu=0, memory=0),
         "nvmlDeviceGetComputeRunningProcesses": [],
         "nvmlDeviceGetMPSComputeRunningProcesses": [],
-        "nvmlDeviceGetEccMode": [1, 1],
         "nvmlDeviceGetPersistenceMode": 1,
         "nvmlDeviceGetPerformanceState": 0,
     }

@@ -180,16 +180,12 @@ def test_state_of_the_gpu_is_plausible(whole_gpu: Gpu) -> None:
     assert state.sm_clock_mhz is not None
     assert state.max_sm_clock_mhz is not None
     assert 0 < state.sm_clock_mhz <= state.max_sm_clock_mhz < 10_000
-    assert state.memory_clock_mhz is not None
-    assert state.max_memory_clock_mhz is not None
-    assert 0 < state.memory_clock_mhz <= state.max_memory_clock_mhz < 30_000
     assert state.clock_reasons is not None
     assert not [reason for reason in state.clock_reasons if "unknown" in reason.name]
     assert state.temperature_c is None or 0 < state.temperature_c < 120
     assert state.power_w is None or 0 < state.power_w < 3000
     assert state.utilization_pct is None or 0 <= state.utilization_pct <= 100
     assert state.performance_state is None or 0 <= state.performance_state <= 15
-    assert state.mig is not True
 
 
 def test_probing_does_not_start_cuda_so_forked_processes_can(whole_gpu: Gpu) -> None:

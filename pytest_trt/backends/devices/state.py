@@ -71,9 +71,7 @@ class DeviceState:
 
     Attributes:
         sm_clock_mhz: Clock of the multiprocessors.
-        memory_clock_mhz: Clock of the memory.
         max_sm_clock_mhz: The maximum clock of the multiprocessors.
-        max_memory_clock_mhz: The maximum clock of the memory.
         clock_reasons: Why the clocks are what they are; empty if nothing lowers them.
         temperature_c: Temperature of the chip.
         power_w: Power draw of the board.
@@ -81,25 +79,19 @@ class DeviceState:
         utilization_pct: Share of the last sampling period in which kernels ran.
         other_processes: PIDs of other processes with a compute context on it, as numbered by the
             host: in a container they may be unknown numbers, or missing.
-        ecc: Whether memory errors are corrected.
         persistence: Whether the driver stays loaded without a user.
-        mig: Whether the GPU has MIG mode on.
         performance_state: 0 for the fastest to 15 for the slowest.
     """
 
     sm_clock_mhz: int | None
-    memory_clock_mhz: int | None
     max_sm_clock_mhz: int | None
-    max_memory_clock_mhz: int | None
     clock_reasons: tuple[ClockReason, ...] | None
     temperature_c: int | None
     power_w: float | None
     power_limit_w: float | None
     utilization_pct: int | None
     other_processes: tuple[int, ...] | None
-    ecc: bool | None
     persistence: bool | None
-    mig: bool | None
     performance_state: int | None
 
 
@@ -145,18 +137,14 @@ def _state(nvml: Nvml, handle: Any, whole: Any) -> DeviceState:
     unknown = performance_state == module.NVML_PSTATE_UNKNOWN
     return DeviceState(
         sm_clock_mhz=nvml.ask("nvmlDeviceGetClockInfo", whole, module.NVML_CLOCK_SM),
-        memory_clock_mhz=nvml.ask("nvmlDeviceGetClockInfo", whole, module.NVML_CLOCK_MEM),
         max_sm_clock_mhz=nvml.ask("nvmlDeviceGetMaxClockInfo", whole, module.NVML_CLOCK_SM),
-        max_memory_clock_mhz=nvml.ask("nvmlDeviceGetMaxClockInfo", whole, module.NVML_CLOCK_MEM),
         clock_reasons=current_clock_reasons(nvml, whole),
         temperature_c=nvml.ask("nvmlDeviceGetTemperature", whole, module.NVML_TEMPERATURE_GPU),
         power_w=_watts(nvml.ask("nvmlDeviceGetPowerUsage", whole)),
         power_limit_w=_watts(nvml.ask("nvmlDeviceGetEnforcedPowerLimit", whole)),
         utilization_pct=utilization.gpu if utilization else None,
         other_processes=_others(nvml, handle),
-        ecc=_is_on(nvml.ask("nvmlDeviceGetEccMode", whole)),
         persistence=_is_on(nvml.ask("nvmlDeviceGetPersistenceMode", whole)),
-        mig=_is_on(nvml.ask("nvmlDeviceGetMigMode", whole)),
         performance_state=None if unknown else performance_state,
     )
 
