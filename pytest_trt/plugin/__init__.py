@@ -19,22 +19,7 @@ import pytest
 
 from pytest_trt.diagnostics import PytestTrtError
 from pytest_trt.plugin import faults
-from pytest_trt.plugin.fixtures import (
-    _trt_subject,
-    trt_arch,
-    trt_benchmark,
-    trt_build,
-    trt_calibration,
-    trt_engine,
-    trt_engines,
-    trt_inputs,
-    trt_metrics,
-    trt_model_path,
-    trt_precision,
-    trt_reference,
-    trt_session,
-    trt_shape,
-)
+from pytest_trt.plugin.fixtures import *  # noqa: F403 - found as names of this module
 from pytest_trt.plugin.names import MARKER_LINES
 from pytest_trt.plugin.options.table import add_options, anything_given
 from pytest_trt.plugin.results import transfer
@@ -52,24 +37,6 @@ from pytest_trt.plugin.state import (
     state_of,
     uses_plugin,
 )
-
-# Fixtures are found by being names of the plugin's module.
-__all__ = [
-    "_trt_subject",
-    "trt_arch",
-    "trt_benchmark",
-    "trt_build",
-    "trt_calibration",
-    "trt_engine",
-    "trt_engines",
-    "trt_inputs",
-    "trt_metrics",
-    "trt_model_path",
-    "trt_precision",
-    "trt_reference",
-    "trt_session",
-    "trt_shape",
-]
 
 _COLLECTOR_KEY = pytest.StashKey[ResultCollector]()
 _LEDGER_KEY = pytest.StashKey[Ledger]()

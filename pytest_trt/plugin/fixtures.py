@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_trt.diagnostics import ConfigurationError, PytestTrtError
+from pytest_trt.plugin.names import FIXTURES
 from pytest_trt.plugin.state import plan_of, run_of
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from pytest_trt.plugin.benchmark import BenchmarkCheck
     from pytest_trt.plugin.models.subject import ModelUnderTest
     from pytest_trt.plugin.task_metrics import TaskMetrics
+
+__all__ = list(FIXTURES)
 
 
 @contextmanager
