@@ -151,6 +151,14 @@ def pytester(
 
 
 @pytest.fixture
+def reachable_path() -> Iterator[Path]:
+    """A temporary folder that another user can enter; pytest's own are private."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@pytest.fixture
 def torch_project(pytester: pytest.Pytester) -> pytest.Pytester:
     """A folder in which PyTorch is imported by runs in processes of their own, with `network.py`.
 

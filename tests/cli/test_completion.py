@@ -73,7 +73,6 @@ def test_node_ids_of_the_last_run_are_completed(
     complete: Complete, tmp_path: Path, pytester: pytest.Pytester, monkeypatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("CI", raising=False)
     save_linear(tmp_path / "linear.onnx")
     (tmp_path / "test_linear.py").write_text(TESTS)
     (tmp_path / "pytest.ini").write_text("[pytest]\ntrt_cache_dir = cache\n")

@@ -4,8 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,14 +34,6 @@ def cache(root: Path) -> list[Finding]:
 
 def baselines(root: Path) -> list[Finding]:
     return list(baseline_findings(from_data(BaselineFacts, look_at_baselines(str(root)))))
-
-
-@pytest.fixture
-def reachable_path() -> Iterator[Path]:
-    """A temporary folder that another user can enter; pytest's own are private."""
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder)
 
 
 #: Become a user who may read what is there and write nothing.

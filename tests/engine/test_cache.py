@@ -4,8 +4,6 @@ import math
 import os
 import signal
 import stat
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -368,14 +366,6 @@ def test_file_in_the_place_of_the_cache_is_refused_with_a_way_out(tmp_path: Path
     (tmp_path / "cache").write_text("not a folder")
     with pytest.raises(CacheError, match="--trt-cache-dir"):
         EngineCache(tmp_path / "cache")
-
-
-@pytest.fixture
-def reachable_path() -> Iterator[Path]:
-    """A temporary folder that another user can enter; pytest's own are private."""
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder)
 
 
 def test_read_only_cache_serves_hits_and_stages_misses_elsewhere(reachable_path: Path) -> None:

@@ -4,9 +4,8 @@ import gc
 import os
 import shutil
 import sqlite3
-import tempfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -228,14 +227,6 @@ def test_clearing_the_cache_clears_its_index(cache: EngineCache) -> None:
     assert related(cache) == set()
     store_several(cache, "c")
     assert related(cache) == {"c"}
-
-
-@pytest.fixture
-def reachable_path() -> Iterator[Path]:
-    """A temporary folder that another user can enter; pytest's own are private."""
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder)
 
 
 @pytest.mark.parametrize("parts", [("engines", "references", "digests"), ("engines",)])

@@ -5,8 +5,6 @@ import os
 import stat
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -218,14 +216,6 @@ def output(process: subprocess.Popen[str]) -> str:
     out, err = process.communicate()
     assert process.returncode == 0, err
     return out
-
-
-@pytest.fixture
-def reachable_path() -> Iterator[Path]:
-    """A temporary folder that another user can enter; pytest's own are private."""
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder)
 
 
 @pytest.mark.parametrize("has_digests", [True, False])

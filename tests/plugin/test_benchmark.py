@@ -32,11 +32,6 @@ SLOW = 20_000
 WIDE = 'p50="500%", p95="500%", p99="500%", throughput="90%"'
 
 
-@pytest.fixture(autouse=True)
-def _no_ci(monkeypatch) -> None:
-    monkeypatch.delenv("CI", raising=False)
-
-
 class Speed:
     """A project with one benchmark, `test_it.py::test_speed`."""
 

@@ -24,8 +24,7 @@ class Calibrating(Speed):
 
 
 @pytest.fixture
-def speed(project, monkeypatch) -> Calibrating:
-    monkeypatch.delenv("CI", raising=False)
+def speed(project) -> Calibrating:
     return Calibrating(project)
 
 

@@ -41,7 +41,6 @@ needs_xdist = pytest.mark.skipif(
 def loaded_by(pytester, monkeypatch):
     """Run the folder in a process of its own, the plugin and xdist being its only plugins."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
     pytester.makeconftest(WITNESS)
 
     def run(*args: str) -> dict[str, set[str]]:

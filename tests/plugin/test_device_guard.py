@@ -88,7 +88,6 @@ class Machine:
 
 @pytest.fixture
 def machine(project, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    monkeypatch.delenv("CI", raising=False)
     found = Machine(project, monkeypatch)
 
     class TimedSession:

@@ -18,11 +18,6 @@ from pytest_trt.engine.facts import Layer
 from pytest_trt.engine.layer_changes import layer_rows
 
 
-@pytest.fixture(autouse=True)
-def _no_ci(monkeypatch) -> None:
-    monkeypatch.delenv("CI", raising=False)
-
-
 class Gate:
     """A project with one benchmark whose limits are of the engine alone."""
 

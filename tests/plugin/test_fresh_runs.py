@@ -18,8 +18,7 @@ CRASHES = "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n"
 
 
 @pytest.fixture
-def speed(project, monkeypatch) -> Speed:
-    monkeypatch.delenv("CI", raising=False)
+def speed(project) -> Speed:
     return Speed(project)
 
 

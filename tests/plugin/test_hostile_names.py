@@ -60,7 +60,6 @@ def test_run_of_hostile_names_ends_in_its_files(project, monkeypatch, processes)
             save_hostile(folder / os.fsdecode(name), f"o{number}\x1b[31m|`\n::error::")
         except OSError:
             pytest.skip("the file system takes UTF-8 only")
-    monkeypatch.delenv("CI", raising=False)  # where no baseline is recorded
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(project.path / "summary.md"))
     # execnet takes no half surrogate pair, which pytest's report of this skip has.
     project.test_file(SUITE.replace(r"\udcff", "" if processes == "-n1" else r"\udcff"))

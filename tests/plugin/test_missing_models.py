@@ -28,7 +28,6 @@ FAIL = "--trt-missing-baseline=fail"
 @pytest.fixture(autouse=True)
 def _zoo(project, monkeypatch) -> None:
     """Three models with baselines, the last of which was deleted since."""
-    monkeypatch.delenv("CI", raising=False)
     monkeypatch.chdir(project.path)
     project.pytester.makeini("[pytest]\n")
     for number, name in enumerate("bc"):

@@ -30,12 +30,6 @@ def read_until(descriptor: int, text: str) -> str:
     return seen
 
 
-@pytest.fixture(autouse=True)
-def _no_ci(monkeypatch) -> None:
-    for variable in ("CI", "BUILD_NUMBER"):
-        monkeypatch.delenv(variable, raising=False)
-
-
 @pytest.fixture
 def at_once(monkeypatch):
     monkeypatch.setattr(terminal, "_QUIET_S", {"terminal": 0.0, "plain": 0.0})

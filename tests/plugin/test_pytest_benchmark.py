@@ -61,11 +61,6 @@ def write_clock(project, call_s: float) -> None:
 PLAIN = "\ndef test_plain():\n    pass\n"
 
 
-@pytest.fixture(autouse=True)
-def _no_ci(monkeypatch) -> None:
-    monkeypatch.delenv("CI", raising=False)
-
-
 @pytest.fixture
 def run(project):
     """Run tests in the project."""

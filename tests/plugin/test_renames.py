@@ -37,7 +37,6 @@ COMMAND = "pytest-trt baseline rename test_it.py::test_old test_it.py::test_new"
 
 @pytest.fixture(autouse=True)
 def _project(project, monkeypatch) -> None:
-    monkeypatch.delenv("CI", raising=False)
     monkeypatch.chdir(project.path)
     project.pytester.makeini("[pytest]\n")
 

@@ -23,11 +23,6 @@ CHECKED = (
 )
 
 
-@pytest.fixture(autouse=True)
-def _no_ci(monkeypatch) -> None:
-    monkeypatch.delenv("CI", raising=False)
-
-
 @needs_xdist
 @pytest.mark.parametrize("processes", ["-n0", pytest.param("-n2", marks=pytest.mark.exhaustive)])
 def test_every_verdict_that_is_required_is_there(project, processes) -> None:

@@ -13,11 +13,6 @@ MODEL = '"models/linear.onnx", profiles={"image": ((1, 8), (4, 8), (16, 8))}'
 RUN = 'trt_session.run({"image": images})'
 
 
-@pytest.fixture(autouse=True)
-def _no_ci(monkeypatch) -> None:
-    monkeypatch.delenv("CI", raising=False)
-
-
 def check(
     project, marker: str = "", body: str = RUN, *, model: str = MODEL, more: str = ""
 ) -> None:

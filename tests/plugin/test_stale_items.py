@@ -17,9 +17,8 @@ def test_it(trt_session, images):
 
 
 @pytest.fixture
-def zoo(project, monkeypatch):
+def zoo(project):
     """A project with numbered models, of which one has an entry."""
-    monkeypatch.delenv("CI", raising=False)
     project.pytester.makeini("[pytest]\n")
     for number in (3, 13):
         save_linear(project.path / "models" / f"ranker_{number:02}.onnx", nudge=number)

@@ -79,7 +79,6 @@ def test_workspace(trt_workspace):
 def _in_ci(pytester, monkeypatch) -> None:
     """Where a run is summed up at its end, more of the plugin takes part in it."""
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(pytester.path / "summary.md"))
-    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,6 @@ CODE = "[TRT685]"
 @pytest.fixture
 def zoo(project, monkeypatch) -> Any:
     """Two models with answers and speeds of two test files."""
-    monkeypatch.delenv("CI", raising=False)
     monkeypatch.chdir(project.path)
     project.pytester.makeini("[pytest]\n")
     save_linear(project.path / "models" / "b.onnx", nudge=1)

@@ -413,10 +413,7 @@ def test_errors_in_classes_are_reported_with_those_of_their_module(project) -> N
     )
 
 
-def test_an_error_that_classes_share_is_reported_with_the_first_of_them(
-    project, monkeypatch
-) -> None:
-    monkeypatch.delenv("CI", raising=False)  # where pytest tells errors twice
+def test_an_error_that_classes_share_is_reported_with_the_first_of_them(project) -> None:
     project.test_file(IN_CLASSES)
     result = project.run()
     result.assert_outcomes(errors=2)

@@ -25,11 +25,6 @@ from pytest_trt.engine.cache import EngineCache
 from pytest_trt.records import to_data
 
 
-@pytest.fixture(autouse=True)
-def _no_ci(monkeypatch) -> None:
-    monkeypatch.delenv("CI", raising=False)
-
-
 class Baselines(Speed):
     def entry(self) -> dict[str, Any]:
         (entry,) = self.stored()["tests"].values()

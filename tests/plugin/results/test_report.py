@@ -97,8 +97,7 @@ class Report:
 
 
 @pytest.fixture
-def report(project, monkeypatch) -> Report:
-    monkeypatch.delenv("CI", raising=False)
+def report(project) -> Report:
     return Report(project)
 
 

@@ -29,9 +29,8 @@ def test_speed(trt_benchmark, images):
 
 
 @pytest.fixture
-def upgrade(project, monkeypatch) -> Callable[..., Comparison]:
+def upgrade(project) -> Callable[..., Comparison]:
     """Run the suite, then once more with what else `save_linear` is told, and compare."""
-    monkeypatch.delenv("CI", raising=False)
     project.test_file(SUITE)
 
     def run(source: str = SUITE, **model: float) -> Comparison:

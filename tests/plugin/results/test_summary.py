@@ -51,8 +51,7 @@ def test_quietest_run_says_nothing(mended) -> None:
     assert result.ret == 0
 
 
-def test_quiet_run_says_which_baselines_it_wrote(project, monkeypatch) -> None:
-    monkeypatch.delenv("CI", raising=False)
+def test_quiet_run_says_which_baselines_it_wrote(project) -> None:
     project.test_file(
         '@pytest.mark.trt_model("models/linear.onnx")\n'
         "@pytest.mark.trt_benchmark()\n"
