@@ -143,13 +143,13 @@ def from_data(cls: type[_T], data: object, *, ignore_unknown: bool = False) -> _
     return value
 
 
-def from_json(cls: type[_T], text: str | bytes, *, ignore_unknown: bool = False) -> _T:
+def from_json(cls: type[_T], text: str | bytes) -> _T:
     """Return the dataclass in a file that anyone may have edited, see `from_data`.
 
     Raises:
         RecordError: The text is not JSON in UTF-8, or does not fit.
     """
-    return from_data(cls, parse_json(text), ignore_unknown=ignore_unknown)
+    return from_data(cls, parse_json(text))
 
 
 def parse_json(text: str | bytes) -> Any:

@@ -64,11 +64,6 @@ def latency(value_ms: float) -> str:
     return f"{three_digits(value_ms)} ms"
 
 
-def rate(value_qps: float) -> str:
-    """Return a throughput with three significant digits or all before the point: "12,345/s"."""
-    return f"{three_digits(value_qps)}/s"
-
-
 def three_digits(value: float) -> str:
     """Return a number with three significant digits or all before the point: "0.0271", "12,345"."""
     if value >= 99.95:
@@ -87,14 +82,6 @@ def change(value: float | None) -> str:
 def percent(value: float) -> str:
     """Return a share as percent, as short as it can be: "10%", "2.5%"."""
     return f"{value * 100:.3g}%"
-
-
-def at_least(value: float) -> str:
-    """Return a number of two digits that is not smaller: "0.12" for 0.1174."""
-    if value <= 0 or not math.isfinite(value):
-        return f"{value:g}"
-    step = 10.0 ** (math.floor(math.log10(value)) - 1)
-    return f"{math.ceil(value / step - 1e-9) * step:.2g}"
 
 
 def percent_of(value_pct: float) -> str:
@@ -137,7 +124,7 @@ def rounded_up(value: float, digits: int = 2) -> float:
 
 def figure(metric: str, value: float) -> str:
     """Return a metric's value with its unit: "1.31 ms", for throughput "12,345/s"."""
-    return rate(value) if metric == "throughput" else latency(value)
+    return f"{three_digits(value)}/s" if metric == "throughput" else latency(value)
 
 
 def bound(change_: float | None) -> str:

@@ -156,7 +156,7 @@ def _entry(output: OutputResult, precision: str) -> dict[str, Fact] | None:
 
 def sensible(output: OutputResult, precision: str) -> tuple[float | None, float | None]:
     """Return the needed atol and the needed rtol, each None if it would test nothing any more."""
-    default = _default(precision)
+    default = DEFAULT_TOLERANCES.get(precision, DEFAULT_TOLERANCES["fp16"])
     atol, rtol = output.needed_atol, output.needed_rtol
     return (
         None if tests_nothing(atol, default.atol, output.scale) else atol,
@@ -171,10 +171,6 @@ def _widest(one: Mapping[str, Fact], other: Mapping[str, Fact]) -> dict[str, Fac
         values = (entry.get(name) for entry in (one, other))
         widest[name] = max(value for value in values if isinstance(value, float))
     return widest
-
-
-def _default(precision: str) -> Tolerance:
-    return DEFAULT_TOLERANCES.get(precision, DEFAULT_TOLERANCES["fp16"])
 
 
 def tests_nothing(needed: float, default: float, spread: float) -> bool:

@@ -211,16 +211,12 @@ def default_tolerance(precision: str, dtype: str) -> Tolerance:
 
 def _layered(levels: Sequence[tuple[str, Mapping[str, object]]], default: Tolerance) -> Tolerance:
     """Merge levels, strongest first, over a default."""
-    fields: dict[str, object] = {"origin": default.origin, **_fields_of(default)}
+    fields = {name: getattr(default, name) for name in ("origin", *TOLERANCE_FIELDS)}
     for where, level in reversed(levels):
         fields.update(level)
         if "rtol" in level:
             fields["origin"] = where
     return _build(fields)
-
-
-def _fields_of(tolerance: Tolerance) -> dict[str, object]:
-    return {name: getattr(tolerance, name) for name in TOLERANCE_FIELDS}
 
 
 def _build(fields: Mapping[str, object]) -> Tolerance:

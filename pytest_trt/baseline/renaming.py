@@ -157,10 +157,6 @@ def _slug_of(root: Path, path: Path) -> str:
     return path.relative_to(root).parts[0]
 
 
-def _is_answers(root: Path, path: Path) -> bool:
-    return _slug_of(root, path) == ANSWERS
-
-
 def _overwritten(root: Path, move: Move) -> Iterator[str]:
     """Yield the new names under which there is another baseline."""
     source, target = read_stored(root, move.source), read_stored(root, move.target)
@@ -200,7 +196,7 @@ def rename_baselines(
         BaselineError: As there; or a file cannot be written, and no baseline is lost.
     """
     plan = partial(planned_moves, root, old, new, base, replacing=replacing)
-    folders = {one.parent for move in plan() for one in _files(move)}
+    folders = {one.parent for move in plan() for one in (move.source, move.target)}
     with ExitStack() as held:
         for folder in sorted(folders):  # sorted, so that two renamings cannot block each other
             held.enter_context(only_writer(folder))
@@ -208,15 +204,11 @@ def rename_baselines(
         for move in moves:
             if is_of_metrics(root, move.source):
                 _move_metrics(move)
-            elif _is_answers(root, move.source):
+            elif _slug_of(root, move.source) == ANSWERS:
                 _move_answers(move)
             else:
                 _move_speeds(move)
     return moves
-
-
-def _files(move: Move) -> tuple[Path, Path]:
-    return move.source, move.target
 
 
 def _move_speeds(move: Move) -> None:

@@ -132,9 +132,5 @@ def _of_figures(
     for kind, label in kinds:
         old, new = then.get(label), now.get(label)
         if isinstance(old, int) and isinstance(new, int) and old != new:
-            shown = units.size if kind == "plan size" else _counted
+            shown = units.size if kind == "plan size" else "{:,}".format
             yield Difference(kind, shown(old), shown(new))
-
-
-def _counted(value: int) -> str:
-    return f"{value:,}"

@@ -61,7 +61,8 @@ def measure(job: FreshJob, progress: Callable[[str], None]) -> FreshRun:
 
 def _measured(job: FreshJob, plan: Plan, progress: Callable[[str], None]) -> FreshRun:
     inputs = read_inputs(job.inputs)
-    backend = make_backend(job.backend, probe=_probe(job.device), threads=job.threads)
+    probe = probe_devices().only(job.device) if job.device else DeviceProbe((), "not looked for")
+    backend = make_backend(job.backend, probe=probe, threads=job.threads)
     session = backend.open(plan, job.model, job.spec, job.target)
     timer, how, items = timer_of(session, inputs, job.mode), warm_up_of(session), job.items_per_call
     progress("warming up")
@@ -87,10 +88,6 @@ def _measured(job: FreshJob, plan: Plan, progress: Callable[[str], None]) -> Fre
             guard=guard,
         )
         return FreshRun(rounds, (pair[0], pair[1]), meter.load)
-
-
-def _probe(device: str) -> DeviceProbe:
-    return probe_devices().only(device) if device else DeviceProbe((), "not looked for")
 
 
 @contextmanager

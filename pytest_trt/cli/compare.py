@@ -48,18 +48,10 @@ def _json(comparison: Comparison, *, everything: bool) -> str:
     return json.dumps(comparison.to_dict(), indent=2) + "\n"
 
 
-def _page(comparison: Comparison, *, everything: bool) -> str:
-    return page(comparison, everything=everything)
-
-
-def _markdown(comparison: Comparison, *, everything: bool) -> str:
-    return markdown(comparison, everything=everything)
-
-
 #: Functions that make the text of a comparison, by the suffix of its file.
 _WRITERS: Mapping[str, Callable[..., str]] = {
-    ".html": _page,
-    ".md": _markdown,
+    ".html": page,
+    ".md": markdown,
     ".json": _json,
 }
 
@@ -155,11 +147,6 @@ def compare_reports(
         raise SystemExit(1)
 
 
-def _fitting(line: str) -> list[str]:
-    """Return a line wrapped at the terminal's width; a pipe gets it whole."""
-    return wrapped(line, columns(), "  ")
-
-
 def _print(found: Comparison, *, everything: bool) -> None:
     echo(f"{found.old} -> {found.new}")
     for line in found.differences or ("versions, devices, models and commit are the same",):
@@ -169,7 +156,7 @@ def _print(found: Comparison, *, everything: bool) -> None:
     for change in shown(found, everything=everything):
         rows.append(title(change))
         if why(change):
-            rows += _fitting(why(change))
+            rows += wrapped(why(change), columns(), "  ")
         for finding in findings_of(change, everything=everything):
             style = _STYLES[finding.direction]
             label, *middle, direction = cells(finding)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -222,12 +222,10 @@ def _manifest(run: TestedRun, engine: TestedEngine, name: str, size_bytes: int) 
         toolchain=engine.toolchain,
         target=engine.target,
         key=engine.key,
-        tests=tuple(_passed(run, engine.key)),
+        tests=tuple(
+            PassedTest(one.test, one.verdicts[engine.key]) for one in run.passed(engine.key)
+        ),
         tested=run.finished,
         commit=run.commit,
         report=run.report,
     )
-
-
-def _passed(run: TestedRun, key: str) -> Iterator[PassedTest]:
-    return (PassedTest(one.test, one.verdicts[key]) for one in run.passed(key))

@@ -19,7 +19,6 @@ from typing import Protocol, cast
 from pytest_trt.diagnostics import (
     ConfigurationError,
     Diagnostic,
-    EngineBuildError,
     EngineLoadError,
     Remedy,
     as_typed,
@@ -215,7 +214,7 @@ def finished_engine(found: FinishedPlan, backend: Backend) -> Engine:
     )
     shortfall = precision_shortfall(spec, model, facts, found.path)
     if shortfall is not None:
-        raise _other_precision(found, shortfall)
+        raise does_not_fit(found.path, found.model, shortfall.message)
     toolchain, route = (
         backend.toolchain(),
         Route("finished plan", libraries=(*model.plugin_libraries, *model.custom_ops)),
@@ -444,10 +443,6 @@ def _other_version(found: FinishedPlan, here: Toolchain) -> Diagnostic | None:
         facts={"plan": str(found.path), "built_with": str(built), "tested": str(here)},
         severity="warning",
     )
-
-
-def _other_precision(found: FinishedPlan, error: EngineBuildError) -> EngineLoadError:
-    return does_not_fit(found.path, found.model, error.message)
 
 
 def _changed(path: Path, before: str, now: str) -> EngineLoadError:

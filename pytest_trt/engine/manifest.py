@@ -10,13 +10,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from pytest_trt.diagnostics import ConfigurationError, EngineLoadError, Remedy, as_typed
 from pytest_trt.engine.spec import EngineSpec, OptionValue, Target, Toolchain
 from pytest_trt.files import open_regular
 from pytest_trt.records import RecordError, from_data, parse_json, schema_of, to_data
-from pytest_trt.tensors.profiles import Profile, profile_from_json, profile_to_json
+from pytest_trt.tensors.profiles import Profile, profile_from_json
 from pytest_trt.version import __version__
 
 #: Format of manifests. History: 1 first version.
@@ -164,11 +164,6 @@ class Manifest:
 def manifest_path(plan: Path) -> Path:
     """Return where the manifest of a plan is."""
     return plan.with_name(f"{plan.name}{ENDING}")
-
-
-def profiles_data(spec: EngineSpec) -> tuple[Mapping[str, Any], ...]:
-    """Return the profiles of a spec as a manifest has them."""
-    return tuple(map(profile_to_json, spec.profiles))
 
 
 def read_manifest(plan: Path) -> Manifest | None:

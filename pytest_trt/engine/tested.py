@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from pytest_trt.engine.build import Engine
-from pytest_trt.engine.manifest import LibraryDigest, Range, profiles_data
+from pytest_trt.engine.manifest import LibraryDigest, Range
 from pytest_trt.engine.spec import OptionValue, Target, Toolchain
 from pytest_trt.run_files import RunFiles
+from pytest_trt.tensors.profiles import profile_to_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,7 @@ def tested_engine(engine: Engine, backend: str, options: Mapping[str, Any]) -> T
         model_digest=engine.model.digest,
         backend=backend,
         precision=engine.spec.precision,
-        profiles=profiles_data(engine.spec),
+        profiles=tuple(map(profile_to_json, engine.spec.profiles)),
         options={**engine.spec.builder_options, **options},
         toolchain=engine.toolchain,
         target=engine.target,

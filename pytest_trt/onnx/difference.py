@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -41,7 +42,7 @@ def model_difference(ours: Path, theirs: Path) -> str:
     our_weights, their_weights = _weights(here), _weights(there)
     weights = _compared(our_weights, their_weights, _same_tensor)
     nodes, their_nodes = _nodes(here), _nodes(there)
-    changed, new, missing = _compared(nodes, their_nodes, _same_node)
+    changed, new, missing = _compared(nodes, their_nodes, operator.eq)
     if min(len(new), len(missing)) > len(nodes) // 2:
         return f"the names of its nodes ({len(nodes)}, the reference has {len(their_nodes)})"
     if new or missing:
@@ -96,10 +97,6 @@ def _same_tensor(one: TensorProto, other: TensorProto) -> bool:
     if one.raw_data and other.raw_data:
         return bool(one.raw_data == other.raw_data)
     return bool(numpy_helper.to_array(one).tobytes() == numpy_helper.to_array(other).tobytes())
-
-
-def _same_node(one: NodeProto, other: NodeProto) -> bool:
-    return bool(one == other)
 
 
 def _same_attributes(one: NodeProto, other: NodeProto) -> bool:

@@ -23,9 +23,11 @@ def warn(config: pytest.Config) -> None:
     if _WARNED_KEY in config.stash:
         return
     config.stash[_WARNED_KEY] = True
-    place = traceback.extract_tb(sys.exc_info()[2])[-1]
+    kind, error, trace = sys.exc_info()
+    place = traceback.extract_tb(trace)[-1]
+    what = traceback.format_exception_only(kind, error)[-1].strip()
     text = terminal(
-        f"pytest-trt failed ({_last_line()}, {place.filename}:{place.lineno}); "
+        f"pytest-trt failed ({what}, {place.filename}:{place.lineno}); "
         "no test of this run needs it. Please report this; `-p no:trt` switches it off."
     )
     try:
@@ -49,7 +51,3 @@ def fail_run(session: pytest.Session) -> str:
     if session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
     return block(traceback.format_exc())
-
-
-def _last_line() -> str:
-    return traceback.format_exception_only(*sys.exc_info()[:2])[-1].strip()

@@ -13,7 +13,7 @@ from pytest_trt.accuracy.compare import compare_values
 from pytest_trt.accuracy.result import UNMEASURED, Comparison, merge_runs
 from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.benchmark.evidence import Machine
-from pytest_trt.diagnostics import Diagnostic, PytestTrtError
+from pytest_trt.diagnostics import PytestTrtError
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.builder_options import shared_options
 from pytest_trt.engine.protocols import Backend, BackendSession, Progress
@@ -222,7 +222,8 @@ def suggest_precision(
             if not found[precision].problem:
                 engines[precision] = engine
         except PytestTrtError as error:
-            found[precision] = _failed(precision, error.diagnostic)
+            why = error.diagnostic
+            found[precision] = PrecisionResult(precision, problem=why.message, code=why.code)
     timing = None
     if engines:
         inputs = question.samples[0].inputs
@@ -298,10 +299,6 @@ def _metric(question: Question, outputs: Sequence[Tensors]) -> float | None:
     return float(question.metric(outputs, arrays))
 
 
-def _failed(precision: str, found: Diagnostic) -> PrecisionResult:
-    return PrecisionResult(precision, problem=found.message, code=found.code)
-
-
 def _timed(found: Mapping[str, PrecisionResult], timing: Timing) -> dict[str, PrecisionResult]:
     return {
         name: replace(
@@ -333,12 +330,8 @@ def marked(
         for one in passing
         if fastest and (one is fastest or not is_slower(one.precision, fastest.precision))
     ]
-    best = min(as_fast, key=_error_and_latency, default=None)
+    best = min(as_fast, key=lambda one: (one.error or 0.0, one.p50_ms or math.inf), default=None)
     return tuple(replace(one, best=one is best, pareto=_is_pareto(one, results)) for one in results)
-
-
-def _error_and_latency(one: PrecisionResult) -> tuple[float, float]:
-    return (one.error or 0.0, one.p50_ms or math.inf)
 
 
 def _is_pareto(one: PrecisionResult, results: Sequence[PrecisionResult]) -> bool:

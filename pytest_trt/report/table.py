@@ -119,7 +119,7 @@ def table_lines(
     ]
     shape, marks = _fitted(lines, width), _ASCII if ascii else _BLOCKS
     table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
-    for title in ("model", "for", "engine", _used_title(shape), "tests"):
+    for title in ("model", "for", "engine", _TITLE if shape.bar else "used", "tests"):
         table.add_column(title, no_wrap=True)
     for line in lines:
         model = escape(shortened(line.model, shape.model, marks.ellipsis))
@@ -165,10 +165,6 @@ def _fitted(lines: Sequence[_Line], width: int) -> Fit:
         bar=_BAR_CELLS + 1 + _SHARE_COLUMNS if output else max(len(_TITLE), unchecked),
         least=max(_SHARE_COLUMNS, unchecked),
     )
-
-
-def _used_title(shape: Fit) -> str:
-    return _TITLE if shape.bar else "used"
 
 
 def _engine(row: Row, *, wide: bool) -> str:

@@ -121,7 +121,8 @@ class Ledger:
         if report.nodeid in self.planned:
             if report.skipped and hasattr(report, "wasxfail"):
                 self._xfailed.add(report.nodeid)
-            ran = report.failed or (report.when == "call" and not _is_skip(report))
+            skipped = report.skipped and not hasattr(report, "wasxfail")
+            ran = report.failed or (report.when == "call" and not skipped)
             self._ran[report.nodeid] = ran or (
                 report.when != "setup" and self._ran.get(report.nodeid, False)
             )
@@ -179,10 +180,6 @@ def _has_baselines(config: pytest.Config) -> bool:
     """Whether a project without any test of a model had one: every run of pytest comes here."""
     given = config.getoption("trt_baseline_dir") or config.getini("trt_baseline_dir")
     return bool(given) or (config.rootpath / FOLDER).is_dir()
-
-
-def _is_skip(report: pytest.TestReport) -> bool:
-    return report.skipped and not hasattr(report, "wasxfail")
 
 
 def _model(model: ModelMarker, root: Path) -> str:

@@ -120,7 +120,7 @@ def compare(
     tests += [_new_test(after[key]) for key in added if _failed(after[key])]
     removed = [key for key in before if key not in was.values()]
     if lost_is_worse:
-        passed = [key for key in removed if _passed(before[key])]
+        passed = [key for key in removed if before[key][0].test["status"] == "passed"]
         removed = [key for key in removed if key not in passed]
         tests += [_missing_test(before[key], new) for key in passed]
     order = list(Direction)
@@ -164,10 +164,6 @@ def _renamings(moved: Mapping[Key, Key]) -> Iterator[str]:
         yield f"test {was} -> {name}"
     if len(moved) > _NAMED:
         yield f"{len(moved) - _NAMED} more tests were renamed"
-
-
-def _passed(cases: Sequence[Case]) -> bool:
-    return bool(cases[0].test["status"] == "passed")
 
 
 def _missing_test(cases: Sequence[Case], new: Document) -> TestChange:

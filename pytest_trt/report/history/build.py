@@ -199,7 +199,7 @@ def _trend(key: _Key, cases: Sequence[_Case], error: float, untested: str) -> Tr
     breaks: list[TrendBreak] = []
     overall: list[Finding] = []
     for kind in (Kind.SPEED, Kind.ERROR):
-        measured = [one for one in cases if _figures(one, kind)]
+        measured = [one for one in cases if (one.speed if kind is Kind.SPEED else one.accuracies)]
         first = measured[:1]
         for old, new in pairwise(measured):
             if why := tuple(_incomparable(old, new, kind)):
@@ -218,10 +218,6 @@ def _trend(key: _Key, cases: Sequence[_Case], error: float, untested: str) -> Tr
         overall=tuple(overall),
         untested=untested,
     )
-
-
-def _figures(case: _Case, kind: Kind) -> Mapping[str, Any] | None:
-    return case.speed if kind is Kind.SPEED else case.accuracies or None
 
 
 def _joined(old: _Case, new: _Case) -> str:
