@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from generate_text import formatted
 
-from pytest_trt.baseline.answers import ANSWERS_SCHEMA, AnswerFile
-from pytest_trt.baseline.file import BASELINE_SCHEMA, BaselineFile
-from pytest_trt.baseline.metrics import METRICS_SCHEMA, MetricsFile
+from pytest_trt.baseline.answers import AnswerFile
+from pytest_trt.baseline.file import BaselineFile
+from pytest_trt.baseline.metrics import MetricsFile
 from pytest_trt.cli.doctor import schema_text as doctor_schema_text
 from pytest_trt.engine.manifest import MANIFEST_SCHEMA, Manifest
 from pytest_trt.report.entries import REPORT_SCHEMA
@@ -36,25 +36,25 @@ FORMATS = (
     ),
     Format(
         "speed-baseline",
-        f"Baselines of speed, format {BASELINE_SCHEMA}",
+        f"Baselines of speed, format {BaselineFile.SCHEMA}",
         "`trt_baselines/TARGET/MODULE.json`, one file for each target and test module. See"
         " [baselines](../../how-to/baselines.md).",
-        stored_schema("Baselines of speed", BaselineFile, BASELINE_SCHEMA),
+        stored_schema("Baselines of speed", BaselineFile, BaselineFile.SCHEMA),
     ),
     Format(
         "task-metrics",
-        f"Task metrics, format {METRICS_SCHEMA}",
+        f"Task metrics, format {MetricsFile.SCHEMA}",
         "`trt_baselines/metrics-ARCH/MODULE.json`: what tests recorded with"
         " [`trt_metrics`](../fixtures.md#trt_metrics).",
-        stored_schema("Task metrics", MetricsFile, METRICS_SCHEMA),
+        stored_schema("Task metrics", MetricsFile, MetricsFile.SCHEMA),
     ),
     Format(
         "answers",
-        f"Stored answers, format {ANSWERS_SCHEMA}",
+        f"Stored answers, format {AnswerFile.SCHEMA}",
         "`trt_baselines/answers/MODULE.json`, with the arrays in `MODULE.npz` next to it. A member"
         " of the `.npz` is named by the digest of its arrays. See"
         " [stored answers](../../how-to/stored-answers.md).",
-        stored_schema("Stored answers", AnswerFile, ANSWERS_SCHEMA),
+        stored_schema("Stored answers", AnswerFile, AnswerFile.SCHEMA),
     ),
     Format(
         "manifest",

@@ -16,7 +16,8 @@ from jsonschema import Draft202012Validator
 
 import pytest_trt
 from pytest_trt.baseline.entry import StoredNoise
-from pytest_trt.baseline.metrics import MetricsEntry, MetricsFile, StoredMetric, write_metrics
+from pytest_trt.baseline.file import write_baselines
+from pytest_trt.baseline.metrics import MetricsEntry, MetricsFile, StoredMetric
 from pytest_trt.engine.cache import LAYOUT
 from pytest_trt.engine.cache_folder import PARTS
 from pytest_trt.engine.cache_index import INDEX_NAME
@@ -124,7 +125,7 @@ def test_stored_files_fit_their_schemas(tmp_path) -> None:
     speed = {"test_a": stored(), "test_b": stored(noise=noise, layers=(("conv", "fp16", "a"),))}
     metric = MetricsEntry(noise.recorded, "TensorRT 8.6.0", {"accuracy": StoredMetric(0.9, 100)})
     metrics = tmp_path / "metrics.json"
-    write_metrics(metrics, MetricsFile({"arch": "sm90"}, {"test_a": metric}))
+    write_baselines(metrics, MetricsFile({"arch": "sm90"}, {"test_a": metric}))
     files = {
         "speed-baseline": save_baselines(tmp_path, speed),
         "task-metrics": metrics,

@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -29,8 +29,7 @@ from pytest_trt.baseline.file import (
     Fix,
     cannot_write,
     content_of,
-    how_to_restore,
-    read_text,
+    read_file,
 )
 from pytest_trt.diagnostics import BaselineError, Remedy, as_typed
 from pytest_trt.files import LFS_POINTER, atomic_open, atomic_write, open_regular
@@ -39,9 +38,6 @@ from pytest_trt.records import RecordError, parse_json, to_data
 
 #: Target of answers in file names: they are the same on all devices.
 TARGET: Mapping[str, str] = {"kind": ANSWERS}
-
-#: Format of the files; files of any other format are refused.
-ANSWERS_SCHEMA = 1
 
 #: Arrays of one output by name: "values", or the parts of a sketch.
 Arrays: TypeAlias = Mapping[str, npt.NDArray[Any]]
@@ -159,6 +155,8 @@ class AnswerFile:
         tests: Entries by test, its name after the module's path.
     """
 
+    SCHEMA: ClassVar[int] = 1
+
     tests: Mapping[str, AnswerEntry]
 
     @property
@@ -167,11 +165,8 @@ class AnswerFile:
         return {digest for entry in self.tests.values() for digest in entry.data}
 
 
-@dataclass(frozen=True, slots=True)
-class _Content(AnswerFile):
-    """The content of a file of this format."""
-
-    schema: int
+parse_answers = partial(content_of, AnswerFile)
+read_answers = partial(read_file, AnswerFile)
 
 
 def short_digest(digest: str) -> str:
@@ -193,31 +188,6 @@ def answer_files(root: Path) -> list[Path]:
 def data_path(path: Path) -> Path:
     """Return the `.npz` that belongs to a JSON file."""
     return path.with_suffix(".npz")
-
-
-def read_answers(path: Path) -> AnswerFile | None:
-    """Return the answers in a JSON file, or None if it does not exist.
-
-    Raises:
-        BaselineError: It cannot be read, is invalid, or of another format.
-    """
-    text = read_text(path)
-    fix = partial(how_to_restore, path)
-    return None if text is None else parse_answers(text, as_typed(path), fix=fix)
-
-
-def parse_answers(text: bytes, name: str, *, fix: Fix) -> AnswerFile:
-    """Return the answers that a JSON file holds.
-
-    Args:
-        text: The file's bytes.
-        name: The file's name in errors.
-        fix: What to do if it is invalid.
-
-    Raises:
-        BaselineError: It is not a valid file of answers, or of another format.
-    """
-    return AnswerFile(content_of(_Content, text, name, ANSWERS_SCHEMA, fix=fix).tests)
 
 
 def holds_answers(text: bytes) -> bool:
@@ -446,7 +416,7 @@ def _write_data(path: Path, data: Data) -> None:
 def as_text(answers: AnswerFile) -> str:
     """Return a JSON file's content: one output per line, tests sorted."""
     tests = {test: to_data(entry) for test, entry in sorted(answers.tests.items())}
-    return _laid_out({"schema": ANSWERS_SCHEMA, "tests": tests}, _LEVELS) + "\n"
+    return _laid_out({"schema": AnswerFile.SCHEMA, "tests": tests}, _LEVELS) + "\n"
 
 
 def _laid_out(value: object, levels: int, indent: str = "\n") -> str:

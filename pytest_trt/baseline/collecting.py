@@ -32,7 +32,6 @@ from pytest_trt.baseline.entry import Entry
 from pytest_trt.baseline.file import (
     ANSWERS,
     METRICS,
-    BaselineFile,
     baseline_path,
     module_of,
     parse_baselines,
@@ -41,11 +40,9 @@ from pytest_trt.baseline.file import (
 from pytest_trt.baseline.location import BaselineFolder
 from pytest_trt.baseline.metrics import (
     MetricsEntry,
-    MetricsFile,
     holds_metrics,
     metrics_target,
     parse_metrics,
-    write_metrics,
 )
 from pytest_trt.baseline.models import AnyFile, read_stored
 from pytest_trt.baseline.staged import only_writer
@@ -382,10 +379,8 @@ def _when(entry: AnyEntry) -> datetime:
 def _write(path: Path, offers: Sequence[Found], tests: Mapping[str, Any]) -> None:
     offered: Any = offers[0].content
     content: AnyFile = replace(offered, tests=tests)
-    if isinstance(content, BaselineFile):
+    if not isinstance(content, AnswerFile):
         write_baselines(path, content)
-    elif isinstance(content, MetricsFile):
-        write_metrics(path, content)
     else:
         data = {digest: arrays for one in offers for digest, arrays in one.data.items()}
         here = content.data - data.keys()

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, ClassVar, Protocol, TypeAlias, TypeVar
 
 from pytest_trt.baseline.entry import Entry
 from pytest_trt.diagnostics import BaselineError, Remedy, as_typed, git_restore_commands
@@ -21,15 +21,29 @@ from pytest_trt.files import atomic_write, open_regular
 from pytest_trt.git import is_unmerged, was_committed
 from pytest_trt.records import RecordError, from_data, parse_json, schema_of, to_data
 
-_T = TypeVar("_T")
+
+class _Format(Protocol):
+    #: The number of the format; files of any other format are refused.
+    SCHEMA: ClassVar[int]
+
+
+class _OnTarget(Protocol):
+    @property
+    def tests(self) -> Mapping[str, Any]: ...
+
+    @property
+    def text(self) -> str: ...
+
+
+_File = TypeVar("_File", bound=_Format)
 
 #: Returns what to do about an invalid file; called for such a file alone, as it may run git.
 Fix: TypeAlias = Callable[[], Remedy]
 
 _MARKER = re.compile(b"^<<<<<<< ", flags=re.MULTILINE)
 
-#: Format of baseline files; files of any other format are refused.
-BASELINE_SCHEMA = 1
+#: Returns JSON on one line.
+dumps = partial(json.dumps, ensure_ascii=False)
 
 #: The folder of stored answers, beside the folders of targets; see `answers`.
 ANSWERS = "answers"
@@ -51,15 +65,16 @@ class BaselineFile:
         tests: Entries by test, its name after the module's path: "TestSpeed::test_p99[fp16]".
     """
 
+    SCHEMA: ClassVar[int] = 1
+
     target: Mapping[str, str]
     tests: Mapping[str, Entry]
 
-
-@dataclass(frozen=True, slots=True)
-class _Content(BaselineFile):
-    """The content of a file of this format."""
-
-    schema: int
+    @property
+    def text(self) -> str:
+        """The file's text: sorted, with what belongs together on one line."""
+        tests = {name: _entry(entry) for name, entry in self.tests.items()}
+        return file_text(self.SCHEMA, self.target, tests)
 
 
 def baseline_path(root: Path, target: Mapping[str, str], module: PurePosixPath) -> Path:
@@ -106,17 +121,6 @@ def is_of_metrics(root: Path, path: Path) -> bool:
     return folder.partition("-")[0] == METRICS and not path.name.startswith(".")
 
 
-def read_baselines(path: Path) -> BaselineFile | None:
-    """Return the baselines in a file, or None if it does not exist.
-
-    Raises:
-        BaselineError: It cannot be read, is invalid, or of another format.
-    """
-    text = read_text(path)
-    fix = partial(how_to_restore, path)
-    return None if text is None else parse_baselines(text, as_typed(path), fix=fix)
-
-
 def read_text(path: Path) -> bytes | None:
     """Return the bytes of a file of baselines, or None if it does not exist.
 
@@ -137,29 +141,13 @@ def read_text(path: Path) -> bytes | None:
         ) from error
 
 
-def parse_baselines(text: bytes, name: str, *, fix: Fix) -> BaselineFile:
-    """Return the baselines that a file holds.
-
-    Args:
-        text: The file's bytes.
-        name: The file's name in errors.
-        fix: What to do if it is invalid.
-
-    Raises:
-        BaselineError: It is not a valid baseline file, or of another format.
-    """
-    content = content_of(_Content, text, name, BASELINE_SCHEMA, fix=fix)
-    return BaselineFile(content.target, content.tests)
-
-
-def content_of(kind: type[_T], text: bytes, name: str, format_: int, *, fix: Fix) -> _T:
+def content_of(kind: type[_File], text: bytes, name: str, *, fix: Fix) -> _File:
     """Return what a file of baselines holds.
 
     Args:
-        kind: The dataclass of its content.
+        kind: What it holds.
         text: The file's bytes.
         name: The file's name in errors.
-        format_: The number that its `schema` must be.
         fix: What to do if it is invalid.
 
     Raises:
@@ -170,20 +158,35 @@ def content_of(kind: type[_T], text: bytes, name: str, format_: int, *, fix: Fix
     try:
         data = parse_json(text)
         schema = schema_of(data)
-        if schema != format_:
+        if schema != kind.SCHEMA:
             remedy = fix()
             raise BaselineError(
                 f"the baseline file has format {schema}, but this version of pytest-trt reads "
-                f"format {format_}: {name}",
+                f"format {kind.SCHEMA}: {name}",
                 fix=replace(
                     remedy, text=f"Use the version of pytest-trt that wrote it. {remedy.text}"
                 ),
                 code="TRT603",
-                facts={"file": name, "schema": schema, "expected": format_},
+                facts={"file": name, "schema": schema, "expected": kind.SCHEMA},
             )
-        return from_data(kind, data)
+        return from_data(kind, {field: data[field] for field in data if field != "schema"})
     except RecordError as error:
         raise _invalid(name, str(error), fix()) from error
+
+
+def read_file(kind: type[_File], path: Path) -> _File | None:
+    """Return what a file of baselines holds, or None if it does not exist.
+
+    Raises:
+        BaselineError: It cannot be read, is invalid, or of another format.
+    """
+    text = read_text(path)
+    fix = partial(how_to_restore, path)
+    return None if text is None else content_of(kind, text, as_typed(path), fix=fix)
+
+
+parse_baselines = partial(content_of, BaselineFile)
+read_baselines = partial(read_file, BaselineFile)
 
 
 def _invalid(name: str, problem: str, fix: Remedy) -> BaselineError:
@@ -231,31 +234,31 @@ def _has_markers(path: Path) -> bool:
         return False
 
 
-def write_baselines(path: Path, baselines: BaselineFile) -> None:
-    """Write a baseline file atomically.
+def write_baselines(path: Path, baselines: _OnTarget) -> None:
+    """Write a file of baselines atomically, or remove it where it has no test any more.
 
     Raises:
-        BaselineError: It cannot be written; the old file is unchanged.
+        BaselineError: It can be neither written nor removed; the old file is unchanged.
     """
     try:
-        atomic_write(path, as_text(baselines))
+        if baselines.tests:
+            atomic_write(path, baselines.text)
+        else:
+            path.unlink(missing_ok=True)
     except OSError as error:
         raise cannot_write(path, error) from error
 
 
-def write_or_remove(path: Path, baselines: BaselineFile) -> None:
-    """Write a baseline file, or remove it where it has no test any more.
+def remove_tests(kind: type[_File], path: Path, tests: Collection[str]) -> None:
+    """Remove the baselines of tests, and the file once it has no test any more.
 
     Raises:
-        BaselineError: It can be neither written nor removed.
+        BaselineError: The file cannot be read or written.
     """
-    if baselines.tests:
-        write_baselines(path, baselines)
-        return
-    try:
-        path.unlink()
-    except OSError as error:
-        raise cannot_write(path, error) from error
+    found: Any = read_file(kind, path)
+    if found is not None:
+        left = {test: entry for test, entry in found.tests.items() if test not in tests}
+        write_baselines(path, replace(found, tests=left))
 
 
 def cannot_write(path: Path, error: OSError) -> BaselineError:
@@ -268,19 +271,12 @@ def cannot_write(path: Path, error: OSError) -> BaselineError:
     )
 
 
-def as_text(baselines: BaselineFile) -> str:
-    """Return a baseline file's text: sorted, with what belongs together on one line."""
-    tests = ",\n".join(
-        f"    {json.dumps(name)}: {_entry(baselines.tests[name])}"
-        for name in sorted(baselines.tests)
-    )
-    target = json.dumps(dict(baselines.target), ensure_ascii=False)
+def file_text(schema: int, target: Mapping[str, str], tests: Mapping[str, str]) -> str:
+    """Return the text of a file, given that of its entries."""
+    entries = ",\n".join(f"    {json.dumps(name)}: {tests[name]}" for name in sorted(tests))
     return (
-        "{\n"
-        f'  "schema": {BASELINE_SCHEMA},\n'
-        f'  "target": {target},\n'
-        f'  "tests": {{\n{tests}\n  }}\n'
-        "}\n"
+        f'{{\n  "schema": {schema},\n  "target": {dumps(dict(target))},\n'
+        f'  "tests": {{\n{entries}\n  }}\n}}\n'
     )
 
 
@@ -295,9 +291,9 @@ def _entry(entry: Entry) -> str:
     data = to_data(entry)
     runs = ",\n".join(_run(run) for run in data["runs"])
     labels = [label for label in _ON_A_LINE if data[label] or label not in _OPTIONAL]
-    lines = [f'      "{label}": {_line(data[label])}' for label in labels]
+    lines = [f'      "{label}": {dumps(data[label])}' for label in labels]
     if data["layers"]:
-        rows = ",\n".join(f"        {_line(row)}" for row in data["layers"])
+        rows = ",\n".join(f"        {dumps(row)}" for row in data["layers"])
         lines.append(f'      "layers": [\n{rows}\n      ]')
     return "{\n" + ",\n".join([*lines, f'      "runs": [\n{runs}\n      ]']) + "\n    }"
 
@@ -308,12 +304,8 @@ _OF_RUN = ("recorded", "reason", "toolchain", "environment", "calls")
 
 def _run(run: dict[str, Any]) -> str:
     rounds = run["rounds"]
-    lines = [f'          "{label}": {_line(run[label])}' for label in _OF_RUN]
-    listed = ",\n".join(f'            "{metric}": {_line(v)}' for metric, v in rounds.items())
+    lines = [f'          "{label}": {dumps(run[label])}' for label in _OF_RUN]
+    listed = ",\n".join(f'            "{metric}": {dumps(v)}' for metric, v in rounds.items())
     return (
         "        {\n" + ",\n".join([*lines, f'          "rounds": {{\n{listed}\n          }}'])
     ) + "\n        }"
-
-
-def _line(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)

@@ -7,28 +7,22 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 from pytest_trt.baseline.entry import check_time
 from pytest_trt.baseline.file import (
     METRICS,
-    Fix,
-    cannot_write,
     content_of,
-    how_to_restore,
+    dumps,
+    file_text,
     is_of_metrics,
-    read_text,
+    read_file,
 )
-from pytest_trt.diagnostics import as_typed
-from pytest_trt.files import atomic_write
 from pytest_trt.records import RecordError, parse_json, to_data
-
-#: Format of the files; files of any other format are refused.
-METRICS_SCHEMA = 1
-
 
 #: Of fewer of the stored trials, a part of the data was left out. A few fewer may be the engine's
 #: doing, as of a share of the objects that it detects.
@@ -119,47 +113,26 @@ class MetricsFile:
         tests: Entries by test, its name after the module's path.
     """
 
+    SCHEMA: ClassVar[int] = 1
+
     target: Mapping[str, str]
     tests: Mapping[str, MetricsEntry]
 
+    @property
+    def text(self) -> str:
+        """The file's text: tests sorted, each metric on a line."""
+        tests = {name: _entry(entry) for name, entry in self.tests.items()}
+        return file_text(self.SCHEMA, self.target, tests)
 
-@dataclass(frozen=True, slots=True)
-class _Content(MetricsFile):
-    """The content of a file of this format."""
 
-    schema: int
+parse_metrics = partial(content_of, MetricsFile)
+read_metrics = partial(read_file, MetricsFile)
 
 
 def metrics_files(root: Path) -> list[Path]:
     """Return every file of task metrics below the folder of all baselines, sorted."""
     found = root.glob(f"{METRICS}-*/**/*.json")
     return sorted(path for path in found if is_of_metrics(root, path))
-
-
-def read_metrics(path: Path) -> MetricsFile | None:
-    """Return the task metrics in a file, or None if it does not exist.
-
-    Raises:
-        BaselineError: It cannot be read, is invalid, or of another format.
-    """
-    text = read_text(path)
-    fix = partial(how_to_restore, path)
-    return None if text is None else parse_metrics(text, as_typed(path), fix=fix)
-
-
-def parse_metrics(text: bytes, name: str, *, fix: Fix) -> MetricsFile:
-    """Return the task metrics that a file holds.
-
-    Args:
-        text: The file's bytes.
-        name: The file's name in errors.
-        fix: What to do if it is invalid.
-
-    Raises:
-        BaselineError: It is not a valid file of task metrics, or of another format.
-    """
-    content = content_of(_Content, text, name, METRICS_SCHEMA, fix=fix)
-    return MetricsFile(content.target, content.tests)
 
 
 def holds_metrics(text: bytes) -> bool:
@@ -172,56 +145,10 @@ def holds_metrics(text: bytes) -> bool:
     return isinstance(target, dict) and target.get("kind") == METRICS
 
 
-def write_metrics(path: Path, metrics: MetricsFile) -> None:
-    """Write a file atomically, or remove it where no test is left.
-
-    Raises:
-        BaselineError: It cannot be written; the old file is unchanged.
-    """
-    try:
-        if metrics.tests:
-            atomic_write(path, as_text(metrics))
-        else:
-            path.unlink(missing_ok=True)
-    except OSError as error:
-        raise cannot_write(path, error) from error
-
-
-def remove_metrics(path: Path, tests: Collection[str]) -> None:
-    """Remove the metrics of tests, and the file once it is of no test.
-
-    Raises:
-        BaselineError: The file cannot be read or written.
-    """
-    found = read_metrics(path)
-    if found is not None:
-        left = {test: entry for test, entry in found.tests.items() if test not in tests}
-        write_metrics(path, replace(found, tests=left))
-
-
-def as_text(metrics: MetricsFile) -> str:
-    """Return a file's text: tests sorted, each metric on a line."""
-    tests = ",\n".join(
-        f"    {json.dumps(name)}: {_entry(metrics.tests[name])}" for name in sorted(metrics.tests)
-    )
-    target = json.dumps(dict(metrics.target), ensure_ascii=False)
-    return (
-        "{\n"
-        f'  "schema": {METRICS_SCHEMA},\n'
-        f'  "target": {target},\n'
-        f'  "tests": {{\n{tests}\n  }}\n'
-        "}\n"
-    )
-
-
 def _entry(entry: MetricsEntry) -> str:
     data = to_data(entry)
-    lines = [f'      "{name}": {_line(data[name])}' for name in ("recorded", "reason", "toolchain")]
+    lines = [f'      "{name}": {dumps(data[name])}' for name in ("recorded", "reason", "toolchain")]
     metrics = ",\n".join(
-        f"        {json.dumps(name)}: {_line(metric)}" for name, metric in data["metrics"].items()
+        f"        {json.dumps(name)}: {dumps(metric)}" for name, metric in data["metrics"].items()
     )
     return "{\n" + ",\n".join([*lines, f'      "metrics": {{\n{metrics}\n      }}']) + "\n    }"
-
-
-def _line(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)

@@ -32,15 +32,13 @@ from pytest_trt.baseline.file import (
     is_of_metrics,
     module_file,
     module_of,
-    read_baselines,
-    write_or_remove,
+    read_file,
+    write_baselines,
 )
 from pytest_trt.baseline.metrics import (
     MetricsEntry,
     MetricsFile,
     metrics_files,
-    read_metrics,
-    write_metrics,
 )
 from pytest_trt.baseline.models import (
     NamedBaseline,
@@ -53,6 +51,7 @@ from pytest_trt.baseline.staged import only_writer
 from pytest_trt.diagnostics import BaselineError, Remedy, as_typed
 
 _AnyEntry = TypeVar("_AnyEntry", Entry, AnswerEntry, MetricsEntry)
+_OnTarget = TypeVar("_OnTarget", BaselineFile, MetricsFile)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,37 +201,25 @@ def rename_baselines(
             held.enter_context(only_writer(folder))
         moves = plan()  # as it is now that nobody else writes
         for move in moves:
-            if is_of_metrics(root, move.source):
-                _move_metrics(move)
-            elif _slug_of(root, move.source) == ANSWERS:
+            if _slug_of(root, move.source) == ANSWERS:
                 _move_answers(move)
+            elif is_of_metrics(root, move.source):
+                _move(move, MetricsFile)
             else:
-                _move_speeds(move)
+                _move(move, BaselineFile)
     return moves
 
 
-def _move_speeds(move: Move) -> None:
-    source = read_baselines(move.source)
+def _move(move: Move, kind: type[_OnTarget]) -> None:
+    source = read_file(kind, move.source)
     assert source is not None  # planned while nobody else writes
     moved, left = _split(source.tests, move)
     if move.source == move.target:
-        write_or_remove(move.source, BaselineFile(source.target, {**left, **moved}))
+        write_baselines(move.source, replace(source, tests={**left, **moved}))
         return
-    target = read_baselines(move.target) or BaselineFile(source.target, {})
-    write_or_remove(move.target, BaselineFile(target.target, {**target.tests, **moved}))
-    write_or_remove(move.source, BaselineFile(source.target, left))
-
-
-def _move_metrics(move: Move) -> None:
-    source = read_metrics(move.source)
-    assert source is not None  # planned while nobody else writes
-    moved, left = _split(source.tests, move)
-    if move.source == move.target:
-        write_metrics(move.source, MetricsFile(source.target, {**left, **moved}))
-        return
-    target = read_metrics(move.target) or MetricsFile(source.target, {})
-    write_metrics(move.target, MetricsFile(target.target, {**target.tests, **moved}))
-    write_metrics(move.source, MetricsFile(source.target, left))
+    target = read_file(kind, move.target) or replace(source, tests={})
+    write_baselines(move.target, replace(target, tests={**target.tests, **moved}))
+    write_baselines(move.source, replace(source, tests=left))
 
 
 def _move_answers(move: Move) -> None:

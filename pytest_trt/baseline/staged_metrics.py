@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pytest_trt.baseline.file import write_baselines
 from pytest_trt.baseline.metrics import (
     MetricsEntry,
     MetricsFile,
     read_metrics,
-    write_metrics,
 )
 from pytest_trt.baseline.staged import Writing, entry_digest, write_each_file
 
@@ -86,5 +86,5 @@ def _write_file(
         tests[one.test] = one.metrics
         written.append(WrittenMetrics(one, old))
     if written:
-        write_metrics(path, MetricsFile(found.target, tests))
+        write_baselines(path, MetricsFile(found.target, tests))
     return written, overtaken

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from pytest_trt.baseline.entry import MAX_RUNS, Entry, StoredNoise, StoredRun, rounded
 from pytest_trt.baseline.file import (
-    BASELINE_SCHEMA,
     BaselineFile,
     baseline_files,
     baseline_path,
@@ -226,7 +225,7 @@ def test_committed_markers_are_not_restored(conflict: Path) -> None:
 
 def test_a_newer_format_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
-    path.write_text(json.dumps({"schema": BASELINE_SCHEMA + 1, "target": {}, "tests": {}}))
+    path.write_text(json.dumps({"schema": BaselineFile.SCHEMA + 1, "target": {}, "tests": {}}))
     with pytest.raises(BaselineError, match=r"has format 2, but .* reads format 1: "):
         read_baselines(path)
 

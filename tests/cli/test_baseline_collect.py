@@ -15,14 +15,13 @@ from builders_cli import commit, run_command
 
 from pytest_trt.baseline import staged
 from pytest_trt.baseline.answers import data_path, read_answers, read_data
-from pytest_trt.baseline.file import read_baselines
+from pytest_trt.baseline.file import read_baselines, write_baselines
 from pytest_trt.baseline.metrics import (
     MetricsEntry,
     MetricsFile,
     StoredMetric,
     metrics_target,
     read_metrics,
-    write_metrics,
 )
 
 MODULE = "tests/test_speed"
@@ -73,7 +72,7 @@ def answers(root: str | Path, value: float = 0.0, name: str = "a", day: int = 1,
 def metrics(root: str | Path, value: float) -> Path:
     path = Path(root) / "metrics-sm90" / f"{MODULE}.json"
     entry = MetricsEntry("2026-11-02T10:00:00+00:00", "TensorRT", {"top1": StoredMetric(value)})
-    write_metrics(path, MetricsFile(metrics_target("sm90"), {"test_a": entry}))
+    write_baselines(path, MetricsFile(metrics_target("sm90"), {"test_a": entry}))
     return path
 
 

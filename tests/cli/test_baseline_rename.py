@@ -11,13 +11,13 @@ from builders_baseline import SLUG, save_answers, save_baselines, stored, stored
 from builders_cli import commit, run_command
 
 from pytest_trt.baseline.answers import AnswerFile, read_answers, read_data
+from pytest_trt.baseline.file import write_baselines
 from pytest_trt.baseline.metrics import (
     MetricsEntry,
     MetricsFile,
     StoredMetric,
     metrics_target,
     read_metrics,
-    write_metrics,
 )
 
 OLD, NEW = "tests/test_speed.py::test_old", "tests/test_speed.py::test_new"
@@ -94,7 +94,7 @@ def test_it_neither_overwrites_nor_renames_nothing(root) -> None:
 def test_a_baseline_that_was_recorded_since_is_replaced_on_request(root) -> None:
     right, module = {"test_old": metrics(0.9)}, Path("tests/test_speed.json")
     file = root / "metrics-cpu" / module
-    write_metrics(file, MetricsFile(metrics_target("cpu"), {**right, "test_new": metrics(0.1)}))
+    write_baselines(file, MetricsFile(metrics_target("cpu"), {**right, "test_new": metrics(0.1)}))
     old, new = ({"1" * 20: {"y": np.full(3, value)}} for value in (1.0, 2.0))
     save_answers(root, {"test_old": old, "test_new": new})
     done = run_command("baseline", "rename", OLD, NEW)
@@ -142,7 +142,7 @@ class TestModels:
         )
         path = root / "metrics-sm90" / "tests" / "test_speed.json"
         tests = {"test_top1[fp16-../models/a.onnx]": metrics(0.5)}
-        write_metrics(path, MetricsFile(metrics_target("sm90"), tests))
+        write_baselines(path, MetricsFile(metrics_target("sm90"), tests))
 
     def test_all_node_ids_of_a_model_are_renamed_at_once(self) -> None:
         commit()

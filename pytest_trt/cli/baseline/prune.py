@@ -15,9 +15,8 @@ from pathlib import Path
 
 import click
 
-from pytest_trt.baseline.answers import remove_answers
-from pytest_trt.baseline.file import BaselineFile, write_or_remove
-from pytest_trt.baseline.metrics import remove_metrics
+from pytest_trt.baseline.answers import AnswerFile, remove_answers
+from pytest_trt.baseline.file import remove_tests
 from pytest_trt.baseline.models import NamedBaseline, is_of_bytes, model_of
 from pytest_trt.baseline.orphans import (
     ANSWER_VARIABLE,
@@ -30,8 +29,6 @@ from pytest_trt.cli.baseline.stored import (
     Answers,
     AnyStored,
     Folders,
-    Stored,
-    TaskMetrics,
     place_text,
 )
 from pytest_trt.cli.command import command
@@ -214,23 +211,12 @@ def _collect(base: Path, modules: set[str]) -> Collected:
 
 
 def _remove(orphans: Sequence[AnyStored]) -> None:
-    speeds: dict[Path, list[Stored]] = {}
-    answers: dict[Path, set[str]] = {}
-    metrics: dict[Path, set[str]] = {}
+    by_file: dict[tuple[type, Path], set[str]] = {}
     for one in orphans:
-        if isinstance(one, Answers):
-            answers.setdefault(one.path, set()).add(one.test)
-        elif isinstance(one, TaskMetrics):
-            metrics.setdefault(one.path, set()).add(one.test)
-        else:
-            speeds.setdefault(one.path, []).append(one)
-    for path, entries in speeds.items():
-        file, names = entries[0].file, {one.test for one in entries}
-        left = {test: entry for test, entry in file.tests.items() if test not in names}
-        write_or_remove(path, BaselineFile(file.target, left))
-    for path, tests in answers.items():
+        by_file.setdefault((type(one.file), one.path), set()).add(one.test)
+    for (kind, path), tests in by_file.items():
         with only_writer(path.parent):
-            remove_answers(path, tests)
-    for path, tests in metrics.items():
-        with only_writer(path.parent):
-            remove_metrics(path, tests)
+            if kind is AnswerFile:
+                remove_answers(path, tests)
+            else:
+                remove_tests(kind, path, tests)
