@@ -39,7 +39,7 @@ def test_attack_finds_a_reader_that_checks_nothing(attack, monkeypatch) -> None:
 
 
 def test_attack_finds_a_reader_of_answers_that_checks_nothing(attack, monkeypatch) -> None:
-    monkeypatch.setattr(DIFF, "parse_answers", lambda text, *_, **__: json.loads(text))
+    monkeypatch.setattr(DIFF, "content_of", lambda kind, text, *_, **__: json.loads(text))
     ATTACKS["answers"](attack)
     assert attack.outcomes.tracebacks
 

@@ -8,19 +8,19 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from pytest_trt import units
 from pytest_trt.baseline.answers import (
+    AnswerFile,
     Data,
     answer_files,
     data_error,
     data_path,
     holds_answers,
     how_to_restore_data,
-    parse_answers,
     parse_data,
     read_data,
 )
@@ -28,15 +28,14 @@ from pytest_trt.baseline.changes import EntryChange, entry_changes
 from pytest_trt.baseline.file import (
     BaselineFile,
     baseline_files,
+    content_of,
     how_to_restore,
-    parse_baselines,
     read_text,
 )
 from pytest_trt.baseline.metrics import (
     MetricsFile,
     holds_metrics,
     metrics_files,
-    parse_metrics,
 )
 from pytest_trt.benchmark.differences import Circumstances, differences
 from pytest_trt.cli.baseline.answers_diff import Compared, Side, compared, print_answers
@@ -65,6 +64,8 @@ _WIDEST = math.log(10)
 _ROUNDING = 0.0005
 
 _file = click.Path(path_type=Path, dir_okay=False)
+
+_File = TypeVar("_File", AnswerFile, BaselineFile, MetricsFile)
 
 
 @command(
@@ -108,11 +109,13 @@ def diff(
     speeds, answers, metrics = [], [], []
     for title, old, new in both:
         if _holds(holds_metrics, old, new):
-            metrics += [(title, found) for found in [_metric_changes(old, new)] if found]
+            both_metrics = metric_changes(old.content(MetricsFile), new.content(MetricsFile))
+            metrics += [(title, both_metrics)] if both_metrics else []
         elif _holds(holds_answers, old, new):
             answers += [(title, found) for found in [compared(_side(old), _side(new))] if found]
         else:
-            speeds += [(title, changes) for changes in [_speed_changes(old, new)] if changes]
+            changes = entry_changes(old.content(BaselineFile), new.content(BaselineFile))
+            speeds += [(title, changes)] if changes else []
     speeds, answers = with_renames(speeds), with_renames(answers)
     if as_json:
         listed = [_as_dict(title, change) for title, changes in speeds for change in changes]
@@ -150,6 +153,10 @@ class _Version:
             return Remedy("Name another revision with --git.")
         return how_to_restore(self.path)
 
+    def content(self, kind: type[_File]) -> _File | None:
+        """Return what it holds; None if it does not exist."""
+        return None if self.text is None else content_of(kind, self.text, self.name, fix=self.fix)
+
 
 def _version(path: Path) -> _Version:
     text = read_text(path)
@@ -162,25 +169,10 @@ def _holds(kind: Callable[[bytes], bool], *versions: _Version) -> bool:
     return any(one.text is not None and kind(one.text) for one in versions)
 
 
-def _metric_changes(old: _Version, new: _Version) -> list[MetricChange]:
-    def parsed(one: _Version) -> MetricsFile | None:
-        return None if one.text is None else parse_metrics(one.text, one.name, fix=one.fix)
-
-    return metric_changes(parsed(old), parsed(new))
-
-
-def _speed_changes(old: _Version, new: _Version) -> list[EntryChange]:
-    def parsed(one: _Version) -> BaselineFile | None:
-        return None if one.text is None else parse_baselines(one.text, one.name, fix=one.fix)
-
-    return entry_changes(parsed(old), parsed(new))
-
-
 def _side(one: _Version) -> Side:
-    file = None if one.text is None else parse_answers(one.text, one.name, fix=one.fix)
     read = partial(_data_at, one) if one.revision else partial(read_data, one.path)
     fix = one.fix if one.revision else partial(how_to_restore_data, one.path)
-    return Side(one.name, file, read, fix)
+    return Side(one.name, one.content(AnswerFile), read, fix)
 
 
 def _data_at(version: _Version, digests: Iterable[str]) -> Data:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from itertools import chain
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
@@ -22,6 +23,8 @@ from pytest_trt.cli.completion import matching_tests
 from pytest_trt.diagnostics import BaselineError, PytestTrtError, as_typed
 
 _T = TypeVar("_T")
+_File = TypeVar("_File")
+_Entry = TypeVar("_Entry")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,35 +48,33 @@ class Folders:
 
     def files(self) -> tuple[list[list[Stored]], list[BaselineError]]:
         """Return the speed baselines of every valid file, and the errors of the others."""
-        found, errors = _valid(baseline_files(self.baselines.path), read_baselines)
-        return [
-            [
-                Stored(path, self._nodeid(path, test), test, content, entry)
-                for test, entry in sorted(content.tests.items())
-            ]
-            for path, content in found
-        ], errors
+        return self._valid(Stored, baseline_files(self.baselines.path), read_baselines)
 
     def answers(self) -> tuple[list[Answers], list[BaselineError]]:
         """Return the stored answers of every valid file, and the errors of the others."""
-        found, errors = _valid(answer_files(self.baselines.path), read_answers)
-        return [
-            Answers(path, self._nodeid(path, test), test, content, entry)
-            for path, content in found
-            for test, entry in sorted(content.tests.items())
-        ], errors
+        found, errors = self._valid(Answers, answer_files(self.baselines.path), read_answers)
+        return list(chain(*found)), errors
 
     def metrics(self) -> tuple[list[TaskMetrics], list[BaselineError]]:
         """Return the stored task metrics of every valid file, and the errors of the others."""
-        found, errors = _valid(metrics_files(self.baselines.path), read_metrics)
-        return [
-            TaskMetrics(path, self._nodeid(path, test), test, content, entry)
-            for path, content in found
-            for test, entry in sorted(content.tests.items())
-        ], errors
+        found, errors = self._valid(TaskMetrics, metrics_files(self.baselines.path), read_metrics)
+        return list(chain(*found)), errors
 
-    def _nodeid(self, path: Path, test: str) -> str:
-        return f"{module_of(self.baselines.path, path)}::{test}"
+    def _valid(
+        self, kind: Callable[..., _T], paths: Iterable[Path], read: Callable[[Path], Any]
+    ) -> tuple[list[list[_T]], list[BaselineError]]:
+        found, errors = [], []
+        for path in paths:
+            try:
+                content = read(path)
+            except BaselineError as error:
+                errors.append(error)
+                continue
+            if content is not None:  # else it was removed meanwhile
+                tests = sorted(content.tests.items())
+                module = module_of(self.baselines.path, path)
+                found.append([kind(path, f"{module}::{t}", t, content, one) for t, one in tests])
+        return found, errors
 
     def stored(self) -> list[AnyStored]:
         """Return the speed baselines, the answers and the task metrics of every file.
@@ -86,27 +87,12 @@ class Folders:
         metrics, others = self.metrics()
         if errors or more or others:
             raise (*errors, *more, *others)[0]
-        return [*(stored for listed in files for stored in listed), *answers, *metrics]
-
-
-def _valid(
-    paths: Iterable[Path], read: Callable[[Path], _T | None]
-) -> tuple[list[tuple[Path, _T]], list[BaselineError]]:
-    found, errors = [], []
-    for path in paths:
-        try:
-            content = read(path)
-        except BaselineError as error:
-            errors.append(error)
-            continue
-        if content is not None:  # else it was removed meanwhile
-            found.append((path, content))
-    return found, errors
+        return [*chain(*files), *answers, *metrics]
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """The speed baseline of a test on one target, and where it is.
+class _Stored(Generic[_File, _Entry]):
+    """A baseline of a test, and where it is.
 
     Attributes:
         path: The file.
@@ -119,8 +105,12 @@ class Stored:
     path: Path
     nodeid: str
     test: str
-    file: BaselineFile
-    entry: Entry
+    file: _File
+    entry: _Entry
+
+
+class Stored(_Stored[BaselineFile, Entry]):
+    """The speed baseline of a test on one target."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return a summary of the entry as JSON-simple data."""
@@ -143,15 +133,8 @@ class Stored:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """The stored answers of a test, and where they are; the fields are those of `Stored`."""
-
-    path: Path
-    nodeid: str
-    test: str
-    file: AnswerFile
-    entry: AnswerEntry
+class Answers(_Stored[AnswerFile, AnswerEntry]):
+    """The stored answers of a test."""
 
     def is_of(self, nodeid: str) -> bool:
         """Whether they are of a test with these parameters and perhaps more."""
@@ -181,15 +164,8 @@ class Answers:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class TaskMetrics:
-    """The stored task metrics of a test, and where they are; the fields are those of `Stored`."""
-
-    path: Path
-    nodeid: str
-    test: str
-    file: MetricsFile
-    entry: MetricsEntry
+class TaskMetrics(_Stored[MetricsFile, MetricsEntry]):
+    """The stored task metrics of a test."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return a summary as JSON-simple data."""
