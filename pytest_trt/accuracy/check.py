@@ -59,7 +59,7 @@ NOTHING_COMPARED = Diagnostic(
 class StoredReference(Protocol):
     """The stored answers of a test, and what becomes of them."""
 
-    def compares_model(self, inputs: Tensors) -> bool:
+    def compares_model(self) -> bool:
         """Whether a run is compared with the model's own outputs, also or instead."""
 
     def answer(self, inputs: Tensors) -> Mapping[str, Stored] | None:
@@ -253,7 +253,7 @@ class ConsistencyCheck:
         __tracebackhide__ = True
         self._watch_ranges(engine, inputs)
         passed, judges = True, list[Callable[[Tensors], Comparison]]()
-        if self._stored is None or self._stored.compares_model(inputs):
+        if self._stored is None or self._stored.compares_model():
             passed &= self._compare_with_model(engine, inputs, outputs, where)
             judges.append(lambda of: self._compared(engine, inputs, of, self._reference(inputs)))
         if self._stored is not None:

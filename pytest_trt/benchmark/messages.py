@@ -857,7 +857,7 @@ def _speed_details(
     yield from _reasons(one for one in result.changes if one.why not in above)
     yield from (_limit_line(result, one, above) for one in result.limits)
     for one in result.speedups:
-        yield from _speedup_lines(result, one)
+        yield from _speedup_lines(one)
     yield from _since(result, host=not any(above))
     if result.layer_changes:
         yield "layers since the baseline:"
@@ -926,7 +926,7 @@ def _limit_line(result: BenchmarkResult, one: AbsoluteLimitResult, above: Sequen
     return f"{one.name}={one.limit:g}: {one.outcome}, {counted}{why}{apart}"
 
 
-def _speedup_lines(result: BenchmarkResult, one: SpeedupResult) -> Iterator[str]:
+def _speedup_lines(one: SpeedupResult) -> Iterator[str]:
     own, other = units.latency(one.candidate_ms), units.latency(one.opponent_ms)
     yield (
         f"faster_than {one.opponent}: {one.outcome}, {factor_text(one.ratio)} "

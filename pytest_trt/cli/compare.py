@@ -21,7 +21,6 @@ from pytest_trt.report.comparison.words import (
     TITLES,
     cells,
     findings_of,
-    lines,
     shown,
     summary,
     title,
@@ -161,7 +160,7 @@ def _print(found: Comparison, *, everything: bool) -> None:
             style = _STYLES[finding.direction]
             label, *middle, direction = cells(finding)
             rows.append((f"  {label}", *middle, (direction, style)))
-            rows += [f"    {line}" for line in lines(finding)]
+            rows += [f"    {line}" for line in finding.lines]
     if rows:
         print_table(TITLES, rows, giving_way=(0,))
         echo("")

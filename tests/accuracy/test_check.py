@@ -231,7 +231,7 @@ def test_a_measure_that_cannot_be_checked_is_not_a_disagreement():
 def test_metrics_need_all_of_a_stored_answer(whole):
     answer = {"y": REFERENCE["y"] if whole else sketch_of(REFERENCE["y"], 100)}
     stored = SimpleNamespace(
-        compares_model=lambda _: False,
+        compares_model=lambda: False,
         answer=lambda _: answer,
         measure=lambda *_: None,
         about=lambda: (),

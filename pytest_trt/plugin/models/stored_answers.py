@@ -168,7 +168,7 @@ class StoredAnswers:
 
     # --- during a run
 
-    def compares_model(self, inputs: Tensors) -> bool:
+    def compares_model(self) -> bool:
         """Whether a run is compared with the model's own outputs: those that would be stored."""
         return self._plan.against == "both" or self.records
 

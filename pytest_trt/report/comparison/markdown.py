@@ -16,7 +16,6 @@ from pytest_trt.report.comparison.words import (
     TITLES,
     cells,
     findings_of,
-    lines,
     shown,
     summary,
     title,
@@ -92,7 +91,7 @@ def _test(change: TestChange | EngineChange, *, everything: bool, is_open: bool)
         label = escaping.markdown(label) if finding.kind in _NAMED_BY_USERS else label
         row = (label, *figures, _MARKS[finding.direction])
         rows.append(f"| {' | '.join(row)} |")
-        rows += [f"| | {escaping.markdown(line)} | | | | |" for line in lines(finding)]
+        rows += [f"| | {escaping.markdown(line)} | | | | |" for line in finding.lines]
     head = f"| {' | '.join(TITLES)} |\n|{'---|' * len(TITLES)}"
     table = "\n".join([head, *rows]) if rows else ""
     body = "\n\n".join(filter(None, [escaping.markdown(why(change)), table]))

@@ -16,7 +16,6 @@ from pytest_trt.report.comparison.words import (
     TITLES,
     cells,
     findings_of,
-    lines,
     shown,
     summary,
     title,
@@ -88,7 +87,7 @@ def _row(finding: Finding) -> str:
     row = "".join(f"<td>{html(text)}</td>" for text in texts)
     more = "".join(
         f'<tr class="line"><td colspan="{len(TITLES)}">{html(line)}</td></tr>'
-        for line in lines(finding)
+        for line in finding.lines
     )
     return f"<tr>{row}<td>{chip}</td></tr>{more}"
 

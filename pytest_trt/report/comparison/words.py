@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from pytest_trt import units
 from pytest_trt.report.comparison.findings import (
     Comparison,
@@ -96,11 +94,6 @@ def cells(finding: Finding) -> tuple[str, str, str, str, str, str]:
         bounds = " to ".join(ends)
     direction = "" if finding.direction is Direction.SAME else finding.direction.value
     return _label(finding), before, now, change, bounds, direction
-
-
-def lines(finding: Finding) -> Iterator[str]:
-    """Yield further details of a finding."""
-    yield from finding.lines
 
 
 def _label(finding: Finding) -> str:
