@@ -163,6 +163,7 @@ class ConsistencyCheck:
         stored: Stored answers, which runs are compared with also or instead.
         invariants: See the attribute.
         retained: Of which runs the worst is retained, to be repeated.
+        test: The test as pytest takes it, for commands.
     """
 
     def __init__(
@@ -180,6 +181,7 @@ class ConsistencyCheck:
         stored: StoredReference | None = None,
         invariants: Invariants | None = None,
         retained: Retained = "none",
+        test: str = "",
     ) -> None:
         self._tolerances = tolerances
         self._reference = reference
@@ -193,6 +195,7 @@ class ConsistencyCheck:
         self._stored = stored
         self.invariants = invariants
         self._retained = retained
+        self._test = test
         self._engines: dict[tuple[str, Against], _EngineRuns] = {}
         self._watches: dict[str, tuple[Engine, RangeWatch]] = {}
 
@@ -215,6 +218,7 @@ class ConsistencyCheck:
             several=self._several,
             stored=self._stored,
             invariants=invariants,
+            test=self._test,
         )
 
     def reference(self, inputs: Tensors) -> Tensors:
@@ -663,6 +667,7 @@ class ConsistencyCheck:
             plan=as_typed(engine.plan) if engine.finished else "",
             outside=watch[1].outside() if watch else (),
             fault=fault_of(engine),
+            test=self._test,
         )
 
 

@@ -108,7 +108,7 @@ def explain(
         *_primary(finding, output, comparison),
         *(_needed(output, subject.precision) if output is not None and offer else ()),
         *(one.text for one in found_in_all(comparison) if output is not None),
-        *(f"likely cause: {one.figures}" for one in subject.outside),
+        *(f"possible cause: {one.figures}" for one in subject.outside),
         *context,
         *_own_model(agrees=other.agrees if other else None),
         *_rows(comparison, output),
@@ -158,8 +158,9 @@ def explain_stored(
         if no_reference:
             return _of_unknown_cause(found, subject, no_reference)
         return replace(found, details=(_which_differs(subject), *found.details))
-    # The model itself runs in FP32.
-    found = explain(changed, replace(subject, fault=None), runs=changed, context=context)
+    # The model itself runs in FP32: nothing of the engine explains what it computes.
+    of_model = replace(subject, fault=None, outside=())
+    found = explain(changed, of_model, runs=changed, context=context)
     own, outputs, restored = "the model's own", "the model's FP32 outputs", "the model"
     if subject.other is not None:
         restored = subject.other.path

@@ -349,7 +349,10 @@ def _precision_remedy(subject: Subject) -> Remedy:
                 keep += f"; this finds them, for keep_fp32=: `{_tune(subject)}`"
             if subject.outside and subject.calibrated_by == "project":
                 name = subject.outside[0].input
-                wider = f"Calibrate on inputs whose {name!r} is like that of the failing runs."
+                wider = (
+                    f"Calibrating on inputs whose {name!r} is like that of the failing runs may "
+                    "help."
+                )
                 return Remedy(wider, alternatives=(keep,))
             return Remedy(_CALIBRATE[subject.calibrated_by], alternatives=(keep,))
     if not subject.model:
@@ -418,7 +421,7 @@ def _keeping(subject: Subject) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _tune(subject: Subject) -> str:
-    return f"pytest-trt tune TEST --precision {subject.precision}"
+    return f"pytest-trt tune {shlex.quote(subject.test or 'TEST')} --precision {subject.precision}"
 
 
 def beyond_rounding(output: OutputResult, precision: str) -> bool:

@@ -71,6 +71,7 @@ class Subject:
         plan: A finished plan, as it is typed; empty for an engine that was built here.
         outside: Inputs that runs feed beyond the ranges that the engine was calibrated on.
         fault: A known fault of what ran the engine.
+        test: The test as pytest takes it; empty where there is none.
     """
 
     model: str = ""
@@ -85,6 +86,7 @@ class Subject:
     plan: str = ""
     outside: tuple[OutsideRange, ...] = ()
     fault: KnownFault | None = None
+    test: str = ""
 
     def __str__(self) -> str:
         return ", ".join(part for part in (self.model, self.precision, self.arch) if part)

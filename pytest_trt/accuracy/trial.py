@@ -20,7 +20,9 @@ _MOVING = frozenset(
 _LEVEL = "graph_optimization_level"
 
 
-def specs_to_try(operators: Iterable[str], spec: EngineSpec) -> Iterator[tuple[str, EngineSpec]]:
+def specs_to_try(
+    operators: Iterable[str], spec: EngineSpec, *, several: bool = False
+) -> Iterator[tuple[str, EngineSpec]]:
     """Yield what may bring lost precision back, what changes least first.
 
     An fp32 engine is tried with fewer graph optimisations, one in fp16 or bf16 with all arithmetic
@@ -30,6 +32,7 @@ def specs_to_try(operators: Iterable[str], spec: EngineSpec) -> Iterator[tuple[s
     Args:
         operators: The model's operators.
         spec: What the engine was built as.
+        several: Whether the marker names other precisions that `keep_fp32=` would change too.
 
     Yields:
         An argument of trt_model as it is typed, and the spec that has it.
@@ -45,4 +48,8 @@ def specs_to_try(operators: Iterable[str], spec: EngineSpec) -> Iterator[tuple[s
         if names & _PRODUCTS:
             lists = (tuple(sorted(some)) for some in (others - _MOVING, others))
             for kept in filter(None, dict.fromkeys(lists)):
-                yield f"keep_fp32={json.dumps(kept)}", replace(spec, keep_fp32=kept)
+                argument = f"keep_fp32={json.dumps(kept)}"
+                if several:
+                    own = json.dumps({spec.precision: {"keep_fp32": kept}})
+                    argument = f"by_precision={own}"
+                yield argument, replace(spec, keep_fp32=kept)

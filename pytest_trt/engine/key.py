@@ -99,6 +99,9 @@ def engine_key(
 #: The points of a range, in the order of its field.
 _POINTS = ("min", "opt", "max")
 
+#: Characters of a value up to which a difference shows it whole.
+_LONGEST = 120
+
 
 def _version_label(toolchain: Toolchain, component: str) -> str:
     own = next(iter(toolchain.versions))
@@ -141,6 +144,7 @@ def differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
             before, after = _short(before), _short(after)
         elif label.startswith("profile "):
             before, after = _range_text(before), _range_text(after)
+        before, after = _cut(before), _cut(after)
         if before is None:
             lines.append(f"{label}: not set -> {after}")
         elif after is None:
@@ -159,6 +163,13 @@ def _range_text(field: str | None) -> str | None:
     if len(set(points)) == 1:
         return f"always {points[0]}"
     return " ".join(f"{name} {point}" for name, point in zip(_POINTS, points, strict=True))
+
+
+def _cut(text: str | None) -> str | None:
+    """Return a text whose middle is left out if it is long, such as a list of many nodes."""
+    if text is None or len(text) <= _LONGEST:
+        return text
+    return f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 4 :]}"
 
 
 def _short(digest: str | None) -> str | None:

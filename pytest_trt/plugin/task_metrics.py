@@ -113,7 +113,12 @@ class TaskMetrics:
                 raise _invalid(name, "it is no new name", "record each metric once, by a name.")
             metric = _metric(name, value, of, samples, lower_is_better)
             parsed = _limit(name, limit, metric)
-            _ = self._entry  # a damaged file fails the test here
+            stored = self._stored(name)  # a damaged file fails the test here
+            if stored is None or self._updates:
+                _refuse_the_worst(name, metric, parsed)
+            elif not stored.differs(metric):
+                again = Remedy("Correct what was recorded:", (self._update,))
+                _refuse_the_worst(name, stored, parsed, again)
             self._recorded[name] = metric, parsed
         except PytestTrtError as error:
             self._refused.append(error.diagnostic)
@@ -441,7 +446,31 @@ def _limit(name: str, given: object, metric: StoredMetric) -> DeclineLimit:
     return limit
 
 
-def _invalid(name: object, problem: str, fix: str) -> ConfigurationError:
+def _refuse_the_worst(
+    name: str, baseline: StoredMetric, limit: DeclineLimit, fix: Remedy | None = None
+) -> None:
+    """Refuse a baseline that is so bad that no value is worse by more than the limit.
+
+    Raises:
+        ConfigurationError: No value can fail.
+    """
+    hits = bool(baseline.samples) and {*baseline.samples} <= {0.0, 1.0}
+    is_share = baseline.of is not None or limit.of_share or hits
+    if not is_share or not 0.0 <= baseline.value <= 1.0:
+        return
+    room = 1.0 - baseline.value if baseline.lower_is_better else baseline.value
+    if room > limit.allowed(baseline.value):
+        return
+    which = "its value" if fix is None else "its baseline"
+    advice = "correct the engine or the test, or give a smaller limit." if fix is None else fix
+    raise _invalid(
+        name,
+        f"{which} {baseline.value:.5g} is so bad that the limit {limit.text} could never fail",
+        advice,
+    )
+
+
+def _invalid(name: object, problem: str, fix: str | Remedy) -> ConfigurationError:
     return ConfigurationError(
         f"trt_metrics.record({name!r}): {problem}",
         code="TRT142",

@@ -108,13 +108,17 @@ def metric_lines(results: Iterable[TestResult]) -> Iterator[str]:
 
 def _task_lines(results: Iterable[TestResult]) -> Iterator[str]:
     """Yield a line for each task metric of a test."""
-    for result in results:
+    recorded = [result for result in results if result.record.task_metrics]
+    short = {result.nodeid: result.nodeid.rpartition("::")[2] for result in recorded}
+    times = Counter(short.values())
+    for result in recorded:
         for one in result.record.task_metrics:
             change = ""
             if one.stored is not None:
                 change = f" (baseline {one.stored:.5g}, at most {one.limit} worse)"
             verdict = {"first": "recorded"}.get(one.update, one.update) or one.verdict.value
-            test = result.nodeid.rpartition("::")[2]
+            # Tests of two files may have one name.
+            test = short[result.nodeid] if times[short[result.nodeid]] == 1 else result.nodeid
             yield f"task    {test}  {one.name} {one.value:.5g}{change}  {verdict}"
 
 

@@ -17,6 +17,7 @@ from pytest_trt.codes import CODES
 from pytest_trt.diagnostics import Remedy
 from pytest_trt.engine.known_faults import KnownFault
 from pytest_trt.records import to_data
+from pytest_trt.tensors.calibration import OutsideRange
 
 ONES = np.ones((2, 4))
 LOOSE = Tolerance(0.01, 0.01, origin="set on the marker")
@@ -179,6 +180,15 @@ def test_names_that_differ_at_their_ends_stay_different():
     name = "StatefulPartitionedCall/model/dense/BiasAdd:{}".format
     lines = [explained({name(i): ONES * 2}, {name(i): ONES}).message for i in range(2)]
     assert lines[0] != lines[1]
+
+
+def test_ranges_of_an_engine_do_not_explain_what_its_model_computes() -> None:
+    outside = (OutsideRange("x", (-1.0, 1.0), (-4.0, 4.0), 1, 1, 100, 50),)
+    sides = compare_outputs({"y": np.ones(3)}, {"y": np.zeros(3)}, LOOSE)
+    subject = Subject("m.onnx", "m.onnx", "int8", "cpu", outside=outside)
+    for changed, shown in ((None, True), (sides, False)):
+        found = explain_stored(sides, changed, subject, runs=sides, update="pytest --trt-update")
+        assert any("calibrated" in line for line in found.details) is shown
 
 
 def test_outside_of_a_test_the_headline_ends_with_the_fact():

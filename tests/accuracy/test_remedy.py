@@ -242,11 +242,14 @@ def test_a_share_is_offered_for_exact_outputs_unless_it_is_most_of_them():
     ("precision", "names_options"), [("fp16", True), ("int8", True), ("fp32", False), ("", False)]
 )
 def test_lost_precision_names_the_options_that_keep_it(precision, names_options):
+    test = "tests/test_a.py::test_it[int8]"
+    subject = replace(in_precision(precision), test=test)
+    tune = f"pytest-trt tune '{test}' --precision {precision}"
     for actual in ([1.5, 100.0], [np.inf, 100.0]):
-        remedy = remedy_for(actual, [1.0, 100.0], subject=in_precision(precision))
+        remedy = remedy_for(actual, [1.0, 100.0], subject=subject)
         assert any("keep_fp32" in line for line in remedy.alternatives) is names_options
         lines = (*remedy.commands, *remedy.alternatives)
-        assert any("pytest-trt tune TEST --precision" in line for line in lines) is names_options
+        assert any(tune in line for line in lines) is names_options
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,11 @@ def test_only_what_the_engine_lacks_is_tried(spec: EngineSpec, tried: list[str])
         assert list(other.keep_fp32) == given.get("keep_fp32", [])
 
 
+def test_other_precisions_of_the_marker_keep_theirs() -> None:
+    (argument, _), *_ = specs_to_try(OPERATORS, EngineSpec("fp16"), several=True)
+    assert argument == 'by_precision={"fp16": {"keep_fp32": ["Add", "Gelu"]}}'
+
+
 @pytest.mark.parametrize("operators", [("MatMul",), ("Add", "Mul")])
 def test_an_engine_without_anything_in_fp16_is_not_tried(operators) -> None:
     assert list(specs_to_try(operators, EngineSpec("fp16"))) == []

@@ -200,6 +200,14 @@ def test_differences_name_the_version_that_moved() -> None:
     assert differences(old, dict(new.fields)) == ["TensorRT 10.16.1 -> 11.4.0"]
 
 
+def test_differences_leave_out_the_middle_of_long_values() -> None:
+    new = {"keep_fp32": str([f"/encoder/layer.{number}/Mul" for number in range(50)])}
+    (line,) = differences({"keep_fp32": "['Add']"}, new)
+    assert line.startswith("keep_fp32 ['Add'] -> ['/encoder/layer.0/Mul', ")
+    assert line.endswith("/encoder/layer.49/Mul']")
+    assert len(line) < 150
+
+
 def test_differences_shorten_digests_and_name_what_came_and_went() -> None:
     old = dict(make_key(environment={"NVIDIA_TF32_OVERRIDE": "0"}).fields)
     new = dict(

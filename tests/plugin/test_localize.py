@@ -103,6 +103,18 @@ def test_engines_that_take_long_to_build_are_not_built_again_unasked(networks: P
     )
 
 
+def test_a_search_whose_time_is_over_names_its_own_limit(
+    networks: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pytest_trt.precision.localize._Search._left_s", 1e-4)
+    result = networks.run("--trt-localize=always", "--trt-localize-timeout=7", "-k", "overflow")
+    result.assert_outcomes(failed=1, deselected=2)
+    (at,) = [n for n, line in enumerate(result.outlines) if "was not searched for" in line]
+    text = " ".join(result.outlines[at : at + 4])
+    assert "was not searched for: it takes longer than --trt-localize-timeout=7" in text
+    assert "    pytest-trt localize test_it.py::test_overflow" in text
+
+
 def test_a_search_that_breaks_leaves_the_verdict_as_it_is(
     networks: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -236,6 +236,68 @@ def test_what_cannot_be_judged_fails(run, stored, wrong) -> None:
     assert not stored.exists()
 
 
+@pytest.mark.parametrize(
+    ("worst", "better"),
+    [
+        ('"a", 0.0, of=2000, limit="1 points"', '"a", 0.5, of=2000, limit="1 points"'),
+        ('"a", 0.005, limit="1 points"', '"a", 0.02, limit="1 points"'),
+        ('"a", samples=[False] * 9, limit=0.01', '"a", samples=[False, True] * 9, limit=0.01'),
+        ('"a", 0.0, of=2000, limit="2%"', '"a", 0.001, of=2000, limit="2%"'),
+        (
+            '"a", 1.0, of=2000, limit="1 points", lower_is_better=True',
+            '"a", 0.9, of=2000, limit="1 points", lower_is_better=True',
+        ),
+    ],
+)
+def test_a_baseline_that_no_value_can_be_worse_than_is_refused(run, stored, worst, better) -> None:
+    result = run(worst)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*its value * is so bad that the limit * could never fail *"])
+    assert not stored.exists()
+    run(better).assert_outcomes(passed=1)
+    before = stored.read_bytes()
+    run(worst, "--trt-update", "--trt-update-reason", "worse data").assert_outcomes(failed=1)
+    assert stored.read_bytes() == before
+    assert "could never fail" not in run(worst).stdout.str()
+
+
+@pytest.mark.parametrize(
+    "best",
+    [
+        '"error", 0.0, of=2000, limit="1 points", lower_is_better=True',
+        '"score", 0.0, limit=0.1',
+        '"word errors", samples=[0.0] * 9, limit=0.1, lower_is_better=True',
+    ],
+)
+def test_a_value_that_others_can_be_worse_than_is_recorded(run, stored, best) -> None:
+    run(best).assert_outcomes(passed=1)
+    assert stored.exists()
+
+
+def test_a_stored_baseline_that_can_never_fail_fails_until_it_is_replaced(run, stored) -> None:
+    run(accuracy(0.5)).assert_outcomes(passed=1)
+    stored.write_text(stored.read_text().replace("0.5", "0.0"))
+    result = run(accuracy(0.9))
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*its baseline 0 is so bad that the limit 0.5 points could never fail*TRT142]",
+            "Fix: Correct what was recorded:",
+            '    pytest test_it.py::test_it --trt-update --trt-update-reason "..." *',
+        ]
+    )
+    run(accuracy(0.9), "--trt-update").assert_outcomes(passed=1)
+    run(accuracy(0.5)).assert_outcomes(failed=1)
+
+
+def test_tests_of_one_name_in_two_files_are_told_apart(project, run) -> None:
+    run(accuracy(0.981))
+    other = project.path / "test_other.py"
+    other.write_text((project.path / "test_it.py").read_text())
+    lines = [f"task    test_{one}.py::test_it  accuracy 0.981 *" for one in ("it", "other")]
+    project.run("--trt-missing-baseline=record").stdout.fnmatch_lines(lines)
+
+
 def test_other_mistakes_have_remedies_of_their_own(project, run) -> None:
     run("")  # prepares the project
     records = [f'trt_metrics.record("a", {one}, limit=1)' for one in ("None", "2, of=9")]

@@ -104,6 +104,10 @@ def test_a_failure_has_one_fix(tmp_path: Path) -> None:
     tried = replace(failure, facts={**facts, "passing": 'keep_fp32=["Mul"]'})
     first, second = with_one_fix([tried], [some])
     assert (first, second.remedy) == (tried, Remedy())
+    accept = Remedy("Accept the new answers:", ("pytest --trt-update",))
+    changed = replace(failure, code="TRT416", remedy=accept)
+    first, second, _ = with_one_fix([changed, failure], [note])
+    assert (first, second.remedy.commands) == (changed, ('keep_fp32=["n1"]',))
 
 
 def test_names_no_layer_where_nothing_differs(tmp_path: Path) -> None:

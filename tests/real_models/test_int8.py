@@ -146,7 +146,7 @@ def test_objects_are_detected(project, package_file, tmp_path: Path) -> None:
     dark.stdout.fnmatch_lines(
         [
             "objects 0.*, required >= 0.6 *",
-            "*likely cause: input 'images' has * outside the calibrated range, in 1 of 1 run: *",
+            "*possible cause: input 'images' has * outside the calibrated range, in 1 of 1 run: *",
             "*only * of the range of input 'images' was calibrated: *TRT242*",
         ]
     )

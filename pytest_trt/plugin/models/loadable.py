@@ -41,7 +41,7 @@ from pytest_trt.onnx.digest_cache import changed
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.plugin.models.project_reference import ProjectReference
 from pytest_trt.plugin.models.rebuilt import RebuiltEngines
-from pytest_trt.plugin.models.searching import LayerSearch, bundles
+from pytest_trt.plugin.models.searching import LayerSearch, bundles, names_others
 from pytest_trt.plugin.planning.markers import ModelMarker
 from pytest_trt.plugin.planning.marks import multiplied
 from pytest_trt.plugin.planning.plan import SHAPE, TestPlan, chosen_point
@@ -56,6 +56,7 @@ from pytest_trt.plugin.state import (
     plan_of,
     progress_of,
     state_of,
+    test_argument,
 )
 from pytest_trt.report.record import below
 from pytest_trt.tensors.calibration import calibration_problems
@@ -343,6 +344,7 @@ class LoadableModel:
             stored=None if plan.against == "model" else self._stored_answers(plan, reference),
             invariants=self._invariants(plan, calibration),
             retained=self._retained,
+            test=test_argument(self.item),
         )
         search = LayerSearch(
             self.run,
@@ -352,6 +354,7 @@ class LoadableModel:
             calibration,
             isinstance(reference, ProjectReference),
             self.model_marker.precision,
+            test_argument(self.item),
         )
         state_of(self.item).searches += [
             search.diagnostics,
@@ -420,7 +423,8 @@ class LoadableModel:
             or engine.model.size_bytes > _TRIED_BYTES
         ):
             return
-        for argument, spec in specs_to_try(engine.model.op_types, engine.spec):
+        several = names_others(self.model_marker.precision, engine.spec.precision)
+        for argument, spec in specs_to_try(engine.model.op_types, engine.spec, several=several):
             with suppress(PytestTrtError), TemporaryDirectory() as folder:
                 request = BuildRequest(engine.model, spec, engine.target, Path(folder))
                 plan = Plan(Path(folder) / embedded.build(request).plan_name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -24,11 +25,14 @@ from pytest_trt.tensors.calibration_data import CalibrationData
 from pytest_trt.tensors.spec import Tensors
 
 if TYPE_CHECKING:
-    from pytest_trt.precision.explain import Fp32Trial
+    from pytest_trt.precision.explain import About, Fp32Trial
     from pytest_trt.precision.localize import Case, Localization
 
 #: Tests that fail and are searched in one run, by default: most fail for one reason.
 MOST_SEARCHED = 3
+
+#: What the parts of a search raise where its time is over.
+_TOO_SLOW = ("TRT301", "TRT345")
 
 #: Precisions in which builders compute an activation with the layer before it, and round once.
 _FUSING = frozenset(CALIBRATED)
@@ -59,6 +63,7 @@ class LayerSearch:
         has_own_reference: Whether an object of the project gives the reference instead.
         calibration: Gives the inputs that int8 engines are calibrated on.
         precisions: Those that the marker names.
+        test: The test as pytest takes it.
     """
 
     run: TrtRun
@@ -68,6 +73,7 @@ class LayerSearch:
     calibration: Callable[[], object]
     has_own_reference: bool
     precisions: tuple[str, ...] = ()
+    test: str = ""
 
     def diagnostics(self, progress: Progress) -> Iterator[Diagnostic]:
         """Yield what was found of each engine whose worst run was retained.
@@ -118,10 +124,18 @@ class LayerSearch:
             untried = between_models or run.comparison.passed
             trial = None if untried else self._fp32_trial(run, found, progress)
         except PytestTrtError as error:
+            if error.diagnostic.code in _TOO_SLOW:
+                return not_searched(*self._out_of_time(about))
             return not_searched(error.message, about, Remedy())
         except Exception as error:  # advice must not take the place of a verdict
             return not_searched(f"{type(error).__name__}: {error}", about, Remedy())
         return explain(found, about, trial, failed=not run.comparison.passed)
+
+    def _out_of_time(self, about: About) -> tuple[str, About, Remedy]:
+        limit_s = self.run.settings.localize_timeout
+        reason = f"it takes longer than --trt-localize-timeout={limit_s:g}"
+        longer = f"pytest-trt localize {shlex.quote(self.test)}"
+        return reason, about, Remedy("To search it with more time:", (longer,))
 
     def _is_between_models(self, run: Evidence) -> bool:
         """Whether the engine computes what its model does, and another model is the reference."""

@@ -198,7 +198,7 @@ def of_all_tests(one: Diagnostic) -> Diagnostic:
     text = "If it is the same test or model, move its baselines, and commit the files:"
     return replace(
         one,
-        message="nothing recorded: a stored baseline without a test matches",
+        message="not recorded: a stored baseline of a test or model that no longer exists fits",
         remedy=replace(one.remedy, text=text),
     )
 
