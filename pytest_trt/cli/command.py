@@ -91,6 +91,21 @@ class CommandGroup(click.Group):
         super().__init__(*args, **settings)
         self.lazy = lazy
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse empty arguments of this command and those below it.
+
+        A shell makes them of "$NAME" where the variable is not set. Taken as they are, an option
+        that requires something would require nothing, and a path would be the current folder.
+        Options of pytest (`--trt-report=`) are its own.
+        """
+        for before, text in zip(["", *args], args, strict=False):
+            option, equals, value = text.partition("=")
+            own = option.startswith("--") and not option.startswith("--trt-")
+            if not text or (own and equals and not value):
+                name = option or (before if before.startswith("-") else "an argument")
+                raise click.UsageError(f"{name} is empty: is a variable not set?", ctx)
+        return super().parse_args(ctx, args)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands."""
         return sorted({*self.lazy, *self.commands})

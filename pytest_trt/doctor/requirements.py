@@ -45,15 +45,23 @@ def parse_requirements(texts: Sequence[str]) -> tuple[Requirement, ...]:
     """Return the requests; a text may contain several, separated by commas.
 
     Raises:
-        ConfigurationError: One is neither one of `WORDS` nor an architecture.
+        ConfigurationError: One is neither one of `WORDS` nor an architecture; or empty, as of an
+            unset variable.
     """
-    parts = [part.strip().lower() for text in texts for part in text.split(",") if part.strip()]
+    parts = [part.strip().lower() for text in texts for part in text.split(",")]
     return tuple(_parse(part) for part in dict.fromkeys(parts))
 
 
 def _parse(text: str) -> Requirement:
     if text in WORDS:
         return Requirement(text, text)
+    if not text:
+        raise ConfigurationError(
+            "--require is empty, or a part of it: is a variable not set?",
+            fix="Name what this machine must have, such as sm86.",
+            code="TRT773",
+            facts={"requirement": text},
+        )
     arch, _, what = text.partition(":")
     try:
         if what in ("", "build"):

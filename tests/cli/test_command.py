@@ -140,6 +140,23 @@ def test_interrupted_command_is_not_a_negative_answer(
     )
 
 
+@pytest.mark.parametrize(
+    ("args", "name"),
+    [
+        (("doctor", "--require", ""), "--require"),
+        (("doctor", "--require="), "--require"),
+        (("cache", "--cache-dir=", "verify"), "--cache-dir"),
+        (("report", "merge", "a.json", "--require-arch", ""), "--require-arch"),
+        (("verify", ""), "an argument"),
+    ],
+)
+def test_an_empty_argument_is_an_error_and_not_the_default(args: tuple[str, ...], name) -> None:
+    """A shell makes one of "$ARCH" where the variable is not set."""
+    done = run_command(*args)
+    assert done.returncode == 2
+    assert f"{name} is empty: is a variable not set?" in done.stderr
+
+
 # --- JSON
 
 

@@ -86,6 +86,12 @@ def test_several_requirements_are_parsed_and_each_once() -> None:
     assert [one.builds_only for one in asked] == [False, True, False]
 
 
+@pytest.mark.parametrize("text", ["", " ", ",", "cpu,"])
+def test_a_requirement_without_a_name_is_not_none(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="--require is empty"):
+        parse_requirements([text])
+
+
 @pytest.mark.parametrize("text", ["everything", "sm86:run", "tensorrt:build", "sm", ":build"])
 def test_unknown_requirements_are_refused_with_the_known_ones(text: str) -> None:
     with pytest.raises(ConfigurationError, match=r"(?s)--require .*Fix: Name gpu, speed"):

@@ -131,8 +131,8 @@ def default_settings(**chosen: Any) -> Settings:
     return Settings(**{**values, **chosen})
 
 
-#: Options that state what must be tested: without a value they would state nothing.
-_GATES = ("arch", "require_arch")
+#: Options that state what must be tested, or what fails: without a value they would state nothing.
+_GATES = ("arch", "require_arch", "require_models", "missing_baseline")
 
 
 def read_settings(config: pytest.Config) -> Settings:
@@ -190,7 +190,7 @@ def _value(config: pytest.Config, option: Option) -> Any:
     flag = None if option.ini_only else config.getoption(option.ini)
     if flag is not None:
         source, text = option.flag, option.text(flag)
-        if not text and option.field in _GATES:
+        if option.field in _GATES and "" in (text, *(flag if isinstance(flag, list) else ())):
             raise pytest.UsageError(f"{source} is empty: is a variable not set?")
     else:
         source, text = f"{option.ini} in the ini file", _ini_text(config, option)
