@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from pytest_trt.backends.conversion.convert_job import ConversionJob
 from pytest_trt.backends.conversion.isolated import Task, call_isolated, stored_samples
-from pytest_trt.backends.observing.switches import SWITCHABLE, SWITCHES, SwitchJob, Unit
+from pytest_trt.backends.observing.switches import SWITCHABLE, SWITCHES, Unit
 from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
 from pytest_trt.engine.protocols import BackendSession, BuildRequest
 from pytest_trt.onnx.file import load_model
@@ -65,7 +66,7 @@ def switched(
     )
     output = folder / model.path.name
     with stored_samples(request.calibration, folder) as calibration:
-        job = SwitchJob(
+        job = ConversionJob(
             model, spec.precision, output, spec.builder_options, spec.keep_fp32, calibration
         )
         found = call_isolated(

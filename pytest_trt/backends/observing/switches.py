@@ -9,15 +9,15 @@ backend does.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from pytest_trt.backends.conversion.convert import converted
+from pytest_trt.backends.conversion.convert_job import ConversionJob
 from pytest_trt.backends.conversion.converting import raised
 from pytest_trt.backends.conversion.fp8 import FP8_OPSET, to_float8
 from pytest_trt.backends.conversion.int8 import FLOAT_RESULTS, INT8_OPS
@@ -27,9 +27,8 @@ from pytest_trt.backends.conversion.narrow_types import FLOAT16, NARROW_TYPES, N
 from pytest_trt.backends.conversion.rounding import EXACT
 from pytest_trt.backends.conversion.tensor_types import tensor_types
 from pytest_trt.engine.protocols import Progress
-from pytest_trt.engine.spec import OptionValue, listed
+from pytest_trt.engine.spec import listed
 from pytest_trt.onnx import graph as surgery
-from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.onnx.loading import load
 from pytest_trt.records import from_data, to_data
 from pytest_trt.tensors.stored import StoredSamples
@@ -71,30 +70,9 @@ class Unit:
     nodes: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class SwitchJob:
-    """A model to make switchable.
-
-    Attributes:
-        model: The model.
-        precision: One of `SWITCHABLE`.
-        output: The file to write.
-        options: Builder options of the conversion to INT8.
-        keep_fp32: What stays FP32 in any case.
-        calibration: The file of the calibration data; None for none.
-    """
-
-    model: OnnxModel
-    precision: str
-    output: Path
-    options: Mapping[str, OptionValue] = field(default_factory=dict)
-    keep_fp32: tuple[str, ...] = ()
-    calibration: Path | None = None
-
-
 def do_switch(progress: Progress, job: Mapping[str, Any]) -> list[Any]:
-    """Do a `SwitchJob`, JSON-simple data; return the data of its `Unit`s, in the model's order."""
-    given = from_data(SwitchJob, job)
+    """Make a model switchable; return the data of its `Unit`s, in the model's order."""
+    given = from_data(ConversionJob, job)
     model = given.model
     proto = load(model.path)
     units = _Units(proto, model.path.name, given.keep_fp32)
@@ -114,7 +92,9 @@ def do_switch(progress: Progress, job: Mapping[str, Any]) -> list[Any]:
     return [to_data(one) for one in found]
 
 
-def _quantised(job: SwitchJob, original: ModelProto) -> tuple[ModelProto, dict[str, TensorProto]]:
+def _quantised(
+    job: ConversionJob, original: ModelProto
+) -> tuple[ModelProto, dict[str, TensorProto]]:
     """Return the model with all of its Q/DQ nodes, and the weights before, by what DQ nodes make.
 
     Args:
