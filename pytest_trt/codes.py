@@ -296,7 +296,8 @@ CODES: dict[str, Code] = {
         "marker that pytest ignores",
         "A conftest.py or the __init__.py of a package sets a trt_ marker in pytestmark, a "
         "decorator returns a function without the markers of the one that it wraps, or pytest does "
-        "not collect the marked function or class. pytest ignores a marker there.",
+        "not collect the marked function or class, maybe as a later one of its name replaces it. "
+        "pytest ignores a marker there.",
         "Set pytestmark in each test file, or call item.add_marker in pytest_itemcollected of "
         "conftest.py. Use functools.wraps in decorators, and names that pytest collects.",
         ("marker", "file"),

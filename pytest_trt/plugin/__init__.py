@@ -136,7 +136,7 @@ def pytest_make_collect_report(
     )
     try:
         if isinstance(collector, pytest.Module | pytest.Class):
-            _warn_of_uncollected(collector, report)
+            _warn_of_uncollected(collector, report, ours=ours)
         if ours and report.passed:
             from pytest_trt.plugin.collection import plan_tests
 
@@ -153,12 +153,13 @@ def pytest_make_collect_report(
 
 
 def _warn_of_uncollected(
-    collector: pytest.Module | pytest.Class, report: pytest.CollectReport
+    collector: pytest.Module | pytest.Class, report: pytest.CollectReport, *, ours: bool
 ) -> None:
     from pytest_trt.plugin.planning.marks import marked
 
-    # Not the module of doctests, which pytest has not loaded as an object.
-    if any(marked(getattr(collector, "_obj", object), collector.config)):
+    # The module of doctests has none, which asking for `obj` would load.
+    place = getattr(collector, "_obj", None)
+    if place is not None and (ours or any(marked(place, collector.config))):
         from pytest_trt.plugin.collection import warn_of_uncollected
 
         warn_of_uncollected(collector, report)

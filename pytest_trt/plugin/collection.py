@@ -19,7 +19,7 @@ import pytest
 
 from pytest_trt.diagnostics import Diagnostic, PytestTrtWarning, Remedy, failure_lines
 from pytest_trt.plugin.names import is_ours
-from pytest_trt.plugin.planning.lost_marks import uncollected
+from pytest_trt.plugin.planning.lost_marks import replaced, uncollected
 from pytest_trt.plugin.planning.markers import BenchmarkMarker, ConsistencyMarker
 from pytest_trt.plugin.planning.marks import (
     MULTIPLIED_KEY,
@@ -137,8 +137,9 @@ def plan_tests(collector: pytest.Collector, report: pytest.CollectReport) -> Non
 
 
 def warn_of_uncollected(collector: pytest.Collector, report: pytest.CollectReport) -> None:
-    """Warn of marked functions and classes that pytest left out; with -W error, fail the module."""
-    for found, line in uncollected(collector, report.result):
+    """Warn of functions and classes that pytest left out; with -W error, fail the module."""
+    nodes = report.result
+    for found, line in (*uncollected(collector, nodes), *replaced(collector, nodes)):
         try:
             warnings.warn_explicit(PytestTrtWarning(str(found)), None, str(collector.path), line)
         except PytestTrtWarning:

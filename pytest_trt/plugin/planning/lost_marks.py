@@ -1,10 +1,12 @@
-"""Markers of functions and classes that pytest does not collect: they check nothing."""
+"""Functions and classes that pytest does not collect: their markers check nothing."""
 
 from __future__ import annotations
 
+import ast
 import inspect
 from collections.abc import Iterable, Iterator
 from functools import partial
+from textwrap import dedent
 from types import FunctionType
 from typing import Any
 
@@ -83,6 +85,54 @@ def _marks_of_obj(node: pytest.Item | pytest.Collector) -> list[pytest.Mark]:
     if isinstance(node, pytest.Class):
         _ = node.obj  # whose marks it has from then on
     return node.own_markers
+
+
+def replaced(
+    collector: pytest.Collector, nodes: Iterable[pytest.Item | pytest.Collector]
+) -> Iterator[tuple[Diagnostic, int]]:
+    """Yield the tests of a module or class that a later one of the same name replaces.
+
+    Args:
+        collector: The module or class.
+        nodes: What pytest collected of it.
+    """
+    names = {getattr(node, "originalname", node.name) for node in nodes}
+    place = collector.obj  # type: ignore[attr-defined]
+    try:
+        lines, start = inspect.getsourcelines(place)
+        tree: ast.Module = ast.parse(dedent("".join(lines)))
+    except (OSError, TypeError, SyntaxError):
+        return
+    body, first = tree.body, max(start, 1)
+    if isinstance(place, type) and isinstance(body[0], ast.ClassDef):
+        body = body[0].body
+    known: dict[str, int] = {}
+    for end, one in enumerate(body):
+        if not isinstance(one, _DEFINITIONS) or one.name not in names:
+            continue
+        begin = known.get(one.name, end)
+        known[one.name] = end
+        if begin < end and not any(_uses(each, one.name) for each in body[begin + 1 : end + 1]):
+            line, later = (each.lineno + first - 1 for each in (body[begin], one))
+            yield _replaced(one.name, line, later), line
+
+
+_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+
+
+def _uses(statement: ast.stmt, name: str) -> bool:
+    """Whether a statement may use what has a name, such as to collect it under another one."""
+    return any(isinstance(one, ast.Name) and one.id == name for one in ast.walk(statement))
+
+
+def _replaced(name: str, line: int, later: int) -> Diagnostic:
+    return Diagnostic(
+        "TRT169",
+        f"{name} of line {line} never runs: that of line {later} replaces it",
+        {"test": name},
+        remedy=Remedy("rename one of them."),
+        severity="warning",
+    )
 
 
 def _line_of(obj: Any) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import pytest
 from builders import save_linear
 
@@ -435,6 +437,28 @@ def test_mark_of_what_pytest_does_not_collect_is_warned_of(project, source: str,
     result.stdout.fnmatch_lines([warned])
     strict.assert_outcomes(errors=1)
     strict.stdout.fnmatch_lines([warned])
+
+
+@pytest.mark.parametrize(
+    ("between", "replaced"),
+    [("", True), ("test_other = test_it\n", False), ("def helper(): pass\n", True)],
+)
+@pytest.mark.parametrize("head", ["", "class TestIt:\n"])
+def test_test_that_a_later_one_replaces_is_warned_of(
+    project, head: str, between: str, replaced: bool
+) -> None:
+    me = "self, " if head else ""
+    one = (
+        f"@{M}('models/linear.onnx')\n@{C}\ndef test_it({me}trt_session, images):\n"
+        "    trt_session.run({'image': images})\n"
+    )
+    helpers = "def helper(): pass\ndef helper(): pass\n"
+    source = one + between + one
+    project.test_file(helpers + head + textwrap.indent(source, "    " if head else ""))
+    result = project.run("-Wdefault")
+    result.assert_outcomes(passed=1 + (not replaced), warnings=int(replaced))
+    if replaced:
+        result.stdout.fnmatch_lines(["*test_it of line * never runs: that of line * replaces it*"])
 
 
 @pytest.mark.parametrize("shape", ["max", "1-max", "huge"])
