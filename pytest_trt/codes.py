@@ -1187,6 +1187,14 @@ CODES: dict[str, Code] = {
         "Record the speed that it has now with --trt-update.",
         ("metric",),
     ),
+    "TRT521": Code(
+        "compared with a rebuilt engine",
+        "The engine of the baseline was built again since: it has the same key and another plan, "
+        "which may be faster or slower than the recorded one. The interleaved A/B run compared "
+        "with it, not with the recorded speed.",
+        "Restore the engine cache that has the recorded plan, or record the baseline again.",
+        ("model", "precision"),
+    ),
     # 6xx baseline
     "TRT600": Code(
         "unusable baseline",

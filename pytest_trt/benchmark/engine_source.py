@@ -184,6 +184,14 @@ class EngineSource:
         ):
             yield interleave
 
+    def was_rebuilt(self, entry: Entry) -> bool:
+        """Whether the cached engine of the baseline has another plan than the recorded one."""
+        found = self._machine.cache.find(str(entry.engine.get("key", "")))
+        plan = str(entry.engine.get("plan", ""))
+        if found is None or not plan:
+            return False
+        return not found.sidecar.files[found.sidecar.plan_name].digest.startswith(plan)
+
     def fresh(self, rounds: int) -> Rounds:
         """Take rounds of the candidate in another process."""
         return self._fresh.rounds(rounds)

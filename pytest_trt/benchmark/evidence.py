@@ -262,6 +262,9 @@ class RoundSource(Protocol):
             Unavailable: That is not possible.
         """
 
+    def was_rebuilt(self, entry: Entry) -> bool:
+        """Whether the engine that is interleaved is not the one that the baseline recorded."""
+
     def why_not_interleaved(self, entry: Entry) -> str:
         """Return why the baseline engine could not be interleaved, and how it could be."""
 

@@ -640,6 +640,17 @@ def other_toolchain(result: BenchmarkResult, then: str) -> Diagnostic:
     )
 
 
+def rebuilt_baseline(result: BenchmarkResult) -> Diagnostic:
+    """Return the note that the baseline engine in the cache is not the one that was recorded."""
+    return Diagnostic(
+        "TRT521",
+        "speed was compared with a rebuilt engine of the baseline, whose plan differs from the "
+        f"recorded one ({result.subject})",
+        _facts(result, {}),
+        severity="note",
+    )
+
+
 def only_one_run(result: BenchmarkResult) -> Diagnostic:
     """Return the note that rounds of pytest-benchmark are not taken in fresh processes."""
     return Diagnostic(

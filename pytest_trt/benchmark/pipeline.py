@@ -206,6 +206,8 @@ class Pipeline:
         elif entry is not None and _compares(result):
             then = entry.runs[-1].toolchain
             found += [messages.other_toolchain(result, then)] * (then != result.toolchain)
+            rebuilt = self._source.interleaved and self._source.was_rebuilt(entry)
+            found += [messages.rebuilt_baseline(result)] * bool(rebuilt)
             found += messages.outdated(result) * (result.verdict is Verdict.PASSED)
         return replace(result, diagnostics=tuple(found))
 

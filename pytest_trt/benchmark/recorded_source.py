@@ -181,6 +181,10 @@ class RecordedSource:
         """Raise `Unavailable`."""
         raise Unavailable("pytest-benchmark times it in this process")
 
+    def was_rebuilt(self, entry: Entry) -> bool:
+        """Return False: only the candidate was timed."""
+        return False
+
     def why_not_interleaved(self, entry: Entry) -> str:
         """Return nothing: it never is."""
         return ""

@@ -315,6 +315,16 @@ def multiply_times(entry: dict[str, Any]) -> None:
             run["rounds"][metric] = [value * factor for value in values]
 
 
+@pytest.mark.parametrize("rebuilt", [True, False])
+def test_engine_of_the_baseline_that_was_rebuilt_is_noted(recorded, rebuilt: bool) -> None:
+    if rebuilt:  # as another plan than the recorded one
+        recorded.rewrite(lambda entry: entry["engine"].update(plan="0123456789abcdef"))
+    recorded.slow_down()
+    result = recorded.run()
+    result.assert_outcomes(failed=1)
+    assert ("compared with a rebuilt engine" in result.stdout.str()) is rebuilt
+
+
 def test_slow_baseline_machine_does_not_hide_a_slower_engine(recorded) -> None:
     recorded.rewrite(multiply_times)
     recorded.slow_down()
