@@ -941,6 +941,13 @@ CODES: dict[str, Code] = {
         "Correct the metric, or use inputs and outputs for which it is defined.",
         ("metrics",),
     ),
+    "TRT422": Code(
+        "little was compared",
+        "An output passed that had no elements, that had the same value in every element, or whose "
+        "tolerance passes an engine that always returns one value; or nan='ignore' skipped "
+        "elements that are NaN or infinite on one side alone.",
+        "Use inputs for which the output varies, a smaller atol, or top1, cosine or a metric.",
+    ),
     "TRT420": Code(
         "outputs and tolerances do not match",
         "compare_outputs got a tolerance for an unknown output, none for an output, or an array "

@@ -19,7 +19,7 @@ from pytest_trt.benchmark.messages import (
     factor_text,
 )
 from pytest_trt.benchmark.result import FIGURE_OF, METRIC_OF, BenchmarkResult
-from pytest_trt.diagnostics import Diagnostic, wrapped
+from pytest_trt.diagnostics import Diagnostic, Remedy, wrapped
 from pytest_trt.engine.record import EngineRecord
 from pytest_trt.escaping import terminal
 from pytest_trt.report.noise import noise_lines
@@ -129,6 +129,23 @@ def noted_lines(results: Sequence[TestResult], style: Style) -> Iterator[str]:
         _grouped("note  ", _rows(results), _build_warnings, _hardly_compared, _passed_by_one_value)
     )
     yield from style.prose(note_lines(_notes(results)))
+
+
+def little_compared(results: Iterable[TestResult]) -> list[Diagnostic]:
+    """Return what reports show of outputs that passed although little of them was compared."""
+    found = list(_grouped("", _rows(results), _hardly_compared, _passed_by_one_value))
+    if not found:
+        return []
+    return [
+        Diagnostic(
+            "TRT422",
+            f"little was compared of {count(len(found), 'output')}",
+            {"outputs": len(found)},
+            details=tuple(found),
+            remedy=Remedy("Use inputs for which outputs vary, or tolerances that fit them."),
+            severity="note",
+        )
+    ]
 
 
 def _notes(results: Iterable[TestResult]) -> Iterator[tuple[str, Sequence[Diagnostic]]]:

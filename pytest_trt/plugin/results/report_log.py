@@ -252,6 +252,7 @@ class ReportLog:
 
     def _document(self, session: pytest.Session, required: Sequence[str]) -> Document:
         from pytest_trt.report.document import make_document, planned_from
+        from pytest_trt.report.summary import little_compared
 
         for nodeid, outcomes in self._outcomes.items():
             if nodeid not in self._planned:
@@ -275,13 +276,20 @@ class ReportLog:
             "collection_errors": self._collection_errors,
             "collection_reasons": self._collection_reasons,
             "skipped_files": self._skipped_files,
-            "diagnostics": list(self._of_run),
+            "diagnostics": [*self._of_run, *little_compared(self._results())],
         }
         repeat = {
             nodeid: _repeat_command(self._config, nodeid, self._checks(nodeid))
             for nodeid in self._planned
         }
         return make_document(run, self._planned, self._outcomes, repeat, required)
+
+    def _results(self) -> Iterator[TestResult]:
+        from pytest_trt.report.record import TestResult
+
+        for nodeid, outcomes in self._outcomes.items():
+            if outcomes.record is not None:
+                yield TestResult(nodeid, outcomes.outcome or "", outcomes.record)
 
     def _checks(self, nodeid: str) -> int:
         """Return how many limits shared the error budget of a benchmark; 0 for other tests."""

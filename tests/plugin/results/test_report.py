@@ -464,3 +464,18 @@ def test_repository_of_another_user_is_named_and_fails_nothing(project, monkeypa
     result.stdout.fnmatch_lines(["wrote report.json", "the git repository * another user*TRT622*"])
     (run,) = json.loads((project.path / "report.json").read_text())["runs"]
     assert run["commit"] is None
+
+
+@pytest.mark.parametrize(("atol", "noted"), [(9.0, True), (1e-4, False)])
+def test_outputs_of_which_little_was_compared_are_in_the_report_of_the_run(
+    project, atol: float, noted: bool
+) -> None:
+    project.test_file(
+        f"{MODEL}@pytest.mark.trt_consistency(rtol=0, atol={atol})\n"
+        f"def test_it(trt_session, images):\n    {RUN}\n"
+    )
+    project.run("--trt-report=report.json").assert_outcomes(passed=1)
+    (run,) = json.loads((project.path / "report.json").read_text())["runs"]
+    found = [one for one in run["diagnostics"] if one["code"] == "TRT422"]
+    assert bool(found) is noted
+    assert all("output 'probs' passes an engine" in str(one["details"]) for one in found)
