@@ -2,7 +2,7 @@
 
     data = to_data(entry)               # dicts, lists, str, int, float, bool, None: for json.dumps
     entry = from_data(Entry, data)      # RecordError: runs[0].calls: expected int, found 'a'
-    entry = from_json(Entry, text)      # the same of a file, whatever stands in it
+    entry = from_data(Entry, parse_json(text))  # the same of a file, whatever stands in it
 
 The types of the fields say what is valid: str, int, float, bool, None, Path, enums, Literal,
 unions, tuple[T, ...], tuple[A, B], list[T], frozenset[T], Sequence[T], Mapping[K, V], other
@@ -141,15 +141,6 @@ def from_data(cls: type[_T], data: object, *, ignore_unknown: bool = False) -> _
     hint: Any = cls
     value: _T = _decoder(hint, ignore_unknown)(data)
     return value
-
-
-def from_json(cls: type[_T], text: str | bytes) -> _T:
-    """Return the dataclass in a file that anyone may have edited, see `from_data`.
-
-    Raises:
-        RecordError: The text is not JSON in UTF-8, or does not fit.
-    """
-    return from_data(cls, parse_json(text))
 
 
 def parse_json(text: str | bytes) -> Any:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from pytest_trt.diagnostics import BaselineError, Remedy
-from pytest_trt.records import RecordError, from_json, to_data
+from pytest_trt.records import RecordError, from_data, parse_json, to_data
 from pytest_trt.sealed import SealError, read_sealed, write_sealed
 
 
@@ -87,7 +87,7 @@ class RunFiles(Generic[_Run]):
                 raise _damaged(path, str(error)) from error
             try:
                 record: Any = self.record
-                run: _Run = from_json(record, content)
+                run: _Run = from_data(record, parse_json(content))
                 if run.root != root:
                     raise RecordError(f"expected {str(root)!r}, found {str(run.root)!r}", "root")
             except RecordError as error:

@@ -351,16 +351,14 @@ class _Search:
         held: dict[str, None] = {}
         for name in names:
             more = {name: None} | self._reads(name, fused)
-            if chunk and self._size_bytes(held | more) > _BUDGET_BYTES:
+            size_bytes = sum(self._tensors[one].size_bytes for one in held | more)
+            if chunk and size_bytes > _BUDGET_BYTES:
                 yield chunk
                 chunk, held = [], {}
             chunk.append(name)
             held |= more
         if chunk:
             yield chunk
-
-    def _size_bytes(self, names: Mapping[str, None]) -> int:
-        return sum(self._tensors[name].size_bytes for name in names)
 
 
 def outputs_error(actual: Tensors, reference: Tensors) -> float:

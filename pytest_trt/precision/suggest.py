@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy.typing as npt
 
 from pytest_trt.accuracy.compare import compare_values
-from pytest_trt.accuracy.result import UNMEASURED, Comparison, merge_runs
+from pytest_trt.accuracy.result import UNMEASURED, merge_runs
 from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.benchmark.evidence import Machine
 from pytest_trt.diagnostics import PytestTrtError
@@ -277,7 +277,8 @@ def _measured(
     if compared.kinds and compared.kinds <= {*UNMEASURED}:
         return replace(facts, problem="nothing was compared: the outputs have no elements")
     errors = worst_of([output_errors(*pair, specs) for pair in pairs])
-    passed, used = compared.passed, _used(compared)
+    passed = compared.passed
+    used = compared.used if passed else max(compared.used, 1.0)
     return replace(
         facts,
         errors=errors,
@@ -286,10 +287,6 @@ def _measured(
         used=used,
         metric=_metric(question, outputs),
     )
-
-
-def _used(compared: Comparison) -> float:
-    return compared.used if compared.passed else max(compared.used, 1.0)
 
 
 def _metric(question: Question, outputs: Sequence[Tensors]) -> float | None:

@@ -335,7 +335,7 @@ def speed_lines(
         color: Whether to use escape sequences.
         ellipsis: Replaces the middle of names that are too long.
     """
-    subjects = [_measured(record) for record in records]
+    subjects = [" ".join(filter(None, (one.model, one.precision, one.arch))) for one in records]
     # Several tests may measure one engine, or engines of one name: name the tests then.
     names = [record.test for record in records]
     for tests in ([name.rpartition("::")[2] for name in names], names):
@@ -360,10 +360,6 @@ def speed_lines(
             f"speed  {subject.ljust(subject_width)}  {row[1].ljust(widths[0])}  "
             f"{row[2].ljust(widths[1])}  {verdict}"
         )
-
-
-def _measured(record: BenchmarkResult) -> str:
-    return " ".join(filter(None, (record.model, record.precision, record.arch)))
 
 
 def _figures(record: BenchmarkResult) -> tuple[str, str]:

@@ -189,7 +189,8 @@ class StoredAnswers:
             self._collect(digest, inputs)
         if stored is None:
             if entry is not None and not self.records:
-                self._unmatched.append(_shapes_text(inputs))
+                shapes = (f"{name} {_input_text(value)}" for name, value in inputs.items())
+                self._unmatched.append(", ".join(shapes))
             return None
         with _without_traceback():
             return None if self.records else self._read(stored)
@@ -697,7 +698,3 @@ def _other_inputs_remedy(update: str) -> Remedy:
 def _input_text(value: object) -> str:
     dtype = f"{dtype_name(value.dtype)} " if isinstance(value, np.ndarray) else ""
     return f"{dtype}{description(value)}"
-
-
-def _shapes_text(inputs: Tensors) -> str:
-    return ", ".join(f"{name} {_input_text(value)}" for name, value in inputs.items())

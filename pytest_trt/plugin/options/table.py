@@ -82,7 +82,7 @@ OPTIONS = (
         f"backend that builds and runs engines: {', '.join(read.BACKENDS)}, or the name of a "
         "plugin's backend",
         "auto",
-        read.backend,
+        str,  # `settings` refuses names that no plugin registers
         "NAME",
     ),
     Option(

@@ -23,11 +23,6 @@ def archs(text: str) -> tuple[str, ...]:
     return parse_archs(text)
 
 
-def backend(text: str) -> str:
-    """The name of a backend; `settings` refuses those that no plugin registers."""
-    return text
-
-
 def device(text: str) -> str:
     """A GPU by number or UUID."""
     if text and not (text.isdecimal() or text.upper().startswith(("GPU-", "MIG-"))):

@@ -112,7 +112,9 @@ def compare(
             code="TRT920",
             facts={"files": list(names)},
         )
-    error = check_error(sum(2 * len(_rounds_of(new)) for _, new in pairs))
+    error = check_error(
+        sum(2 * len(new.speed["candidate_rounds"]) for _, new in pairs if new.speed)
+    )
     tests = [*_uncollected_files(old, new)]
     tests += [_test_change(*pair, error, lost_is_worse, across=across) for pair in pairs]
     tests += [_missing_engine(then, lost_is_worse) for then, now in found if now is None]
@@ -222,10 +224,6 @@ def _listed(cases: Mapping[tuple[str, str], Sequence[Case]]) -> str:
 def _named(cases: Sequence[Case]) -> str:
     test = cases[0].test
     return f"{test['test']} on {test['arch']}" if test["arch"] else str(test["test"])
-
-
-def _rounds_of(case: Case) -> Mapping[str, Any]:
-    return case.speed["candidate_rounds"] if case.speed else {}
 
 
 def _where(old: Case, new: Case, *, across: bool) -> str:
