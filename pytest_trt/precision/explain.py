@@ -226,7 +226,7 @@ def _remedy(found: Localization, about: About, trial: Fp32Trial | None) -> Remed
         remedy = Remedy(f"{which} with {argument}:", (line,))
     elif trial.error < ALONE * found.total:
         figures = f"{_figure(found.total)} to {_figure(trial.error)}"
-        still = "it fails all the same"
+        still = "the check still fails"
         if trial.passed:
             still = f"{trial.passed:,} of {count(trial.tried, 'run')} that were tried pass"
         remedy = Remedy(

@@ -192,7 +192,7 @@ def _compared(
 
 def _no_tolerance(precision: str, why: str) -> PytestTrtError:
     return PytestTrtError(
-        f"no tolerance of {precision} that tests something passes: {why}",
+        f"no useful tolerance lets {precision} pass: {why}",
         fix=Remedy(
             "Give real inputs as .npz files next to the model, or keep layers in FP32 with "
             "keep_fp32=."
