@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import pairwise
 from statistics import median
 
 from pytest_trt.records import RecordError
@@ -22,6 +23,9 @@ MAX_RUNS = 5
 #: The fewest calls per round by which a percentile is a metric of the round; those of
 #: `statistics.rounds.GROUP_CALLS`, without numpy.
 CALLS_NEEDED: Mapping[str, int] = {"p95": 14, "p99": 70}
+
+#: How far rounding may set figures apart that were measured together.
+_UNLIKE = 1.01
 
 #: Facts of an engine that are counts.
 _COUNTS = ("size_bytes", "device_memory_bytes", "layers")
@@ -53,6 +57,7 @@ class StoredRun:
         if self.calls < 1:
             raise RecordError(f"expected 1 or more, found {self.calls}", "calls")
         check_rounds(self.rounds, "rounds")
+        _check_order(self.rounds)
         rounds = {metric: tuple(map(rounded, values)) for metric, values in self.rounds.items()}
         object.__setattr__(self, "rounds", rounds)
         object.__setattr__(self, "environment", dict(sorted(self.environment.items())))
@@ -123,6 +128,7 @@ class Entry:
             for metric in self._needed(run):
                 if metric not in run.rounds:
                     raise RecordError("missing", "runs", index, "rounds", metric)
+            self._check_unit(run, "runs", index, "rounds", "p50")
         for index, row in enumerate(self.layers):
             if len(row) < 2:
                 raise RecordError("expected a kind and a precision", "layers", index)
@@ -136,6 +142,20 @@ class Entry:
         if "timer" in self.spec and run.rounds.keys() == {"throughput"}:
             return ()  # averages over several calls, timed by pytest-benchmark
         return (metric for metric in METRICS if run.calls >= CALLS_NEEDED.get(metric, 1))
+
+    def _check_unit(self, run: StoredRun, *path: str | int) -> None:
+        """Check that times and throughput fit: half of the calls take P50 or longer."""
+        batch = self.spec.get("batch", "")
+        times, throughputs = run.rounds.get("p50", ()), run.rounds.get("throughput", ())
+        if not batch.isdecimal() or not times:
+            return
+        for p50_ms, throughput in zip(times, throughputs, strict=True):
+            if throughput * p50_ms / 1e3 > _UNLIKE * 2 * int(batch):
+                raise RecordError(
+                    f"expected less, found {p50_ms:g} ms: with {batch} items a call, so slow an "
+                    f"engine does not have {throughput:g} items per second",
+                    *path,
+                )
 
     def with_runs(
         self,
@@ -167,6 +187,23 @@ class Entry:
             if stored != given:
                 return f"it has {label} {stored}, this run has {given}"
         return None
+
+
+def _check_order(rounds: Mapping[str, Sequence[float]]) -> None:
+    """Check that a percentile is no less than a smaller one, as where lines of two runs are merged.
+
+    Raises:
+        RecordError: One is less.
+    """
+    names = [metric for metric in ("p50", *CALLS_NEEDED) if metric in rounds]
+    for smaller, larger in pairwise(names):
+        for index, (least, value) in enumerate(zip(rounds[smaller], rounds[larger], strict=True)):
+            if value * _UNLIKE < least:
+                raise RecordError(
+                    f"expected {least:g} or more, which is {smaller} of the same round, found "
+                    f"{value:g}",
+                    *("rounds", larger, index),
+                )
 
 
 def check_rounds(rounds: Mapping[str, Sequence[float]], field: str) -> None:

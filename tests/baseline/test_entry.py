@@ -38,6 +38,11 @@ def rounds(change: Change) -> Change:
     return lambda entry: change(entry["runs"][0]["rounds"])
 
 
+def in_microseconds(of_run: dict[str, Any]) -> None:
+    for metric in ("p50", "p95", "p99"):
+        of_run[metric] = [1e3 * value for value in of_run[metric]]
+
+
 def run(change: Change) -> Change:
     return lambda entry: change(entry["runs"][0])
 
@@ -63,6 +68,18 @@ def run(change: Change) -> Change:
         (
             rounds(lambda r: r["p50"].__setitem__(0, float("nan"))),
             "runs[0].rounds.p50[0]: expected a finite number, found nan",
+        ),
+        (
+            rounds(lambda r: r.update(p50=[1e3 * one for one in r["p50"]])),
+            "runs[0].rounds.p95[0]: expected ",
+        ),
+        (
+            rounds(lambda r: r["p99"].__setitem__(5, 0.1)),
+            "runs[0].rounds.p99[5]: expected ",
+        ),
+        (
+            lambda entry: (entry["spec"].update(batch="1"), rounds(in_microseconds)(entry)),
+            "runs[0].rounds.p50: expected less, found ",
         ),
         (
             rounds(lambda r: r["p50"].pop()),
