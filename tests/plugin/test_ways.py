@@ -251,6 +251,18 @@ def test_inputs_that_are_refused_are_no_run(suite) -> None:
     result.stdout.fnmatch_lines([refused])
 
 
+@pytest.mark.parametrize(("model", "failed"), [("GOOD", 0), ("WRONG", 1)])
+def test_test_that_ends_the_run_does_not_hide_its_failure(suite, model: str, failed: int) -> None:
+    result = suite(
+        f"@M(**{model})\n@C\ndef test_it(trt_session):\n    trt_session.run(X)\n"
+        "    pytest.exit('enough', returncode=0)\n"
+        "def test_later():\n    pass\n"
+    )
+    result.assert_outcomes(failed=failed)
+    assert (result.ret != 0) is bool(failed)
+    result.stdout.fnmatch_lines([FAILS, "*enough*"] if failed else ["*enough*"])
+
+
 @pytest.mark.parametrize("session", ["trt_session", "shared"])
 def test_inputs_that_a_pool_of_threads_refuses_are_noted(suite, session: str) -> None:
     source = (

@@ -106,9 +106,11 @@ def judged(item: pytest.Item) -> Iterator[None]:
                 state.note(note)
     except CheckFailure:  # complete already
         raise
-    except skips():
-        # It has been measured: skipping afterwards does not undo a failure.
+    except (*skips(), pytest.exit.Exception) as error:
+        # It has been measured: neither a skip nor the end of the run undoes a failure.
         if _failed_checks(state):
+            if isinstance(error, pytest.exit.Exception):
+                item.session.shouldstop = str(error) or "pytest.exit"
             _conclude(item, state)
         raise
     except (Exception, pytest.fail.Exception):
