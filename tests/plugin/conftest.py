@@ -27,8 +27,17 @@ QUIET_HOST = Path(quiet_host.__file__).read_text(encoding="utf-8")
 
 PROFILES = 'profiles={"image": ((1, 8), (4, 8), (16, 8))}'
 
-#: In processes of their own, which would import these plugins, and start git, for nothing.
-LIGHT = ("-p", "no:anyio", "-p", "no:hypothesispytest", "-p", "no:benchmark")
+
+def _without(*plugins: str) -> tuple[str, ...]:
+    return tuple(f"-pno:{plugin}" for plugin in plugins)
+
+
+#: Runs that leave out plugins of others, which take a third of a small run, and start git.
+LIGHT = _without("anyio", "hypothesispytest", "benchmark")
+LIGHTEST = (*LIGHT, *_without("pytest-teamcity", "rerunfailures", "xdist", "xdist.looponfail"))
+
+#: Options of these.
+OPTIONS_OF_OTHERS = ("-n", "--tx", "--dist", "--benchmark-", "--reruns", "--teamcity")
 
 
 class NoOwnTraceback:
@@ -50,7 +59,7 @@ class Project:
         pytester: pytest's own helper, for what is not offered here.
         cache: The engine cache of every run.
         host: The host of runs in this process, and how busy it is.
-        light: The options of runs with processes of their own that leave plugins out.
+        light: The options that leave plugins of others out; none for a test that needs one.
     """
 
     def __init__(self, pytester: pytest.Pytester) -> None:
@@ -91,9 +100,12 @@ class Project:
         given = [f"--trt-cache-dir={self.cache}", "-p", "no:cacheprovider", warn, *chosen]
         # A search takes longer than the rest of such a run, and few tests are about it.
         given += ["--trt-localize=never", *args]
+        needs_others = any(arg.startswith(OPTIONS_OF_OTHERS) for arg in args)
         workers = any(arg.startswith("-n") for arg in args)
         if subprocess or workers:
             given = [*self.light, "-p", "quiet_host", *given]
+        elif self.light and not needs_others:
+            given = [*LIGHTEST, *given]
         subprocess = subprocess or (workers and _workers_take_an_old_path())
         if subprocess:
             return self.pytester.runpytest_subprocess(*given)

@@ -368,6 +368,7 @@ def test_engines_are_interleaved_at_another_clock_too(recorded) -> None:
 @pytest.mark.parametrize(("reasons", "message"), [(0x4, "recorded"), (0x40, "inconclusive")])
 def test_gpu_is_watched_while_pytest_benchmark_times(machine, reasons: int, message: str) -> None:
     pytest.importorskip("pytest_benchmark")
+    machine.project.light = ()
     machine.project.test_file(
         TEST.replace("(trt_benchmark,", "(benchmark, trt_session,").replace(
             'trt_benchmark({"image": images})',

@@ -270,6 +270,7 @@ def test_what_cannot_be_compared_is_refused_at_collection(race, marker, model, m
 
 def test_fixture_of_pytest_benchmark_has_nothing_to_interleave_with(race) -> None:
     pytest.importorskip("pytest_benchmark")
+    race.project.light = ()
     race.write('faster_than={"fp32": 1.5}', arguments="benchmark", body="benchmark(sum, [])")
     result = race.run()
     result.assert_outcomes(errors=1)

@@ -27,6 +27,7 @@ class Suite:
 
     def __init__(self, project) -> None:
         self._project = project
+        self._project.light = ()
         self.path = project.path
 
     def write(self, files: Mapping[str, str], plugins: Mapping[str, str] = {}) -> None:

@@ -130,6 +130,7 @@ def test_workers_propose_it_too(project) -> None:
 
 def test_speeds_without_an_engine_are_not_proposed(project) -> None:
     pytest.importorskip("pytest_benchmark")
+    project.light = ()
     for name in ("test_old", "test_new"):
         project.test_file(
             '@pytest.mark.trt_benchmark(p50="900%")\n'
