@@ -48,6 +48,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Refuse to test the checkout where the installed wheel is to be tested."""
+    _let_hypothesis_take_its_time()
     # A worker has the options of the process that started it.
     is_worker = hasattr(config, "workerinput")
     if not is_worker and config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
@@ -57,6 +58,16 @@ def pytest_configure(config: pytest.Config) -> None:
         package = Path(pytest_trt.__file__).resolve()
         if package.parent.parent == checkout:
             raise pytest.UsageError(f"PYTEST_TRT_REQUIRE_WHEEL=1, but {package} would be tested")
+
+
+def _let_hypothesis_take_its_time() -> None:
+    """Let no property depend on how busy the host is. Some environments have no hypothesis."""
+    with contextlib.suppress(ImportError):
+        from hypothesis import HealthCheck, settings
+
+        without = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+        settings.register_profile("any_host", deadline=None, suppress_health_check=without)
+        settings.load_profile("any_host")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

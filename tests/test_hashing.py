@@ -5,15 +5,13 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_trt import hashing as module
 from pytest_trt.hashing import FileDigest, digest_file
 
-FEW_EXAMPLES = settings(
-    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+FEW_EXAMPLES = settings(max_examples=50)
 
 
 def write(folder: Path, content: bytes) -> Path:

@@ -358,7 +358,8 @@ def _range(array: Array) -> tuple[float | None, float | None]:
     """Return the smallest and the largest element of an array of finite floats."""
     if not array.size or "float" not in _name_of(array.dtype):
         return None, None
-    least, largest = float(array.min()), float(array.max())
+    with np.errstate(invalid="ignore"):  # ml_dtypes warns of NaN
+        least, largest = float(array.min()), float(array.max())
     return (least, largest) if math.isfinite(least) and math.isfinite(largest) else (None, None)
 
 

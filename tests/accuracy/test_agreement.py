@@ -40,7 +40,7 @@ def ranked_pairs(draw):
 
 
 @given(ranked_pairs(), st.sampled_from([1, 2, 3, 5, 1 << 18]), st.booleans())
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_topk_agrees_with_a_naive_one_in_blocks_and_in_pieces(case, block, strided):
     actual, reference, k = case
     if strided:
@@ -58,7 +58,7 @@ def test_topk_agrees_with_a_naive_one_in_blocks_and_in_pieces(case, block, strid
     ),
     st.sampled_from([1, 2, 5, 1 << 16]),
 )
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_cosine_agrees_with_a_naive_one_in_blocks_and_in_pieces(pair, chunk):
     expected = naive_cosine(*(side.astype(np.float64) for side in pair))
     assert least_cosine(*pair, chunk) == pytest.approx(expected)

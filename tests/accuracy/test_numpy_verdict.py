@@ -50,7 +50,7 @@ def verdict(actual, reference, rtol, atol, **fields):
 
 
 @given(pairs(), TOLERANCES, TOLERANCES)
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_match_agrees_with_isclose_with_equal_nan(pair, rtol, atol):
     actual, reference = pair
     expected = close(actual, reference, rtol, atol, equal_nan=True).all()
@@ -60,7 +60,7 @@ def test_match_agrees_with_isclose_with_equal_nan(pair, rtol, atol):
 
 
 @given(pairs(), TOLERANCES, TOLERANCES)
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_forbid_agrees_with_isclose_where_everything_is_finite(pair, rtol, atol):
     actual, reference = pair
     finite = np.isfinite(actual.astype(np.float64)) & np.isfinite(reference.astype(np.float64))
@@ -69,7 +69,7 @@ def test_forbid_agrees_with_isclose_where_everything_is_finite(pair, rtol, atol)
 
 
 @given(pairs(), TOLERANCES, TOLERANCES)
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_ignore_agrees_with_isclose_on_the_finite_positions(pair, rtol, atol):
     actual, reference = pair
     finite = np.isfinite(actual.astype(np.float64)) & np.isfinite(reference.astype(np.float64))
@@ -83,7 +83,7 @@ def test_ignore_agrees_with_isclose_on_the_finite_positions(pair, rtol, atol):
 
 
 @given(pairs(), TOLERANCES, TOLERANCES, st.sampled_from([1, 2, 3, 7, 1 << 16]), st.booleans())
-@settings(deadline=None, max_examples=250)
+@settings(max_examples=250)
 def test_every_figure_agrees_with_a_naive_one(pair, rtol, atol, chunk, transpose):
     actual, reference = (side.T if transpose else side for side in pair)
     found = measure(actual, reference, rtol=rtol, atol=atol, chunk=chunk)
@@ -118,7 +118,7 @@ def test_every_figure_agrees_with_a_naive_one(pair, rtol, atol, chunk, transpose
 
 
 @given(pairs(special=False), TOLERANCES, TOLERANCES)
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_the_needed_tolerance_passes_and_a_smaller_one_does_not(pair, rtol, atol):
     actual, reference = pair
     if not np.isfinite(actual.astype(np.float64)).all():
@@ -144,7 +144,6 @@ def test_the_needed_tolerance_passes_and_a_smaller_one_does_not(pair, rtol, atol
     TOLERANCES,
     TOLERANCES,
 )
-@settings(deadline=None)
 def test_small_integers_and_booleans_agree_with_isclose(pair, rtol, atol):
     actual, reference = pair
     expected = close(actual, reference, rtol, atol).all()
@@ -155,7 +154,6 @@ def test_small_integers_and_booleans_agree_with_isclose(pair, rtol, atol):
 
 @pytest.mark.parametrize("dtype", [np.int64, np.uint64, ">i8"])
 @given(data=st.data())
-@settings(deadline=None)
 def test_wide_integers_are_exact(dtype, data):
     shape = data.draw(SHAPES)
     reference = data.draw(hnp.arrays(dtype, shape))
@@ -166,7 +164,6 @@ def test_wide_integers_are_exact(dtype, data):
 
 @given(SHAPES.flatmap(lambda shape: st.tuples(*[hnp.arrays(np.complex64, shape)] * 2)), TOLERANCES)
 @example((np.array(0j, np.complex64), np.array(complex(np.inf, np.inf), np.complex64)), 0.0)
-@settings(deadline=None)
 def test_complex_numbers_agree_with_isclose(pair, rtol):
     actual, reference = (np.nan_to_num(side.astype(np.complex128)) for side in pair)
     with np.errstate(all="ignore"):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from builders_model import external_model
 from clocks import much_later
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_trt.engine.cache import EngineCache
@@ -136,7 +136,6 @@ def test_a_record_in_the_place_of_another_is_not_read_and_reported(tmp_path: Pat
     assert reason.startswith("it was stored as digest")
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_damaged_record_is_not_trusted(records: DigestRecords, data) -> None:
     remember(records, STAMPS, DIGEST)

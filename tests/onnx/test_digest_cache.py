@@ -24,7 +24,7 @@ from builders_model import (
 )
 from builders_shapes import resizer
 from clocks import much_later, next_tick
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
@@ -270,7 +270,7 @@ _DEEDS = {
 }
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(deeds=st.lists(st.sampled_from(sorted(_DEEDS)), max_size=8))
 def test_whatever_was_done_to_the_data_the_digest_is_that_of_its_bytes(tmp_path_factory, deeds):
     folder = tmp_path_factory.mktemp("deeds")

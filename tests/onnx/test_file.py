@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from builders_model import external_model, external_tensor, model_proto, remedy, save, value
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import SparseTensorProto, TensorProto, helper
 
@@ -539,9 +539,7 @@ def fuzz_folder(tmp_path_factory):
     return tmp_path_factory.mktemp("fuzz")
 
 
-_FUZZ = settings(
-    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+_FUZZ = settings(max_examples=400)
 
 
 def test_the_fuzzed_model_is_valid(fuzz_folder):

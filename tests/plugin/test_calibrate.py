@@ -77,7 +77,9 @@ def test_no_speed_is_judged_during_calibration(speed) -> None:
     speed.calibrate().assert_outcomes(passed=1)
 
 
-def test_processes_that_die_fail_the_test_and_nothing_is_written(speed, no_fresh_process) -> None:
+def test_processes_that_die_fail_the_test_and_nothing_is_written(speed, request) -> None:
+    speed.run("--trt-missing-baseline=skip").assert_outcomes(skipped=1)  # starts what builds
+    request.getfixturevalue("no_fresh_process")
     result = speed.calibrate()
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(

@@ -71,7 +71,7 @@ steps = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(steps=steps, x=vectors, c=vectors, level=st.sampled_from(LEVELS))
 def test_rounds_as_numpy_does_operator_by_operator(steps, x, c, level) -> None:
     values = {"x": to_float16(x), "c": to_float16(c)}
