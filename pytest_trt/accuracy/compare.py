@@ -17,6 +17,7 @@ from pytest_trt.accuracy.arrays import CHUNK, Array, index_of, is_number, is_tex
 from pytest_trt.accuracy.elementwise import Deviation, Peak, error_histogram, measure
 from pytest_trt.accuracy.explanation import explain
 from pytest_trt.accuracy.judge import judge
+from pytest_trt.accuracy.one_value import values_within
 from pytest_trt.accuracy.resolve import default_tolerance, is_exact_dtype
 from pytest_trt.accuracy.result import (
     Comparison,
@@ -31,6 +32,9 @@ from pytest_trt.accuracy.structure import holds_values_of, name_findings, shape_
 from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.diagnostics import ConfigurationError
 from pytest_trt.tensors.elements import dtype_name
+
+#: Elements that are looked at before all are.
+_FEW = 4096
 
 #: One array, or outputs by name.
 Outputs: TypeAlias = "npt.ArrayLike | Mapping[str, npt.ArrayLike]"
@@ -325,7 +329,7 @@ def _measured(
     rtol, atol = tolerance.rtol, tolerance.atol
     found = measure(actual, reference, rtol=rtol, atol=atol)
     cosine, top1, topk = _agreement(actual, reference, tolerance)
-    least, largest = _range(reference)
+    least, largest = _range(reference, tolerance)
     counts = None
     if histogram and actual.size:
         counts = error_histogram(actual, reference, rtol=rtol, atol=atol)
@@ -354,13 +358,18 @@ def _measured(
     )
 
 
-def _range(array: Array) -> tuple[float | None, float | None]:
-    """Return the smallest and the largest element of an array of finite floats."""
+def _range(array: Array, tolerance: Tolerance) -> tuple[float | None, float | None]:
+    """Return the smallest and the largest of floats that one value within the tolerance passes."""
     if not array.size or "float" not in _name_of(array.dtype):
         return None, None
-    with np.errstate(invalid="ignore"):  # ml_dtypes warns of NaN
-        least, largest = float(array.min()), float(array.max())
-    return (least, largest) if math.isfinite(least) and math.isfinite(largest) else (None, None)
+    least = largest = 0.0
+    for part in (array.flat[:_FEW], array):  # the first elements of nearly all outputs decide it
+        with np.errstate(invalid="ignore"):  # ml_dtypes warns of NaN
+            least, largest = float(part.min()), float(part.max())
+        low, high = values_within(least, largest, tolerance.rtol, tolerance.atol)
+        if not (math.isfinite(least) and math.isfinite(largest) and low <= high):
+            return None, None
+    return least, largest
 
 
 def _element(peak: Peak, actual: Array, reference: Array) -> Element | None:

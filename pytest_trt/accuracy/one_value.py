@@ -52,13 +52,26 @@ def _of_output(outputs: Sequence[tuple[OutputResult, bool]]) -> OneValue | None:
     least, largest = min(low for low, *_ in ranges), max(high for _, high, *_ in ranges)
     if least == largest and all(one.size == 1 for one, _ in outputs):
         return None  # a single number, which nothing shows to be constant
-    # What an element allows grows with it, so the outermost elements decide.
-    low = max(high - atol - rtol * abs(high) for _, high, rtol, atol in ranges)
-    high = min(low + atol + rtol * abs(low) for low, _, rtol, atol in ranges)
+    allowed = [values_within(*one) for one in ranges]
+    low, high = max(low for low, _ in allowed), min(high for _, high in allowed)
     if low > high:
         return None
     value = 0.0 if low <= 0.0 <= high else (low + high) / 2
     return OneValue(outputs[0][0].name, least, largest, value)
+
+
+def values_within(least: float, largest: float, rtol: float, atol: float) -> tuple[float, float]:
+    """Return the least and the largest value that all elements allow; the least is larger for none.
+
+    What an element allows grows with it, so the outermost elements decide.
+
+    Args:
+        least: The smallest element.
+        largest: The largest element.
+        rtol: Allowed difference, as a share of the element.
+        atol: Allowed difference.
+    """
+    return largest - atol - rtol * abs(largest), least + atol + rtol * abs(least)
 
 
 def _allowed(output: OutputResult, *, measured: bool) -> tuple[float, float]:

@@ -257,8 +257,8 @@ class OutputResult:
         sampled: Of how many elements the stored sketch has the values; 0 where all were compared.
         ranked: Of how many rows the sketch has the largest elements; None where no limit ranks.
         whole_bytes: Size of the stored output if it were stored whole; 0 where it is.
-        least: Smallest element of the reference, over all runs; None where it is not known, not
-            finite, or no float.
+        least: Smallest element of the reference, over all runs; None where no value is within the
+            tolerance of all elements, or it is not known, not finite, or no float.
         largest: Its largest element.
     """
 
