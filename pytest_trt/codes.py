@@ -971,6 +971,14 @@ CODES: dict[str, Code] = {
         "an error.",
         ("metric", "file"),
     ),
+    "TRT432": Code(
+        "baseline of a task metric is outdated",
+        "A metric that the test recorded is better than the stored value by more than its limit, "
+        "so it could become worse by more than the limit and pass. Either it improved, or "
+        "lower_is_better is wrong, or it changed its unit, such as from a share to per cent.",
+        "Store the value that it has now with --trt-update, or correct what is recorded.",
+        ("metric", "file"),
+    ),
     "TRT435": Code(
         "outputs depend on the batch",
         "The outputs of a sample change by more than the tolerance when it runs alone, repeated "

@@ -284,6 +284,26 @@ class TaskMetrics:
             )
         elif result.verdict in (Verdict.FAILED, Verdict.INCONCLUSIVE):
             yield self._worse(result, facts)
+        elif -(result.decline or 0.0) > (1.0 + 1e-9) * (result.allowed or 0.0):
+            yield self._better(result, facts)
+
+    def _better(self, result: TaskMetricResult, facts: dict[str, Fact]) -> Diagnostic:
+        """Return the note on a baseline that a value far worse than this one would pass."""
+        gain = -(result.decline or 0.0)
+        lower = result.lower_is_better
+        return Diagnostic(
+            "TRT432",
+            f"{result.name} {result.value:.5g} is better than its baseline {result.stored:.5g} by "
+            f"{gain:.3g}, more than its limit {result.limit} (lower_is_better={lower}): a value that is "
+            "worse than this one by that much passes",
+            {**facts, "value": result.value, "baseline": result.stored, "decline": result.decline},
+            remedy=Remedy(
+                "If it is meant, store the value that it has now:",
+                (self._update,),
+                (f"if it got worse, set lower_is_better={not lower}",),
+            ),
+            severity="note",
+        )
 
     def _worse(self, result: TaskMetricResult, facts: dict[str, Fact]) -> Diagnostic:
         failed = result.verdict == Verdict.FAILED

@@ -85,6 +85,24 @@ def test_later_values_are_compared(run, now, outcome, code) -> None:
     assert code in result.stdout.str()
 
 
+@pytest.mark.parametrize(
+    ("now", "noted"),
+    [
+        ('"accuracy", 0.995, limit="0.5 points"', False),
+        ('"accuracy", 0.996, limit="0.5 points"', True),
+        ('"accuracy", 99.5, limit=0.005', True),
+        ('"accuracy", 0.988, limit="0.5 points"', False),
+    ],
+)
+def test_a_baseline_that_far_worse_values_pass_is_noted(run, now, noted) -> None:
+    run('"accuracy", 0.99, limit=0.1')
+    result = run(now)
+    result.assert_outcomes(passed=1)
+    assert ("TRT432" in result.stdout.str()) == noted
+    run(now, "--trt-update").assert_outcomes(passed=1)
+    assert "TRT432" not in run(now).stdout.str()
+
+
 def test_failure_says_how_much_worse_and_what_was_accepted(run) -> None:
     run(accuracy(0.981))
     result = run(accuracy(0.955))
