@@ -417,7 +417,10 @@ def _keeping(subject: Subject) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the command that finds what has to stay in FP32, and the argument that names it."""
     if not subject.model:
         return (), ()
-    return (_tune(subject),), ("by operator or node: trt_model(keep_fp32=[...])",)
+    argument = "keep_fp32=[...]"
+    if subject.several:
+        argument = f'by_precision={{"{subject.precision}": {{"keep_fp32": [...]}}}}'
+    return (_tune(subject),), (f"by operator or node: trt_model({argument})",)
 
 
 def _tune(subject: Subject) -> str:

@@ -289,14 +289,14 @@ class TaskMetrics:
 
     def _better(self, result: TaskMetricResult, facts: dict[str, Fact]) -> Diagnostic:
         """Return the note on a baseline that a value far worse than this one would pass."""
-        gain = -(result.decline or 0.0)
-        lower = result.lower_is_better
+        gain, lower = -(result.decline or 0.0), result.lower_is_better
+        values = {"value": result.value, "baseline": result.stored, "decline": result.decline}
         return Diagnostic(
             "TRT432",
             f"{result.name} {result.value:.5g} is better than its baseline {result.stored:.5g} by "
-            f"{gain:.3g}, more than its limit {result.limit} (lower_is_better={lower}): a value that is "
-            "worse than this one by that much passes",
-            {**facts, "value": result.value, "baseline": result.stored, "decline": result.decline},
+            f"{gain:.3g}, more than its limit {result.limit} (lower_is_better={lower}): a value "
+            "that is worse than this one by that much passes",
+            {**facts, **values},
             remedy=Remedy(
                 "If it is meant, store the value that it has now:",
                 (self._update,),

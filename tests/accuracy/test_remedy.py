@@ -277,6 +277,14 @@ def test_what_to_keep_is_named_only_where_it_was_tried(actual, passing, commands
     assert len([part for part in remedy.text.rstrip(".:").split(". ") if part]) <= 2
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_what_to_keep_by_name_is_of_one_precision(several):
+    remedy = remedy_for([np.inf, 100.0], [1.0, 100.0], subject=replace(FP16, several=several))
+    (by_name,) = (one for one in remedy.alternatives if one.startswith("By operator or node"))
+    argument = 'by_precision={"fp16": {"keep_fp32": [...]}}' if several else "keep_fp32=[...]"
+    assert by_name.endswith(f": trt_model({argument})")
+
+
 @pytest.mark.parametrize(
     ("calibrated_by", "words"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -116,6 +117,9 @@ class LayerSearch:
         reason = self._obstacle(run)
         if reason:
             return not_searched(reason, about, Remedy())
+        settings, build_s = self.run.settings, engine.plan_facts.build_s or 0.0
+        if settings.localize == "auto" and build_s > settings.localize_timeout:
+            return not_searched(*self._out_of_time(about, build_s))
         try:
             from pytest_trt.precision.localize import localize
 
@@ -131,10 +135,13 @@ class LayerSearch:
             return not_searched(f"{type(error).__name__}: {error}", about, Remedy())
         return explain(found, about, trial, failed=not run.comparison.passed)
 
-    def _out_of_time(self, about: About) -> tuple[str, About, Remedy]:
+    def _out_of_time(self, about: About, build_s: float = 0.0) -> tuple[str, About, Remedy]:
         limit_s = self.run.settings.localize_timeout
         reason = f"it takes longer than --trt-localize-timeout={limit_s:g}"
-        longer = f"pytest-trt localize {shlex.quote(self.test)}"
+        if build_s:
+            reason += f": building the engine took {build_s:.0f} s"
+        needed_s = math.ceil(2 * max(limit_s, build_s))
+        longer = f"pytest-trt localize {shlex.quote(self.test)} --timeout {max(600, needed_s)}"
         return reason, about, Remedy("To search it with more time:", (longer,))
 
     def _is_between_models(self, run: Evidence) -> bool:
@@ -147,12 +154,6 @@ class LayerSearch:
         random = [op for op in RANDOM_OPERATORS if op in model.op_types]
         if random:
             return f"the model draws random numbers ({', '.join(random)})"
-        settings, build_s = self.run.settings, run.engine.plan_facts.build_s or 0.0
-        if settings.localize == "auto" and build_s > settings.localize_timeout:
-            return (
-                f"building the engine again takes {build_s:.0f} s, and --trt-localize-timeout is "
-                f"{settings.localize_timeout:g}"
-            )
         if run.engine.finished and not self._is_between_models(run):
             return "a finished plan has no inner tensors that could be read"
         return ""
