@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pytest_trt.diagnostics import ConfigurationError, Remedy
 from pytest_trt.onnx.proto import Graph, Node
@@ -10,64 +10,79 @@ from pytest_trt.tensors.profiles import Profile, example_ranges, pasted
 from pytest_trt.tensors.spec import TensorSpec
 from pytest_trt.tensors.value_ranges import ValueRange, example_values, may_hold_shape
 
-#: Operators whose first output holds the same indices as their first input.
-_KEEPS_INDICES = frozenset({"Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
+#: Which inputs of an operator hold the values of its outputs.
+_KEEPS_VALUES = {
+    **dict.fromkeys(("Cast", "Clip", "Expand", "Flatten", "Gather", "Identity"), slice(1)),
+    **dict.fromkeys(("Reshape", "Slice", "Split", "Squeeze", "Tile", "Transpose"), slice(1)),
+    "Unsqueeze": slice(1),
+    **dict.fromkeys(("Concat", "Max", "Min"), slice(None)),
+    "Where": slice(1, None),
+}
 
 #: Operators whose first output has the shape of their first input, behind a stored table.
 _KEEPS_SHAPE = frozenset({"Cast", "DequantizeLinear", "Identity"})
 
+#: Places of indices and of the table whose rows they are, and the axis of rows if it is fixed.
+_LOOKUPS: Mapping[str, tuple[tuple[int, int, int | None], ...]] = {
+    "Gather": ((1, 0, None),),
+    "com.microsoft::EmbedLayerNormalization": ((0, 2, 0), (1, 4, 0)),
+}
+
 
 def index_limits(graph: Graph, inputs: Iterable[TensorSpec]) -> dict[str, int]:
-    """Return, for each integer input that indexes a table by Gather, the smallest table's rows.
+    """Return the rows of the smallest table that each integer input indexes.
 
-    Only tables that are initialisers of the main graph count, and only indices that come from an
-    input directly or through operators that rearrange them.
+    A table is indexed by Gather, or multiplied with one-hot rows that OneHot or Equal make. Only
+    tables that the main graph stores count, and only indices that come from an input directly or
+    through operators that select or rearrange them.
     """
-    integers = {spec.name for spec in inputs if spec.dtype.lstrip("u").startswith("int")}
-    producers = {
-        node.outputs[0]: node
-        for node in graph.nodes
-        if node.outputs and node.operator in _KEEPS_INDICES | _KEEPS_SHAPE
+    indices = {
+        spec.name: frozenset({spec.name})
+        for spec in inputs
+        if spec.dtype.lstrip("u").startswith("int")
     }
+    one_hot: dict[str, frozenset[str]] = {}
+    tables = dict(graph.initializers)
     limits: dict[str, int] = {}
-    indices: dict[str, str] = {}
-    tables: dict[str, str] = {}
-    for node in graph.nodes:
-        if node.operator != "Gather" or len(node.inputs) < 2:
-            continue
-        source = _origin(node.inputs[1], producers, _KEEPS_INDICES, indices)
-        stored = _origin(node.inputs[0], producers, _KEEPS_SHAPE, tables)
-        table = graph.initializers.get(stored, ())
-        if source not in integers or not -len(table) <= node.axis < len(table):
-            continue
-        rows = table[node.axis]
-        if rows > 0:
-            limits[source] = min(rows, limits.get(source, rows))
+    for node in graph.nodes:  # what a node reads was made by those before it
+        if node.operator == "Constant":
+            tables.update(dict.fromkeys(node.outputs, node.dims))
+        elif node.operator in _KEEPS_SHAPE and node.inputs and node.inputs[0] in tables:
+            tables.update(dict.fromkeys(node.outputs, tables[node.inputs[0]]))
+        for sources, table, axis in _lookups(node, indices, one_hot):
+            dims = tables.get(table, ())
+            rows = dims[axis] if -len(dims) <= axis < len(dims) else 0
+            if rows > 0:
+                limits.update({one: min(rows, limits.get(one, rows)) for one in sources})
+        _follow(node, indices)
+        _follow(node, one_hot)
+        if node.operator in ("OneHot", "Equal"):
+            compared = node.inputs[: 1 if node.operator == "OneHot" else 2]
+            one_hot.update(dict.fromkeys(node.outputs, _sources(compared, indices)))
     return limits
 
 
-def _origin(
-    name: str, producers: dict[str, Node], operators: frozenset[str], found: dict[str, str]
-) -> str:
-    """Follow first inputs through these operators; a damaged graph may contain a cycle.
+def _lookups(
+    node: Node, indices: Mapping[str, frozenset[str]], one_hot: Mapping[str, frozenset[str]]
+) -> Iterator[tuple[frozenset[str], str, int]]:
+    """Yield which inputs index which table of a node, and the axis of its rows."""
+    if node.operator == "MatMul" and len(node.inputs) == 2:
+        yield one_hot.get(node.inputs[0], frozenset()), node.inputs[1], -2
+    for index, table, axis in _LOOKUPS.get(node.operator, ()):
+        if max(index, table) < len(node.inputs):
+            sources = indices.get(node.inputs[index], frozenset())
+            yield sources, node.inputs[table], node.axis if axis is None else axis
 
-    Args:
-        name: Where to begin.
-        producers: The node that makes a value, by the value's name.
-        operators: The operators to follow.
-        found: Origins found before, to which these are added: chains may be long.
-    """
-    seen = set()
-    while name in producers and producers[name].operator in operators and name not in seen:
-        if name in found:
-            name = found[name]
-            break
-        seen.add(name)
-        if not producers[name].inputs:
-            break
-        name = producers[name].inputs[0]
-    found.update(dict.fromkeys(seen, name))
-    return name
+
+def _follow(node: Node, found: dict[str, frozenset[str]]) -> None:
+    """Add the outputs of a node that hold values of what was found."""
+    sources = _sources(node.inputs[_KEEPS_VALUES.get(node.operator, slice(0))], found)
+    if sources:
+        found.update(dict.fromkeys(node.outputs, sources))
+
+
+def _sources(names: Iterable[str], found: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    return frozenset().union(*(found.get(name, ()) for name in names))
 
 
 #: Indices of an operator's inputs whose values are sizes, positions or axes.

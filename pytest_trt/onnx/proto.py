@@ -137,12 +137,16 @@ class StoredTensor:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One node; `axis` is the integer attribute of that name, or 0."""
+    """One node; `axis` is the integer attribute of that name, or 0.
+
+    `dims` is the shape of the tensor that it stores: that of a Constant.
+    """
 
     operator: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     axis: int
+    dims: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,6 +318,7 @@ class _Walk:
         inputs, outputs = [], []
         op_type = domain = ""
         axis = 0
+        dims: tuple[int, ...] = ()
         for tag, value, stop in fields(source, start, end):
             if tag == tags.NODE_INPUT:
                 inputs.append(text(source, value, stop))
@@ -324,27 +329,31 @@ class _Walk:
             elif tag == tags.NODE_DOMAIN:
                 domain = text(source, value, stop)
             elif tag == tags.NODE_ATTRIBUTE:
-                name, number = self._attribute(value, stop, depth)
+                name, number, stored = self._attribute(value, stop, depth)
                 axis = number if name == "axis" else axis
+                dims = stored or dims
         operator = _operator(domain, op_type)
         self._found.op_types[operator] += 1
-        return Node(operator, tuple(inputs), tuple(outputs), axis)
+        return Node(operator, tuple(inputs), tuple(outputs), axis, dims)
 
-    def _attribute(self, start: int, end: int, depth: int) -> tuple[str, int]:
-        """Return the attribute's name and its integer, or 0."""
+    def _attribute(self, start: int, end: int, depth: int) -> tuple[str, int, tuple[int, ...]]:
+        """Return the attribute's name, its integer or 0, and the shape of its tensor or ()."""
         if end - start > _SMALL_ATTRIBUTE_BYTES:
-            return self._read_attribute(start, end, depth)[:2]
+            return self._read_attribute(start, end, depth)[:3]
         key = self._source.read(start, end)
         plain = self._plain_attributes.get(key)
-        if plain is None:
-            name, number, is_plain = self._read_attribute(start, end, depth)
-            plain = name, number
-            if is_plain:
-                self._plain_attributes[key] = plain
-        return plain
+        if plain is not None:
+            return (*plain, ())
+        name, number, dims, is_plain = self._read_attribute(start, end, depth)
+        if is_plain:
+            self._plain_attributes[key] = name, number
+        return name, number, dims
 
-    def _read_attribute(self, start: int, end: int, depth: int) -> tuple[str, int, bool]:
+    def _read_attribute(
+        self, start: int, end: int, depth: int
+    ) -> tuple[str, int, tuple[int, ...], bool]:
         name, number, is_plain = "", 0, True
+        dims: tuple[int, ...] = ()
         for tag, value, stop in fields(self._source, start, end):
             if tag == tags.ATTRIBUTE_NAME:
                 name = text(self._source, value, stop)
@@ -352,14 +361,14 @@ class _Walk:
                 number = signed(value)
             elif tag in _TENSOR_ATTRIBUTES:
                 is_plain = False
-                self._tensor(value, stop)
+                dims = self._tensor(value, stop).dims
             elif tag in _GRAPH_ATTRIBUTES:
                 is_plain = False
                 self.graph(value, stop, depth + 1)
             elif tag in _SPARSE_TENSOR_ATTRIBUTES:
                 is_plain = False
                 self._sparse_tensor(value, stop)
-        return name, number, is_plain
+        return name, number, dims, is_plain
 
     def _sparse_tensor(self, start: int, end: int) -> str:
         """Parse both tensors of a sparse tensor, and return its name, that of its values."""

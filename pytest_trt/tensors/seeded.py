@@ -34,6 +34,9 @@ _FLOAT64_BITS = 53
 #: Elements made at a time: random bits and float64 take several times the memory of most types.
 _CHUNK = 1 << 18
 
+#: Types whose largest number is below this hold data; wider ones are masks, sizes and indices, too.
+_SMALL_INTEGERS = 1 << 16
+
 _GIVE_DATA = "override the `trt_inputs` fixture to return real data."
 
 
@@ -60,8 +63,10 @@ def seeded_inputs(
     """Return one tensor for every input of a model; a seed gives the same ones on every machine.
 
     Each input has its own generator, keyed by seed and name, and so depends on no other input.
-    Floats are uniform in [0, 1) and integers are 0 or 1, as in Polygraphy's DataLoader; an integer
-    input that indexes a table (`index_limits`) gets 0 to rows - 1; bools are random.
+    Floats are uniform in [0, 1) and integers are 0 or 1, as in Polygraphy's DataLoader. An integer
+    input that indexes a table (`index_limits`) gets 0 to rows - 1. Other integers of at most 16
+    bits get all values of their type: they are pixels, bytes or samples of audio, and 0 and 1 are
+    a black image, or silence. Bools are random.
 
     Args:
         model: The model.
@@ -82,7 +87,7 @@ def seeded_inputs(
         if spec.name in values:
             made[spec.name] = np.array(values[spec.name], spec.dtype).reshape(shape)
         else:
-            bounds = ranges.get(spec.name) or (0, limits.get(spec.name, 2) - 1)
+            bounds = ranges.get(spec.name) or _default_range(spec, limits.get(spec.name))
             made[spec.name] = _seeded(spec, shape, seed, bounds)
     return made
 
@@ -261,6 +266,16 @@ def _check_range(spec: TensorSpec, bounds: object) -> None:
             "give whole numbers.",
             **spec.facts,
         )
+
+
+def _default_range(spec: TensorSpec, rows: int | None) -> tuple[float, float]:
+    dtype = _require_seedable(spec)
+    if not is_integer(spec.dtype):
+        return 0, 1
+    low, high = _limits(spec.dtype, dtype)
+    if rows is not None:
+        return 0, min(rows - 1, high)
+    return (low, high) if high < _SMALL_INTEGERS else (0, 1)
 
 
 def _two_numbers(spec: TensorSpec, bounds: object) -> tuple[float, float]:

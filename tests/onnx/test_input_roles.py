@@ -202,11 +202,86 @@ def test_the_axis_decides_how_many_rows_there_are(tmp_path, attributes, rows):
     assert _limits(tmp_path, _gather(**attributes)) == {"ids": rows}
 
 
-@pytest.mark.parametrize("operator", ["Cast", "Identity", "Unsqueeze", "Squeeze", "Reshape"])
+@pytest.mark.parametrize(
+    "operator",
+    [
+        "Cast",
+        "Clip",
+        "Expand",
+        "Flatten",
+        "Identity",
+        "Reshape",
+        "Slice",
+        "Split",
+        "Squeeze",
+        "Tile",
+        "Transpose",
+        "Unsqueeze",
+    ],
+)
 def test_indices_are_followed_through_operators_that_keep_them(tmp_path, operator):
     kept = helper.make_node(operator, ["ids"], ["same"])
 
     assert _limits(tmp_path, kept, _gather(indices="same")) == {"ids": 10}
+
+
+@pytest.mark.parametrize(
+    ("operator", "inputs"),
+    [
+        ("Gather", ["ids", "column"]),
+        ("Concat", ["first", "ids"]),
+        ("Max", ["ids", "zero"]),
+        ("Where", ["padding", "zero", "ids"]),
+    ],
+)
+def test_indices_are_followed_through_operators_that_select_among_them(tmp_path, operator, inputs):
+    kept = helper.make_node(operator, inputs, ["same"])
+
+    assert _limits(tmp_path, kept, _gather(indices="same")) == {"ids": 10}
+
+
+def test_a_condition_holds_no_index(tmp_path):
+    chosen = helper.make_node("Where", ["ids", "zero", "one"], ["other"])
+
+    assert _limits(tmp_path, chosen, _gather(indices="other")) == {}
+
+
+def test_a_table_may_be_the_value_of_a_constant(tmp_path):
+    table = helper.make_node("Constant", [], ["table"], value=_TABLE)
+
+    assert _limits(tmp_path, table, _gather(), tables=()) == {"ids": 10}
+
+
+def test_an_embedding_that_the_optimizer_fused_has_two_tables(tmp_path):
+    segments = value("segments", ("n",), TensorProto.INT64)
+    kinds = numpy_helper.from_array(np.zeros((2, 6), np.float32), "kinds")
+    fused = helper.make_node(
+        "EmbedLayerNormalization",
+        ["ids", "segments", "table", "places", "kinds"],
+        ["y"],
+        domain="com.microsoft",
+    )
+
+    found = _limits(tmp_path, fused, inputs=(_IDS, segments), tables=(_TABLE, kinds))
+    assert found == {"ids": 10, "segments": 2}
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [node("OneHot", ["ids", "depth", "off_on"], ["hot"]), node("Equal", ["k", "ids"], ["hot"])],
+)
+def test_one_hot_rows_select_from_the_table_that_they_multiply(tmp_path, chosen):
+    cast = helper.make_node("Cast", ["hot"], ["rows"], to=FLOAT)
+    product = helper.make_node("MatMul", ["rows", "table"], ["y"])
+
+    assert _limits(tmp_path, chosen, cast, product) == {"ids": 10}
+
+
+def test_a_product_of_other_values_is_no_selection(tmp_path):
+    cast = helper.make_node("Cast", ["ids"], ["rows"], to=FLOAT)
+    product = helper.make_node("MatMul", ["rows", "table"], ["y"])
+
+    assert _limits(tmp_path, cast, product) == {}
 
 
 @pytest.mark.parametrize("operator", ["Cast", "Identity", "DequantizeLinear"])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pytest_trt.diagnostics import ConfigurationError
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.tensors import seeded
-from pytest_trt.tensors.elements import dtype_name, is_integer
+from pytest_trt.tensors.elements import dtype_name, is_integer, numpy_dtype
 from pytest_trt.tensors.seeded import check_ranges, check_seedable, inputs_digest, seeded_inputs
 from pytest_trt.tensors.spec import TensorSpec
 
@@ -64,11 +64,26 @@ def test_floats_are_uniform_below_one(dtype):
 
 
 @pytest.mark.parametrize("dtype", [*_INTEGERS, "bool"])
-def test_integers_and_bools_are_zero_or_one(dtype):
+def test_wide_integers_and_bools_are_zero_or_one(dtype):
     x = _one(dtype)
 
     assert x.dtype.name == dtype
-    assert sorted(np.unique(x).tolist()) == [0, 1]
+    if dtype == "bool" or x.itemsize > 2:
+        assert sorted(np.unique(x).tolist()) == [0, 1]
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16"])
+def test_pixels_bytes_and_samples_of_audio_reach_all_of_their_type(dtype):
+    x = _one(dtype).astype(np.int64)
+
+    low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+    assert x.min() < low + (high - low) / 100
+    assert x.max() > high - (high - low) / 100
+    assert abs(x.mean() - (low + high) / 2) < (high - low) / 40
+
+
+def test_indices_stay_inside_their_type():
+    assert np.unique(_one("int8", limits={"x": 257})).tolist() == list(range(128))
 
 
 def test_indices_stay_inside_their_table_and_reach_its_ends():
@@ -239,7 +254,11 @@ def test_types_that_numpy_lacks_get_values_of_their_range(dtype):
     values = _one(dtype, shape=(400,)).astype(float)
 
     assert dtype_name(_one(dtype).dtype) == dtype
-    assert set(values) == {0, 1} if is_integer(dtype) else 0 <= values.min() < values.max() < 1
+    if is_integer(dtype):
+        low, high = seeded._limits(dtype, numpy_dtype(dtype))
+        assert set(values) == set(range(int(low), int(high) + 1))
+    else:
+        assert 0 <= values.min() < values.max() < 1
 
 
 def test_a_range_of_a_type_that_numpy_lacks_is_checked_and_met():
