@@ -1511,8 +1511,8 @@ CODES: dict[str, Code] = {
     "TRT686": Code(
         "required models have no test",
         "A file that a pattern of --trt-require-models matches is the model of no collected test "
-        "(of `report merge --require-models`: of no test with a verdict), or a pattern matches no "
-        "file.",
+        "that needs an engine (of `report merge --require-models`: of none with a verdict), or a "
+        "pattern matches no file.",
         "Let a test name the model, or list it in trt_untested_models with a reason.",
         ("models", "patterns"),
     ),

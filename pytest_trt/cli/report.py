@@ -147,7 +147,7 @@ def _untested(document: Document, patterns: Sequence[str]) -> Diagnostic | None:
     tested = [
         project.rootdir / test["model"]
         for test in document["tests"]
-        if test["model"] and has_verdict(test)
+        if test["model"] and test["on_engine"] and has_verdict(test)
     ]
     required = [Path(one).absolute() for one in patterns]
     lack = "a test with a verdict"

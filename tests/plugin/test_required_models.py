@@ -54,6 +54,33 @@ def test_a_model_without_a_test_fails_the_run(zoo, processes) -> None:
     assert zoo.run("--trt-require-models=models/*.onnx", processes).ret == 0
 
 
+@pytest.mark.parametrize(
+    ("fixtures", "tested"),
+    [
+        ("trt_model_path", False),
+        ("trt_model_path, trt_engines", True),
+        ("trt_build", True),
+        ("trt_engine", True),
+    ],
+)
+def test_only_tests_that_need_an_engine_count(zoo, fixtures, tested) -> None:
+    """A check of the files of all models would otherwise stand for tests of their engines."""
+    zoo.test_file(
+        f"""
+        @pytest.mark.trt_model("models/**/*.onnx")
+        def test_files({fixtures}):
+            assert {fixtures.partition(",")[0]}
+        """
+    )
+    expected = [f"3 models of 3 lack a test {CODE}", "models/b.onnx"]
+    assert lines_of(zoo.run(ALL, "--collect-only"))[:2] == ([] if tested else expected)
+    ran = zoo.run(ALL, "--trt-report=r.json")
+    assert ran.ret == (0 if tested else pytest.ExitCode.TESTS_FAILED)
+    merged = run_command("report", "merge", "r.json", "--require-models=models/**/*.onnx")
+    assert merged.returncode == (0 if tested else 1)
+    assert (CODE in merged.stdout) is not tested
+
+
 def test_a_pattern_that_matches_nothing_fails_the_run(zoo) -> None:
     assert lines_of(zoo.run("--trt-require-models=model/*.onnx")) == [
         f"a pattern of required models matches no file {CODE}",

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 #: `baseline.location.DEFAULT_FOLDER`, whose module loads NumPy.
 FOLDER = "trt_baselines"
 
+#: Fixtures of tests that need an engine.
+_OF_ENGINES = frozenset({"trt_arch", "trt_engines"})
+
 
 def skip_reason(report: pytest.CollectReport) -> str:
     """Return why a test module was skipped as a whole."""
@@ -208,7 +211,8 @@ def planned(item: pytest.Item, *, selected: bool) -> PlannedTest | None:
         precision=plan.precision,
         arch=plan.arch,
         checks=plan.checks,
-        on_engine=bool(plan.checks) or "trt_arch" in getattr(item, "fixturenames", ()),
+        on_engine=bool(plan.checks)
+        or not _OF_ENGINES.isdisjoint(getattr(item, "fixturenames", ())),
         selected=selected,
         compared_with=_compared_with(plan),
         drift=plan.consistency.drift if plan.consistency else None,

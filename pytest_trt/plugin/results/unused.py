@@ -149,7 +149,7 @@ def untested_with_test(
 
 
 def _tested(config: pytest.Config, planned: Mapping[str, PlannedTest]) -> list[Path]:
-    return [config.rootpath / one.model for one in planned.values() if one.model]
+    return [config.rootpath / one.model for one in planned.values() if one.model and one.on_engine]
 
 
 def _ini_folder(config: pytest.Config) -> Path:
