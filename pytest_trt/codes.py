@@ -310,6 +310,16 @@ CODES: dict[str, Code] = {
         "profile has at trt_shape.",
         ("model", "shape"),
     ),
+    "TRT182": Code(
+        "one branch of the model run",
+        "An input of one integer or boolean decides which branch of an If, or how often a Loop of "
+        "the model runs. trt_inputs generated it, 0 or 1, and each run of the test had that value, "
+        "such as a sampling rate of 0. What runs at other values was not compared.",
+        "Give the values that the model is used with: input_ranges= of trt_model, such as "
+        'input_ranges={"sr": (16000, 16000)}, one marker for each value; or an override of '
+        "trt_inputs.",
+        ("model", "tensor", "value"),
+    ),
     "TRT180": Code(
         "override without effect",
         "A function that lacks @pytest.fixture, or a fixture with a misspelt name, does not "

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from pytest_trt.onnx.input_roles import index_limits, shape_inputs
+from pytest_trt.onnx.input_roles import condition_inputs, index_limits, shape_inputs
 from pytest_trt.onnx.proto import Graph, StoredModel, StoredTensor
 from pytest_trt.records import to_data
 from pytest_trt.tensors.elements import element_name
@@ -14,7 +14,7 @@ from pytest_trt.tensors.spec import TensorSpec
 
 #: Raise this whenever `Contents.of` can return other facts for the same file: it invalidates cached
 #: contents.
-CONTENTS_SCHEMA = 2
+CONTENTS_SCHEMA = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +22,8 @@ class Contents:
     """The content of an ONNX file, without its weights.
 
     Attributes:
-        opset, ir_version, inputs, outputs, op_types, index_limits, shape_inputs, elements: See
-            `OnnxModel`.
+        opset, ir_version, inputs, outputs, op_types, index_limits, shape_inputs, condition_inputs,
+            elements: See `OnnxModel`.
         external: Tensors whose bytes are in other files.
     """
 
@@ -34,6 +34,7 @@ class Contents:
     op_types: Mapping[str, int]
     index_limits: Mapping[str, int]
     shape_inputs: tuple[str, ...]
+    condition_inputs: tuple[str, ...]
     elements: Mapping[str, int]
     external: tuple[StoredTensor, ...]
 
@@ -49,6 +50,7 @@ class Contents:
             op_types=dict(stored.op_types),
             index_limits=index_limits(graph, inputs),
             shape_inputs=shape_inputs(graph, inputs),
+            condition_inputs=condition_inputs(graph, inputs),
             elements={element_name(number): count for number, count in stored.elements.items()},
             external=tuple(stored.external),
         )
@@ -71,7 +73,8 @@ class Contents:
         values["external"] = tuple(
             StoredTensor(**{**one, "dims": tuple(one["dims"])}) for one in values["external"]
         )
-        values["shape_inputs"] = tuple(values["shape_inputs"])
+        for names in ("shape_inputs", "condition_inputs"):
+            values[names] = tuple(values[names])
         return cls(**values)
 
 

@@ -30,6 +30,7 @@ from pytest_trt.onnx.digest_cache import (
 )
 from pytest_trt.onnx.external import external_regions
 from pytest_trt.onnx.functions import NODE_BYTES, expanded_nodes
+from pytest_trt.onnx.input_roles import is_single
 from pytest_trt.onnx.libraries import Library
 from pytest_trt.onnx.proto import Graph, StoredModel, node_names, read_model
 from pytest_trt.onnx.wire import Source, WireError
@@ -121,10 +122,6 @@ _MOST_PARSED = 10_000
 _STEERED = frozenset({"If", "Loop"})
 
 
-def _is_single(spec: TensorSpec) -> bool:
-    return spec.dtype in ("bool", "int32", "int64") and spec.shape in ((), (1,))
-
-
 @dataclass(frozen=True, slots=True)
 class OnnxModel:
     """Facts of one ONNX file. Its weights are not held in memory.
@@ -145,6 +142,8 @@ class OnnxModel:
         index_limits: The number of rows of the constant table that an integer input indexes
             (by Gather, as for an embedding), by input name.
         shape_inputs: Names of inputs whose values are used as a shape in the main graph.
+        condition_inputs: Names of single inputs that decide which branch of an If, or how often a
+            Loop runs.
         elements: The number of elements of stored tensors (weights and constants), by type.
         custom_ops: Libraries with its operators for ONNX Runtime.
         plugin_libraries: Libraries with its operators for TensorRT, as plugins.
@@ -164,6 +163,7 @@ class OnnxModel:
     op_types: Mapping[str, int]
     index_limits: Mapping[str, int]
     shape_inputs: tuple[str, ...] = ()
+    condition_inputs: tuple[str, ...] = ()
     elements: Mapping[str, int] = field(default_factory=dict)
     custom_ops: tuple[Library, ...] = ()
     plugin_libraries: tuple[Library, ...] = ()
@@ -192,7 +192,7 @@ class OnnxModel:
         return tuple(
             spec.name
             for spec in self.inputs
-            if spec.name in self.shape_inputs or (steers and _is_single(spec))
+            if spec.name in self.shape_inputs or (steers and is_single(spec))
         )
 
     def is_untouched(self, rest_ns: int = REST_NS) -> bool:
@@ -264,6 +264,7 @@ def load_model(
         op_types=contents.op_types,
         index_limits=contents.index_limits,
         shape_inputs=contents.shape_inputs,
+        condition_inputs=contents.condition_inputs,
         elements=contents.elements,
         stamps=stamps,
         hashed_ns=started_ns,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from pytest_trt.diagnostics import ConfigurationError, Remedy
 from pytest_trt.onnx.proto import Graph, Node
@@ -118,23 +118,57 @@ def shape_inputs(graph: Graph, inputs: Iterable[TensorSpec]) -> tuple[str, ...]:
 
     Only the main graph counts; subgraphs are ignored.
     """
+    sizes = _leading_to(graph, SIZES, COMPUTES_SIZES)
+    return tuple(spec.name for spec in inputs if spec.name in sizes and may_hold_shape(spec))
+
+
+#: Indices of an operator's inputs that decide which of its graphs run, and how often.
+_CONDITIONS = {"If": (0,), "Loop": (0, 1)}
+
+_COMPUTES_CONDITIONS = COMPUTES_SIZES | {"And", "GreaterOrEqual", "LessOrEqual", "Not", "Or", "Xor"}
+
+
+def condition_inputs(graph: Graph, inputs: Iterable[TensorSpec]) -> tuple[str, ...]:
+    """Return the names of single inputs that decide which branch runs, or how often a loop does.
+
+    Only the main graph counts.
+    """
+    conditions = _leading_to(graph, _CONDITIONS, _COMPUTES_CONDITIONS)
+    return tuple(spec.name for spec in inputs if spec.name in conditions and is_single(spec))
+
+
+def is_single(spec: TensorSpec) -> bool:
+    """Whether an input is one integer or boolean."""
+    return spec.dtype in ("bool", "int32", "int64") and spec.shape in ((), (1,))
+
+
+def _leading_to(
+    graph: Graph, places: Mapping[str, tuple[int, ...]], operators: Collection[str]
+) -> set[str]:
+    """Return the values of which those at some places of operators are computed.
+
+    Args:
+        graph: The main graph.
+        places: Indices of inputs by operator.
+        operators: What may be between.
+    """
     producers = {name: node for node in graph.nodes for name in node.outputs}
     open_names = [
         node.inputs[place]
         for node in graph.nodes
-        for place in SIZES.get(node.operator, ())
+        for place in places.get(node.operator, ())
         if place < len(node.inputs)
     ]
-    sizes: set[str] = set()
+    found: set[str] = set()
     while open_names:
         name = open_names.pop()
-        if name in sizes:
+        if name in found:
             continue
-        sizes.add(name)
+        found.add(name)
         node = producers.get(name)
-        if node is not None and node.operator in COMPUTES_SIZES:
+        if node is not None and node.operator in operators:
             open_names += node.inputs
-    return tuple(spec.name for spec in inputs if spec.name in sizes and may_hold_shape(spec))
+    return found
 
 
 def require_values(

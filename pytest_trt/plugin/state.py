@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from pytest_trt.plugin.terminal import TerminalProgress
     from pytest_trt.selftest.proof import Proof
     from pytest_trt.statistics.decline import TaskMetricResult
+    from pytest_trt.tensors.spec import Tensors
 
     class RunRecorder(Protocol):
         """What a command passes to see what tests run: `recording.Recorder`."""
@@ -124,6 +125,9 @@ class TestState:
         uncompared: Runs that an error of the engine or the reference ended, and the error.
         refused: Runs whose inputs were refused, and why.
         shapes: Names and shapes of the inputs of each run that was compared.
+        generated: Inputs of `trt_inputs` that decide which branch of the model runs, and their
+            values.
+        conditions: The values that such inputs had in runs that were compared.
         answers: Its stored answers; None where its checks compare with none.
         metrics: Its task metrics; None where it records none.
         speed: The result of its benchmark, once there is one.
@@ -162,6 +166,8 @@ class TestState:
         self.uncompared: list[str] = []
         self.refused: list[str] = []
         self.shapes: set[frozenset[tuple[str, tuple[int, ...]]]] = set()
+        self.generated: dict[str, int] = {}
+        self.conditions: dict[str, set[int]] = {}
         self.answers: Answers | None = None
         self.metrics: Recorded | None = None
         self.speed: BenchmarkResult | None = None
@@ -185,6 +191,13 @@ class TestState:
         """Add a note, once."""
         if note not in self.notes:
             self.notes.append(note)
+
+    def compared(self, inputs: Tensors) -> None:
+        """Record the shapes of a run that was compared, and the branches that it took."""
+        arrays = (item for item in inputs.items() if hasattr(item[1], "shape"))
+        self.shapes.add(frozenset((name, array.shape) for name, array in arrays))
+        for name in self.generated.keys() & inputs.keys():
+            self.conditions.setdefault(name, set()).add(int(inputs[name].item()))
 
     def ended(self) -> TestState:
         """Return what the next attempt needs of one that has been torn down, and release the rest.

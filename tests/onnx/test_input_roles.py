@@ -351,3 +351,35 @@ def test_values_that_decide_how_often_a_loop_runs_are_sizes(tmp_path, shape, cou
     assert found.shape_inputs == ()
     without = model([node("Neg", ["x"], ["y"])], inputs, [value("y", [2])])
     assert saved(without, tmp_path / "n.onnx").sizes == ()
+
+
+_NUMBER = value("n", (), TensorProto.INT64)
+_FLAG = value("flag", (1,), TensorProto.BOOL)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "decides"),
+    [
+        ([node("Equal", ["n", "rate"], ["c"])], "n"),
+        ([node("Cast", ["n"], ["c"], to=TensorProto.BOOL)], "n"),
+        ([node("Not", ["flag"], ["c"])], "flag"),
+        ([node("Shape", ["x"], ["s"]), node("Equal", ["s", "rate"], ["c"])], ""),
+        ([node("Equal", ["x", "rate"], ["c"])], ""),
+    ],
+)
+def test_a_single_input_may_decide_which_branch_runs(tmp_path, nodes, decides) -> None:
+    same = subgraph([node("Identity", ["x"], ["b"])], [], [value("b", None)])
+    branch = node("If", ["c"], ["y"], then_branch=same, else_branch=same)
+    found = _load(tmp_path, *nodes, branch, inputs=(TABLE, _NUMBER, _FLAG), tables=())
+    assert ",".join(found.condition_inputs) == decides
+
+
+def test_a_single_input_may_decide_how_often_a_loop_runs(tmp_path) -> None:
+    body = subgraph(
+        [node("Identity", ["go"], ["on"]), node("Identity", ["x"], ["b"])],
+        [value("i", (), INT64), value("go", (), TensorProto.BOOL)],
+        [value("on", (), TensorProto.BOOL), value("b", None)],
+    )
+    loop = node("Loop", ["n", ""], ["y"], body=body)
+    found = _load(tmp_path, loop, inputs=(TABLE, _NUMBER, _FLAG), tables=())
+    assert found.condition_inputs == ("n",)

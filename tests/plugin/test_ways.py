@@ -299,6 +299,42 @@ def test_shape_that_the_name_of_a_test_states_and_no_run_has_is_noted(
         assert f"no run had the shapes of linear.onnx at {point}: image [" in line
 
 
+@pytest.mark.parametrize(
+    ("given", "rates", "noted"),
+    [
+        ("", "[trt_inputs['rate']]", True),
+        (", input_ranges={'rate': (16000, 16000)}", "[trt_inputs['rate']]", False),
+        ("", "[np.array(8000), np.array(16000)]", False),
+    ],
+)
+def test_branch_that_a_generated_value_chooses_is_noted(
+    suite, project, given: str, rates: str, noted: bool
+) -> None:
+    """Such as a sampling rate: the branch of 16 kHz could be wrong, and no run had it."""
+    branches = [
+        networks.subgraph(
+            [helper.make_node(one, ["x", "x"], ["z"])], [], [networks.value("z", None)]
+        )
+        for one in ("Add", "Mul")
+    ]
+    names = ("then_branch", "else_branch")
+    nodes = [
+        helper.make_node("Equal", ["rate", "wide"], ["is_wide"]),
+        helper.make_node("If", ["is_wide"], ["y"], **dict(zip(names, branches, strict=True))),
+    ]
+    inputs = [networks.value("x", [2, 8]), networks.value("rate", [], networks.INT64)]
+    wide = helper.make_tensor("wide", networks.INT64, [], [16000])
+    proto = networks.model(nodes, inputs, [networks.value("y", [2, 8])], [wide])
+    networks.saved(proto, project.path / "models" / "rate.onnx")
+    result = suite(
+        f"@M('models/rate.onnx'{given})\n@C\ndef test_it(trt_session, trt_inputs):\n"
+        f"    for rate in {rates}:\n        trt_session.run({{**trt_inputs, 'rate': rate}})\n"
+    )
+    result.assert_outcomes(passed=1)
+    (line,) = [line for line in result.outlines if "TRT182" in line] or [""]
+    assert ("'rate' of rate.onnx decides which branch runs" in line) is noted
+
+
 def test_precision_that_is_passed_to_the_fixture_decides(suite) -> None:
     suite(
         "@M(**GOOD)\n@C\n@pytest.mark.parametrize('trt_precision', ['fp16'], indirect=True)\n"

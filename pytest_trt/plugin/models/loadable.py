@@ -69,6 +69,7 @@ from pytest_trt.terms import CPU
 
 if TYPE_CHECKING:
     from pytest_trt.plugin.state import RECORDER_KEY, Answers
+    from pytest_trt.tensors.value_ranges import Point
 
 #: Samples that int8 engines are calibrated on when a project gives none of its own.
 _SEEDED_SAMPLES = 8
@@ -135,6 +136,9 @@ class LoadableModel:
     def test_inputs(self, point: str) -> dict[str, npt.NDArray[np.generic]]:
         """Return seeded inputs, those that only the reference has included."""
         made = self.seeded(point)
+        given = self.model_marker.input_ranges.keys() | values_at(*self._chosen(point))
+        for name in set(self.model.condition_inputs) - given:
+            state_of(self.item).generated[name] = int(made[name].item())
         only = self.model_marker.reference_only
         others = [one for one in self.reference_model.inputs if one.name in only] if only else []
         if others:
@@ -150,7 +154,7 @@ class LoadableModel:
             point: "min", "opt" or "max", with the profile's number before it if there are several.
             sample: Each number gives different values, except those that the profile fixes.
         """
-        profile, name = chosen_point(point, self.covered(), self.model_marker)
+        profile, name = self._chosen(point)
         return seeded_inputs(
             self.model,
             shapes_at(self.model.inputs, profile, name),
@@ -158,6 +162,9 @@ class LoadableModel:
             ranges=self.model_marker.input_ranges,
             values=values_at(profile, name),
         )
+
+    def _chosen(self, point: str) -> tuple[Profile | None, Point]:
+        return chosen_point(point, self.covered(), self.model_marker)
 
     def covered(self) -> tuple[Profile, ...]:
         """Return the profiles of the marker."""
@@ -475,8 +482,7 @@ class LoadableModel:
                 in_reference = error is state.reference_error
                 state.uncompared.append(ended_by(error, engine, where, in_reference=in_reference))
                 raise
-            arrays = (item for item in inputs.items() if hasattr(item[1], "shape"))
-            state.shapes.add(frozenset((name, array.shape) for name, array in arrays))
+            state.compared(inputs)
             # The test may have ended meanwhile: computing the reference can take long.
             self.refuse_late_use(state, "trt_session.run")
 

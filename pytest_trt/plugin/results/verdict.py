@@ -353,7 +353,12 @@ def _left_out(item: pytest.Item, state: TestState) -> Iterator[Diagnostic]:
     if state.refused:
         yield _refused(state)
     plan = plan_of(item)
-    if plan is None or plan.model is None or not plan.profiles or not state.shapes:
+    if plan is None or plan.model is None:
+        return
+    for name, value in state.generated.items():
+        if state.conditions.get(name) == {value}:
+            yield _one_branch(plan.model.name, name, value)
+    if not plan.profiles or not state.shapes:
         return
     point = params_of(item).get(SHAPE)
     if point is None:
@@ -368,6 +373,20 @@ def _left_out(item: pytest.Item, state: TestState) -> Iterator[Diagnostic]:
         f"no run had the shapes of {plan.model.name} at {point}: {shapes}",
         {"model": plan.model.name, "shape": str(point)},
         remedy=Remedy("Run the inputs of trt_inputs, or return these shapes from its override."),
+        severity="note",
+    )
+
+
+def _one_branch(model: str, name: str, value: int) -> Diagnostic:
+    return Diagnostic(
+        "TRT182",
+        f"{name!r} of {model} decides which branch runs or how often a loop does, and trt_inputs "
+        f"generated {value} for it: what runs at other values was not compared",
+        {"model": model, "tensor": name, "value": value},
+        remedy=Remedy(
+            "Give the values that the model is used with, a marker or test for each, as in:",
+            (f'input_ranges={{"{name}": ({1 - value}, {1 - value})}}',),
+        ),
         severity="note",
     )
 
