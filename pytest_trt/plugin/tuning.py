@@ -19,13 +19,13 @@ from pytest_trt.diagnostics import EngineBuildError, PytestTrtError
 from pytest_trt.engine.builder_options import shared_options
 from pytest_trt.engine.protocols import BuildRequest
 from pytest_trt.engine.spec import EngineSpec
-from pytest_trt.plugin.models.searching import names_others
+from pytest_trt.plugin.models.searching import TOO_SLOW, names_others
 from pytest_trt.plugin.recording import Recorded, Recorder
 from pytest_trt.plugin.state import progress_of
 from pytest_trt.precision.error import output_errors
 from pytest_trt.precision.samples import read_samples
 from pytest_trt.precision.timing import time_engines
-from pytest_trt.precision.tune import Score, Search, Step, TradeOff, Tuned, Tuner
+from pytest_trt.precision.tune import Score, Search, Step, TimeOverError, TradeOff, Tuned, Tuner
 from pytest_trt.tensors.calibration_data import CalibrationData
 from pytest_trt.tensors.spec import InputSamples
 from pytest_trt.wording import count
@@ -54,7 +54,8 @@ class TuneSettings:
 
     Attributes:
         precision: The precision to tune.
-        timeout_s: Seconds for the search of one engine; no further step begins after it.
+        timeout_s: Seconds for the search of one engine: no further step begins after it, and one
+            that takes longer is ended.
         data: A file or folder of samples that have to pass as well; None for none.
         times: Whether engines of the trade-off are built and timed.
     """
@@ -162,20 +163,30 @@ class _Tuning:
             trial = self.switchable()
             every = frozenset(one.entry for one in trial.units)
 
+            def has_time(share: float = 1.0) -> bool:
+                return time.monotonic() - started_s < limit_s * share
+
             def alone(entries: Collection[str]) -> float:
-                kept = every.difference(entries)
-                return max(
-                    _error(trial.run(kept, own[at]), self.fp32[at], self.run) for at in ranked
-                )
+                found = trials(every.difference(entries), [own[at] for at in ranked])
+                exact = (self.fp32[at] for at in ranked)
+                return max(_error(*each, self.run) for each in zip(found, exact, strict=True))
+
+            def trials(kept: frozenset[str], inputs: Sequence[Tensors]) -> list[Tensors]:
+                found = []
+                for one in inputs:
+                    if not has_time():
+                        raise TimeOverError
+                    found.append(_limited(trial, kept, one))
+                return found
 
             tuner = Tuner(
                 [(one.entry, one.operator) for one in trial.units],
-                lambda kept: self.score([trial.run(kept, one) for one in own]),
+                lambda kept: self.score(trials(kept, own)),
                 self.built,
                 alone,
                 fp32,
-                lambda: time.monotonic() - started_s < limit_s,
-                lambda: time.monotonic() - started_s < limit_s * _RANKING,
+                has_time,
+                lambda: has_time(_RANKING),
                 self.say,
             )
             search = tuner.search(none)
@@ -195,7 +206,8 @@ class _Tuning:
         place = self.folder / "switched"
         place.mkdir()
         request = BuildRequest(engine.model, engine.spec, engine.target, place, samples, self.say)
-        return switched(request, place, threads=self.run.model.run.settings.threads)
+        threads, limit_s = self.run.model.run.settings.threads, self.settings.timeout_s
+        return switched(request, place, threads=threads, timeout_s=limit_s)
 
     def built(self, kept: frozenset[str]) -> Score:
         """Judge the engine that keeps some entries; one that cannot be built does not pass."""
@@ -255,7 +267,7 @@ class _Tuning:
         ]
         total = len(found.search.ranking)
         rows.append(TradeOff("fp32", total, fp32))
-        if not self.settings.times:
+        if not self.settings.times or found.search.outcome == "timeout":
             return replace(found, trade_off=tuple(rows))
         engines = {row.label: one for row, one in self._engines(rows, points)}
         self.say("timing the trade-off")
@@ -291,6 +303,20 @@ class _Tuning:
         spec = self.run.engine.spec
         options = shared_options(spec.builder_options, "fp32")
         return self.of_spec(replace(spec, precision="fp32", keep_fp32=(), builder_options=options))
+
+
+def _limited(trial: SwitchedModel, kept: frozenset[str], inputs: Tensors) -> Tensors:
+    """Return the outputs of a trial.
+
+    Raises:
+        TimeOverError: It took longer than the search may take.
+    """
+    try:
+        return trial.run(kept, inputs)
+    except PytestTrtError as error:
+        if error.diagnostic.code in TOO_SLOW:
+            raise TimeOverError from error
+        raise
 
 
 def _error(outputs: Tensors, exact: Tensors, run: Recorded) -> float:

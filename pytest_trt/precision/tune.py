@@ -24,6 +24,10 @@ _FEW = 32
 Outcome: TypeAlias = Literal["passes", "found", "all", "impossible", "timeout"]
 
 
+class TimeOverError(Exception):
+    """A step took longer than the search may take, and was ended."""
+
+
 @dataclass(frozen=True, slots=True)
 class Score:
     """What the test's check makes of a set of nodes that stay in FP32.
@@ -175,7 +179,10 @@ class Tuner:
         """Return the error where some entries alone are reduced; None where the time is over."""
         if not self.may_rank():
             return None
-        error = self.alone(entries)
+        try:
+            error = self.alone(entries)
+        except TimeOverError:
+            return None
         return math.inf if math.isnan(error) else error
 
     def _fewest(self, order: Sequence[str]) -> list[str]:
@@ -239,7 +246,10 @@ class Tuner:
 
     def _judged(self, kept: Iterable[str], judge: Judge, *, built: bool) -> Score:
         entries = tuple(kept)
-        score = judge(frozenset(entries))
+        try:
+            score = judge(frozenset(entries))
+        except TimeOverError:  # nothing is known of it
+            return Score(False, math.inf, math.inf)
         self._steps.append(Step(entries, score, built))
         return score
 

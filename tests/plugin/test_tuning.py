@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from builders_sensitive import save_large_constant, save_outlier_channel
 
+from pytest_trt.diagnostics import EngineRunError
 from pytest_trt.plugin import tuning
 from pytest_trt.plugin.tuning import TuneGatherer, TuneSettings
 from pytest_trt.precision.tune import Tuned
@@ -85,6 +86,17 @@ def test_time_limit_ends_the_search(project, save) -> None:
     # What was not measured has no error, neither 0 nor infinite.
     assert {one.error for one in found.search.ranking} == {None}
     assert [one.label for one in found.trade_off] == ["none", "fp32"]
+
+
+def test_trial_that_takes_too_long_ends_the_search(project, save, monkeypatch) -> None:
+    def run(*args: object) -> None:
+        raise EngineRunError("it took longer than 1 s", fix="Wait.", code="TRT345")
+
+    save(save_large_constant, "bad.onnx")
+    monkeypatch.setattr(tuning.SwitchedModel, "run", run)
+    found = tuned(project, times=True)
+    assert (found.problem, found.search.trials) == ("", 0)
+    assert {one.error for one in found.search.ranking} == {None}
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from pytest_trt.precision.tune import Score, Search, Tuner
+from pytest_trt.precision.tune import Score, Search, TimeOverError, Tuner
 
 NODES = [f"n{number}" for number in range(12)]
 
@@ -79,6 +79,28 @@ def test_all_nodes_are_fp32_which_is_not_built(stricter: float) -> None:
     found = tuner(dict.fromkeys(NODES, 0.5), limit=limit, stricter=stricter).search(FAILING)
     assert (found.outcome, len(found.kept)) == ("all", len(NODES))
     assert all(len(step.kept) < len(NODES) for step in found.steps if step.built)
+
+
+def test_a_step_that_takes_too_long_leaves_what_is_known() -> None:
+    made = tuner({"n3": 5.0})
+    time_left = [True]
+    made.has_time = lambda: time_left[0]
+
+    def tried(kept: frozenset[str]) -> Score:
+        time_left[0] = False
+        raise TimeOverError
+
+    def alone(names) -> float:
+        if "n0" in names:
+            raise TimeOverError
+        return 5.0 * ("n3" in names)
+
+    made.tried, made.alone = tried, alone
+    found = made.search(FAILING)
+    assert (found.ranking[0].entry, found.trials, found.builds) == ("n3", 0, 1)
+    assert {one.entry for one in found.ranking if one.error is None} == {"n0"}
+    # Nothing is known of fewer nodes, so all are kept, whose engine passes.
+    assert (found.outcome, len(found.kept)) == ("found", len(NODES))
 
 
 def test_of_many_nodes_those_that_do_most_together_are_ranked_first() -> None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 MOST_SEARCHED = 3
 
 #: What the parts of a search raise where its time is over.
-_TOO_SLOW = ("TRT301", "TRT345")
+TOO_SLOW = ("TRT301", "TRT345")
 
 #: Precisions in which builders compute an activation with the layer before it, and round once.
 _FUSING = frozenset(CALIBRATED)
@@ -128,7 +128,7 @@ class LayerSearch:
             untried = between_models or run.comparison.passed
             trial = None if untried else self._fp32_trial(run, found, progress)
         except PytestTrtError as error:
-            if error.diagnostic.code in _TOO_SLOW:
+            if error.diagnostic.code in TOO_SLOW:
                 return not_searched(*self._out_of_time(about))
             return not_searched(error.message, about, Remedy())
         except Exception as error:  # advice must not take the place of a verdict

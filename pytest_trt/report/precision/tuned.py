@@ -53,7 +53,10 @@ def verdict(found: Tuned) -> str:
             )
         return f"no {found.precision} engine passes: all {every} would stay in FP32 ({took})"
     if search.outcome == "timeout" and len(search.kept) == len(search.ranking):
-        return f"not finished in time ({took}): no set of nodes that passes was found"
+        return (
+            f"not finished in time ({took}): no set of nodes that passes was found; raise "
+            "--timeout, or let the test run fewer or smaller inputs"
+        )
     if search.outcome == "timeout":
         return f"not finished in time ({took}): the last engine keeps {of} in FP32 and fails"
     return f"the check passes with {of} in FP32 ({runs}; {took})"
