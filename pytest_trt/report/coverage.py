@@ -8,7 +8,7 @@ from typing import Any
 from pytest_trt.diagnostics import Diagnostic, Remedy
 from pytest_trt.records import to_data
 from pytest_trt.report.entries import Status
-from pytest_trt.report.status import has_verdict
+from pytest_trt.report.status import VERDICTS, has_verdict
 from pytest_trt.terms import CPU, EXAMPLES
 
 #: What requires verdicts of a run, and of merged reports.
@@ -57,13 +57,13 @@ def coverage_of(
         if test["on_engine"]:
             by_arch = by_test.setdefault(test["test"], {})
             for arch in _archs(test):
-                if arch not in by_arch or not has_verdict(by_arch[arch]):
+                if arch not in by_arch or not _has_verdict_on(arch, by_arch[arch]):
                     by_arch[arch] = test
     missing = [
-        {"test": name, "arch": arch, **_missing(by_arch.get(arch), document["engines"])}
+        {"test": name, "arch": arch, **_missing(arch, by_arch.get(arch), document["engines"])}
         for name, by_arch in by_test.items()
         for arch in required
-        if arch not in by_arch or not has_verdict(by_arch[arch])
+        if arch not in by_arch or not _has_verdict_on(arch, by_arch[arch])
     ]
     coverage = {
         "required": list(required),
@@ -97,14 +97,23 @@ def _archs(test: Mapping[str, Any]) -> Sequence[str]:
     return list(dict.fromkeys(result["arch"] for result in test["results"])) or [test["arch"]]
 
 
-def _missing(test: Mapping[str, Any] | None, engines: Mapping[str, Any]) -> dict[str, Any]:
+def _has_verdict_on(arch: str, test: Mapping[str, Any]) -> bool:
+    """Whether a test has a verdict, and not on engines of other architectures alone."""
+    own = [Status(one["status"]) for one in test["results"] if one["arch"] == arch]
+    return has_verdict(test) and (not own or not VERDICTS.isdisjoint(own))
+
+
+def _missing(
+    arch: str, test: Mapping[str, Any] | None, engines: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return why a verdict is missing, and whether an engine was built that cannot run here."""
     if test is None:
         return {"status": None, "reason": "", "built_only": False}
     built = [engines[result["engine"]] for result in test["results"]]
+    elsewhere = has_verdict(test)
     return {
-        "status": test["status"],
-        "reason": test["reason"],
+        "status": Status.NOT_MEASURED.value if elsewhere else test["status"],
+        "reason": f"no check judged its engine of {arch}" if elsewhere else test["reason"],
         "built_only": any(not engine["runs_here"] for engine in built),
     }
 

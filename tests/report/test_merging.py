@@ -3,7 +3,7 @@ from __future__ import annotations
 from fnmatch import fnmatch
 
 import pytest
-from builders_report import check_schema, document, engine, reported, skipped
+from builders_report import check, check_schema, document, engine, reported, skipped
 
 from pytest_trt.diagnostics import ReportError
 from pytest_trt.report.coverage import is_covered, missing_verdicts
@@ -90,6 +90,21 @@ def test_the_remedy_for_tests_of_this_machine_names_no_other_machine(status, rem
     assert found.message.endswith("(--require-arch=sm86)")
     assert fnmatch(found.remedy.text, remedy)
     assert (found.remedy.commands, found.remedy.alternatives) == ((), ())
+
+
+@pytest.mark.parametrize("compared", [False, True])
+def test_an_engine_that_a_test_only_built_has_no_verdict(compared) -> None:
+    """Such as that of a fixture that the first test of another architecture requests."""
+    engines = (engine(), engine(key="other", arch="sm120", runs_here=False))
+    checks = [check(), check(key="other")] if compared else [check()]
+    made = document({"test_a": reported(engines=engines, checks=checks)})
+    coverage = merge_documents({"a": made}, ("sm86", "sm120"))["coverage"]
+    assert is_covered(coverage) is compared
+    if not compared:
+        assert missing_verdicts(coverage).details == (
+            "sm120: no verdict for 1 of 1 tests",
+            "  test_it.py::test_a: not measured: no check judged its engine of sm120",
+        )
 
 
 def test_many_errors_are_counted() -> None:
