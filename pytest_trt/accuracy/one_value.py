@@ -17,12 +17,14 @@ class OneValue:
         least: Its smallest element in the reference.
         largest: Its largest element, over all runs.
         value: The value; 0 if that would have passed.
+        mismatch_pct: Percentage of the elements that may differ, and that the bounds leave out.
     """
 
     output: str
     least: float
     largest: float
     value: float
+    mismatch_pct: float = 0.0
 
 
 def passed_by_one_value(checks: Sequence[AccuracyResult]) -> list[OneValue]:
@@ -47,7 +49,9 @@ def _of_output(outputs: Sequence[tuple[OutputResult, bool]]) -> OneValue | None:
         for one, measured in outputs
         if one.least is not None and one.largest is not None
     ]
-    if len(ranges) < len(outputs):
+    most = max(one.tolerance.max_mismatch_pct for one, _ in outputs)
+    # What else judges an output also judges the elements that the bounds leave out.
+    if len(ranges) < len(outputs) or (most and any(measured for _, measured in outputs)):
         return None
     least, largest = min(low for low, *_ in ranges), max(high for _, high, *_ in ranges)
     if least == largest and all(one.size == 1 for one, _ in outputs):
@@ -57,7 +61,7 @@ def _of_output(outputs: Sequence[tuple[OutputResult, bool]]) -> OneValue | None:
     if low > high:
         return None
     value = 0.0 if low <= 0.0 <= high else (low + high) / 2
-    return OneValue(outputs[0][0].name, least, largest, value)
+    return OneValue(outputs[0][0].name, least, largest, value, most)
 
 
 def values_within(least: float, largest: float, rtol: float, atol: float) -> tuple[float, float]:

@@ -253,15 +253,16 @@ def _hardly_compared(row: Row) -> Iterator[str]:
 
 def _passed_by_one_value(row: Row) -> Iterator[str]:
     for one in passed_by_one_value(row.checks):
-        if one.least == one.largest:
+        if one.least == one.largest and not one.mismatch_pct:
             yield (
                 f"output {one.output!r} was {one.value:.4g} in every element of every run: use "
                 "inputs for which it varies"
             )
         else:
+            most = f", but for {one.mismatch_pct:g}% that may differ" * bool(one.mismatch_pct)
             yield (
                 f"the tolerance of output {one.output!r} passes an engine that always returns "
-                f"{one.value:.4g}: the output was {one.least:.4g} to {one.largest:.4g}"
+                f"{one.value:.4g}: the output was {one.least:.4g} to {one.largest:.4g}{most}"
             )
 
 

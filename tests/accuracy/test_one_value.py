@@ -44,6 +44,31 @@ def test_one_value_in_all_elements_would_pass(checks: list[AccuracyResult], valu
         assert compare_outputs(*sides, replace(output.tolerance, elementwise=True))
 
 
+PEAKS = [0.0] * 60 + [0.05] * 35 + [0.9] * 5
+
+
+@pytest.mark.parametrize(
+    ("run", "fields", "bounds"),
+    [
+        (PEAKS, {}, (0.0, 0.05, 0.0)),
+        ([one + 5.0 for one in PEAKS], {"rtol": 0.0}, (5.0, 5.05, 5.025)),
+        ([*PEAKS, 0.9], {}, None),
+        (PEAKS, {"cosine": 0.9}, None),
+        (PEAKS, {"elementwise": False, "cosine": 0.9}, None),
+        ([*PEAKS[:-1], np.inf], {"nan": "match"}, None),
+    ],
+)
+def test_elements_that_may_differ_do_not_hide_that_one_value_would_pass(
+    run: list[float], fields: dict, bounds: tuple[float, ...] | None
+) -> None:
+    tolerance = replace(LOOSE, max_mismatch_pct=5.0, **fields)
+    found = passed_by_one_value([compared(run, tolerance=tolerance)])
+    assert [(one.least, one.largest, one.value) for one in found] == ([bounds] if bounds else [])
+    zeros = {"y": np.full(len(run), bounds[2] if bounds else 0.0)}
+    assert compare_outputs(zeros, {"y": np.array(run)}, {"y": tolerance}).passed == bool(bounds)
+    assert passed_by_one_value([compared(run, tolerance=tolerance, metrics=(METRIC,))]) == []
+
+
 @pytest.mark.parametrize(
     "checks",
     [
