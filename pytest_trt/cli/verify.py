@@ -24,7 +24,7 @@ from pytest_trt.wording import count
 
 @command(
     examples=["pytest-trt verify dist", "pytest-trt verify dist/sm86 dist/sm89 --json"],
-    negative="a check fails, or there is no plan",
+    negative="a check fails, or a folder has no plan",
 )
 @click.argument(
     "folders", nargs=-1, required=True, type=click.Path(path_type=Path, file_okay=False)
@@ -40,7 +40,9 @@ def verify(folders: tuple[Path, ...], as_json: bool) -> None:
     problems: list[PytestTrtError] = []
     data: list[object] = []
     manifests: list[Manifest] = []
-    for path in [path for folder in folders for path in _plans(folder)]:
+    plans = {folder: _plans(folder) for folder in folders}
+    empty = [folder for folder, found in plans.items() if not found]
+    for path in [path for found in plans.values() for path in found]:
         try:
             manifest = _verified(path)
         except PytestTrtError as error:
@@ -58,12 +60,14 @@ def verify(folders: tuple[Path, ...], as_json: bool) -> None:
         print_table(titles, rows, giving_way=(0, 2))
     for problem in problems:
         echo(problem.diagnostic.headline, err=True)
+    for folder in empty:
+        echo(f"{as_typed(folder)} has no plans", err=True)
     held = len(rows) - len(problems)
     total = f"{held} of {count(len(rows), 'plan')} {'hold' if held != 1 else 'holds'}."
     echo(total, err=as_json)
     for line in _other_versions(manifests):
         echo(line, err=as_json)
-    if problems or not rows:
+    if problems or empty:
         raise SystemExit(1)
 
 

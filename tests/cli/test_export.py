@@ -44,8 +44,8 @@ class Exporting:
     def export(self, *args: str) -> Result:
         return self._call("export", *args, "-o", "dist", f"--cache-dir={self.project.cache}")
 
-    def verify(self) -> Result:
-        return self._call("verify", "dist")
+    def verify(self, *more: str) -> Result:
+        return self._call("verify", "dist", *more)
 
     def plan(self, precision: str) -> Path:
         return self.dist / f"linear.{precision}.cpu.plan"
@@ -313,6 +313,17 @@ def test_folder_without_plans_does_not_hold(exporting: Exporting) -> None:
     done = exporting.verify()
     assert done.exit_code == 1
     assert "0 of 0 plans hold." in done.output
+
+
+def test_each_folder_needs_plans(passed: Exporting) -> None:
+    """Those of one architecture do not stand for another's."""
+    passed.export("test_it.py")
+    (passed.project.path / "sm86").mkdir()
+    done = passed.verify("sm86")
+    assert done.exit_code == 1
+    assert "2 of 2 plans hold." in done.stdout
+    assert "sm86 has no plans" in done.stderr
+    assert passed.verify("dist").exit_code == 0
 
 
 def test_stale_plan_is_named_as_such(passed: Exporting) -> None:
