@@ -368,6 +368,8 @@ def _range(array: Array, tolerance: Tolerance) -> tuple[float | None, float | No
     """
     if not array.size or "float" not in _name_of(array.dtype):
         return None, None
+    if tolerance.only_cosine:
+        return _range_of_direction(array, tolerance.cosine or 0.0)
     if tolerance.max_mismatch_pct and tolerance.elementwise and not tolerance.has_measure:
         array = _without_peaks(array, tolerance)
     least = largest = 0.0
@@ -378,6 +380,17 @@ def _range(array: Array, tolerance: Tolerance) -> tuple[float | None, float | No
         if not (math.isfinite(least) and math.isfinite(largest) and low <= high):
             return None, None
     return least, largest
+
+
+def _range_of_direction(array: Array, cosine: float) -> tuple[float | None, float | None]:
+    """Return the range of elements of one sign, if one value has nearly their direction."""
+    with np.errstate(invalid="ignore"):
+        least, largest = float(array.min()), float(array.max())
+    if not (math.isfinite(least) and math.isfinite(largest)) or least < 0.0 < largest:
+        return None, None
+    found = least_cosine(np.full(array.shape, (least + largest) / 2), array) if array.ndim else None
+    passes = least == largest or (found is not None and found >= cosine)
+    return (least, largest) if passes else (None, None)
 
 
 def _without_peaks(array: Array, tolerance: Tolerance) -> Array:

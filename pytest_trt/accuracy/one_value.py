@@ -45,7 +45,7 @@ def passed_by_one_value(checks: Sequence[AccuracyResult]) -> list[OneValue]:
 
 def _of_output(outputs: Sequence[tuple[OutputResult, bool]]) -> OneValue | None:
     ranges = [
-        (one.least, one.largest, *_allowed(one, measured=measured))
+        (one.least, one.largest, *_allowed(one, one.least, one.largest, measured=measured))
         for one, measured in outputs
         if one.least is not None and one.largest is not None
     ]
@@ -56,8 +56,7 @@ def _of_output(outputs: Sequence[tuple[OutputResult, bool]]) -> OneValue | None:
     least, largest = min(low for low, *_ in ranges), max(high for _, high, *_ in ranges)
     if least == largest and all(one.size == 1 for one, _ in outputs):
         return None  # a single number, which nothing shows to be constant
-    allowed = [values_within(*one) for one in ranges]
-    low, high = max(low for low, _ in allowed), min(high for _, high in allowed)
+    low, high = max(low for *_, low, _ in ranges), min(high for *_, high in ranges)
     if low > high:
         return None
     value = 0.0 if low <= 0.0 <= high else (low + high) / 2
@@ -78,9 +77,13 @@ def values_within(least: float, largest: float, rtol: float, atol: float) -> tup
     return largest - atol - rtol * abs(largest), least + atol + rtol * abs(least)
 
 
-def _allowed(output: OutputResult, *, measured: bool) -> tuple[float, float]:
-    """Return rtol and atol; 0 where the output is judged otherwise too: only one value is alike."""
+def _allowed(
+    output: OutputResult, least: float, largest: float, *, measured: bool
+) -> tuple[float, float]:
+    """Return the least and the largest value that passes in all elements."""
     tolerance = output.tolerance
+    if tolerance.only_cosine and not measured and not least < 0.0 < largest:
+        return (least + largest) / 2, (least + largest) / 2  # of which the direction passes
     if measured or tolerance.has_measure or not tolerance.elementwise:
-        return 0.0, 0.0
-    return tolerance.rtol, tolerance.atol
+        return values_within(least, largest, 0.0, 0.0)  # it is judged otherwise too
+    return values_within(least, largest, tolerance.rtol, tolerance.atol)

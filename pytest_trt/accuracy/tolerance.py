@@ -90,6 +90,11 @@ class Tolerance:
         return (self.cosine, self.top1, self.topk) != (None, None, None)
 
     @property
+    def only_cosine(self) -> bool:
+        """Whether the direction of an output is all that is judged, apart from metrics."""
+        return not self.elementwise and self.cosine is not None and not (self.top1 or self.topk)
+
+    @property
     def allowance(self) -> str:
         """The two figures in the notation of the marker, e.g. ``atol=0.01, rtol=0.01``."""
         return f"atol={self.atol:g}, rtol={self.rtol:g}"

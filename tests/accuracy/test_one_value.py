@@ -70,6 +70,34 @@ def test_elements_that_may_differ_do_not_hide_that_one_value_would_pass(
 
 
 @pytest.mark.parametrize(
+    ("runs", "fields", "value"),
+    [
+        ([[4.0, 5.0, 6.0], [4.5, 5.5, 6.5]], {}, 5.25),
+        ([[-4.0, -5.0, -6.0]], {}, -5.0),
+        ([[4.0, 5.0, 6.0], [0.0, 0.0, 6.0]], {}, None),
+        ([[-4.0, 5.0, 6.0]], {"cosine": 0.1}, None),
+        ([[4.0, 5.0, 6.0], [-4.0, -5.0, -6.0]], {}, None),
+        ([[4.0, 5.0, 6.0]], {"cosine": 0.999}, None),
+        ([[4.0, 5.0, 6.0]], {"elementwise": True}, None),
+        ([[4.0, 5.0, 6.0]], {"top1": 0.9}, None),
+    ],
+)
+def test_one_value_may_have_the_direction_of_an_output(
+    runs: list[list[float]], fields: dict, value: float | None
+) -> None:
+    tolerance = Tolerance(
+        **{"rtol": 0.0, "atol": 0.0, "elementwise": False, "cosine": 0.95} | fields
+    )
+    of_rows = [[run] for run in runs]
+    found = passed_by_one_value([compared(*of_rows, tolerance=tolerance)])
+    assert [one.value for one in found] == ([] if value is None else [value])
+    for run in of_rows if value else ():
+        sides = [{"y": np.full((1, 3), value)}, {"y": np.array(run)}]
+        assert compare_outputs(*sides, {"y": tolerance}).passed
+    assert not passed_by_one_value([compared(*of_rows, tolerance=tolerance, metrics=(METRIC,))])
+
+
+@pytest.mark.parametrize(
     "checks",
     [
         [compared([0.0, 0.5])],
