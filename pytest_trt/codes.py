@@ -513,7 +513,7 @@ CODES: dict[str, Code] = {
         "constant calibration input",
         "A floating-point input of the model has one value in all calibration data, so its range, "
         "and those of what is computed from it alone, cover nothing else.",
-        "Return values from trt_calibration that the input has in use, such as states of later "
+        "Calibrate on values that the input has in use, such as states of later "
         "steps of a recurrent model.",
         ("engine", "tensor"),
     ),
@@ -537,7 +537,7 @@ CODES: dict[str, Code] = {
         "repeated calibration inputs",
         "More than a tenth of the calibration inputs are equal to others. They add nothing to "
         "ranges, and shift the histograms of entropy and percentile calibration.",
-        "Return different inputs from trt_calibration.",
+        "Calibrate on different inputs.",
         ("engine",),
     ),
     "TRT244": Code(
@@ -545,7 +545,7 @@ CODES: dict[str, Code] = {
         "Runs of a test feed values that are beyond the range of the calibration data by more than "
         "an INT8 step, more than one in 10,000 in a run. What is computed from them may be "
         "clipped.",
-        "Add inputs like those of the test to trt_calibration; if they never occur in use, change "
+        "Add inputs like those of the test to the calibration data; if they never occur, change "
         "the test.",
         ("engine", "tensor"),
         "outside",

@@ -364,8 +364,7 @@ _CALIBRATE: Mapping[CalibratedBy, str] = {
     "": "Calibrating on more representative inputs may help.",
     "seeded": "The engine was calibrated on random inputs: override the trt_calibration fixture "
     "with real ones.",
-    "project": "Calibrating on more inputs than trt_calibration returns, of every kind that the "
-    "test runs, may help.",
+    "project": "Calibrating on more inputs, of every kind that the test runs, may help.",
     "model": "Quantising the model again on more representative inputs may help.",
 }
 

@@ -174,7 +174,7 @@ def calibration_problems(
                 "TRT240",
                 f"{engine}: calibration input {name!r} is {one.min:g} in every element of "
                 f"{count(statistics.samples, 'sample')}",
-                "return values from trt_calibration that the input has in use.",
+                "calibrate on values that the input has in use.",
                 engine=engine,
                 tensor=name,
                 value=one.min,
@@ -195,7 +195,7 @@ def calibration_problems(
         yield _warning(
             "TRT243",
             f"{engine}: {rows - few:,} of {count(rows, 'calibration input')} repeat others",
-            "return different inputs from trt_calibration: copies add nothing to a range.",
+            "calibrate on different inputs: copies add nothing to a range.",
             engine=engine,
             repeated=rows - few,
             inputs=rows,
@@ -283,7 +283,7 @@ class OutsideRange:
         return _warning(
             "TRT242" if narrow else "TRT244",
             f"{engine}: {text if narrow else self.figures}",
-            "add inputs like those of this test to trt_calibration.",
+            "add inputs like those of this test to the calibration data.",
             engine=engine,
             tensor=self.input,
             calibrated=list(self.calibrated),
