@@ -33,8 +33,9 @@ def index_limits(graph: Graph, inputs: Iterable[TensorSpec]) -> dict[str, int]:
     """Return the rows of the smallest table that each integer input indexes.
 
     A table is indexed by Gather, or multiplied with one-hot rows that OneHot or Equal make. Only
-    tables that the main graph stores count, and only indices that come from an input directly or
-    through operators that select or rearrange them.
+    tables that the model stores count, and only indices that come from an input directly or
+    through operators that select or rearrange them. Branches and loop bodies count, functions of
+    the model do not.
     """
     indices = {
         spec.name: frozenset({spec.name})
@@ -42,9 +43,9 @@ def index_limits(graph: Graph, inputs: Iterable[TensorSpec]) -> dict[str, int]:
         if spec.dtype.lstrip("u").startswith("int")
     }
     one_hot: dict[str, frozenset[str]] = {}
-    tables = dict(graph.initializers)
+    tables = dict(graph.all_initializers)
     limits: dict[str, int] = {}
-    for node in graph.nodes:  # what a node reads was made by those before it
+    for node in graph.all_nodes:  # what a node reads was made by those before it
         if node.operator == "Constant":
             tables.update(dict.fromkeys(node.outputs, node.dims))
         elif node.operator in _KEEPS_SHAPE and node.inputs and node.inputs[0] in tables:

@@ -1,7 +1,8 @@
 """A ModelProto walked once: graphs, nodes and tensors, without their payloads.
 
 Every node is visited wherever it lives (subgraphs in attributes, model-local functions), because
-weights and operators may live there too. Only the nodes of the main graph are stored.
+weights and operators may live there too. Only the nodes of the main graph and its subgraphs are
+stored.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pytest_trt.onnx import fields as tags
 from pytest_trt.onnx.wire import Source, WireError, fields, packed, signed, text
@@ -151,12 +152,18 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """One graph; `inputs` includes initialisers that old models list as inputs."""
+    """One graph; `inputs` includes initialisers that old models list as inputs.
+
+    Of the main graph, `all_nodes` and `all_initializers` include those of subgraphs, whose nodes
+    come before the node that runs them.
+    """
 
     nodes: tuple[Node, ...]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     initializers: Mapping[str, tuple[int, ...]]
+    all_nodes: tuple[Node, ...] = ()
+    all_initializers: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def own_inputs(self) -> tuple[TensorSpec, ...]:
@@ -202,7 +209,7 @@ def read_model(source: Source, *, nodes: bool = True) -> StoredModel:
                 model.opset = version
         elif tag == tags.MODEL_GRAPH:
             with walk.counting() as model.calls:
-                model.graph = walk.graph(value, stop)
+                model.graph = walk.main_graph(value, stop)
         elif tag == tags.MODEL_FUNCTIONS:
             walk.function(value, stop)
         elif tag == tags.MODEL_TRAINING_INFO:
@@ -251,6 +258,9 @@ class _Walk:
         self._source = source
         self._found = found
         self._nodes = nodes
+        #: Of the main graph and its subgraphs, as far as they were read.
+        self._all_nodes: list[Node] = []
+        self._all_initializers: dict[str, tuple[int, ...]] = {}
         #: Name and integer by the bytes of attributes that hold neither tensor nor graph.
         self._plain_attributes: dict[bytes, tuple[str, int]] = {}
 
@@ -290,6 +300,13 @@ class _Walk:
             if tag in (tags.TRAININGINFO_INITIALIZATION, tags.TRAININGINFO_ALGORITHM):
                 self.graph(value, stop)
 
+    def main_graph(self, start: int, end: int) -> Graph:
+        self._all_nodes, self._all_initializers = [], {}
+        graph = self.graph(start, end)
+        return replace(
+            graph, all_nodes=tuple(self._all_nodes), all_initializers=self._all_initializers
+        )
+
     def graph(self, start: int, end: int, depth: int = 0) -> Graph:
         if depth > _MAX_NESTED_GRAPHS:
             raise WireError("graphs are nested too deeply", start)
@@ -300,8 +317,8 @@ class _Walk:
                 if not self._nodes:
                     continue
                 node = self._node(value, stop, depth)
-                if depth == 0:
-                    nodes.append(node)
+                self._all_nodes.append(node)
+                nodes.append(node)
             elif tag == tags.GRAPH_INITIALIZER:
                 tensor = self._tensor(value, stop)
                 initializers[tensor.name] = tensor.dims
@@ -311,6 +328,7 @@ class _Walk:
                 inputs.append(tensor_spec(self._source, value, stop))
             elif tag == tags.GRAPH_OUTPUT:
                 outputs.append(tensor_spec(self._source, value, stop))
+        self._all_initializers.update(initializers)
         return Graph(tuple(nodes), tuple(inputs), tuple(outputs), initializers)
 
     def _node(self, start: int, end: int, depth: int) -> Node:

@@ -277,6 +277,25 @@ def test_one_hot_rows_select_from_the_table_that_they_multiply(tmp_path, chosen)
     assert _limits(tmp_path, chosen, cast, product) == {"ids": 10}
 
 
+@pytest.mark.parametrize("inside", [False, True])
+def test_tables_of_branches_count(tmp_path, inside) -> None:
+    """Such as the two branches of a decoder with and without a cache, which have all of it."""
+    tables = [_TABLE]
+    rows = subgraph(
+        [node("Slice", ["same", "a", "b"], ["s"]), node("Gather", ["table", "s"], ["b"])],
+        [],
+        [value("b", None)],
+        tables if inside else [],
+    )
+    nodes = [
+        node("Identity", ["ids"], ["same"]),
+        node("If", ["flag"], ["y"], then_branch=rows, else_branch=rows),
+    ]
+    flag = value("flag", (1,), TensorProto.BOOL)
+    found = _limits(tmp_path, *nodes, inputs=(_IDS, flag), tables=() if inside else tables)
+    assert found == {"ids": 10}
+
+
 def test_a_product_of_other_values_is_no_selection(tmp_path):
     cast = helper.make_node("Cast", ["ids"], ["rows"], to=FLOAT)
     product = helper.make_node("MatMul", ["rows", "table"], ["y"])
