@@ -29,7 +29,7 @@ from pytest_trt.accuracy.result import (
 )
 from pytest_trt.accuracy.sketch import Sketch
 from pytest_trt.accuracy.structure import holds_values_of, name_findings, shape_finding
-from pytest_trt.accuracy.tolerance import Tolerance
+from pytest_trt.accuracy.tolerance import Tolerance, topk_can_fail
 from pytest_trt.diagnostics import ConfigurationError
 from pytest_trt.tensors.elements import dtype_name
 
@@ -438,7 +438,7 @@ def _agreement(
         cosine = least_cosine(actual, reference)
     if tolerance.top1 is not None and actual.shape[-1] > 1:
         top1 = topk_agreement(actual, reference, 1, tolerance.nan)
-    if tolerance.topk is not None and tolerance.topk[0] < actual.shape[-1]:
+    if tolerance.topk is not None and topk_can_fail(tolerance.topk, actual.shape[-1]):
         topk = topk_agreement(actual, reference, tolerance.topk[0], tolerance.nan)
     return cosine, top1, topk
 

@@ -157,11 +157,12 @@ def _require_a_check(spec: TensorSpec, element: str, tolerance: Tolerance) -> No
     if found is None:
         return
     field, why = found
+    only = f"set {field} only for other outputs, with outputs={{name: {{...}}}}."
+    larger = f"give a smaller k or a larger share, or {only}"
+    fix = {"atol": "give a smaller atol.", "topk": larger}.get(field, only)
     raise invalid_tolerance(
         f"output {spec}: {field} {why}, so it could never fail",
-        "Give a smaller atol."
-        if field == "atol"
-        else f"Set {field} only for other outputs, with outputs={{name: {{...}}}}.",
+        fix,
         field=field,
     )
 

@@ -164,10 +164,20 @@ def field_that_cannot_fail(
         )
     if tolerance.top1 is not None and last_axis == 1:
         return "top1", "ranks a last axis of length 1"
-    if tolerance.topk is not None and last_axis and tolerance.topk[0] >= last_axis:
-        k, _ = tolerance.topk
-        return "topk", f"asks for the {k} largest of a last axis of length {last_axis}"
+    if tolerance.topk is not None and last_axis and not topk_can_fail(tolerance.topk, last_axis):
+        k, share = tolerance.topk
+        shared = f", of which any two rankings share {2 * k - last_axis}" * (k < last_axis)
+        return (
+            "topk",
+            f"asks for {share:g} of the {k} largest of a last axis of length {last_axis}{shared}",
+        )
     return None
+
+
+def topk_can_fail(topk: tuple[int, float], last_axis: int) -> bool:
+    """Whether two rankings of so many elements may have less than the share in common."""
+    k, share = topk
+    return 2 * k - last_axis < share * k
 
 
 def invalid_tolerance(message: str, fix: str, *, field: str) -> ConfigurationError:

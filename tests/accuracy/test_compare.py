@@ -486,6 +486,8 @@ def test_an_output_that_is_empty_on_one_side_only_is_a_wrong_shape():
         (np.array(1.0), {"top1": 0.9}, "top1"),
         (np.ones((2, 4)), {"topk": (5, 0.9)}, "topk"),
         (np.eye(4), {"topk": (4, 0.9)}, "topk"),
+        (np.eye(4), {"topk": (3, 0.5)}, "topk"),
+        (np.eye(8), {"topk": (6, 2 / 3)}, "topk"),
         (np.ones((2, 1)), {"top1": 0.9}, "top1"),
         (np.array([True, False]), {"atol": 1.0}, "atol"),
         (np.arange(4, dtype=np.int8), {"atol": 255.0}, "atol"),
@@ -497,6 +499,13 @@ def test_a_measure_that_makes_no_sense_does_not_pass(array, fields, kind):
     text = text_of(output, "not applicable")
     assert text.startswith(kind)
     assert text.endswith("so it was not checked")
+
+
+@pytest.mark.parametrize(("classes", "k", "share"), [(4, 3, 0.7), (8, 6, 0.7), (4, 2, 0.01)])
+def test_the_rankings_that_differ_most_fail_each_share_that_is_measured(classes, k, share):
+    reference = np.arange(float(classes))[None]
+    output = compare_one(reference[:, ::-1].copy(), reference, rtol=9.0, atol=9.0, topk=(k, share))
+    assert [finding.kind for finding in output.findings] == ["topk"]
 
 
 def test_whole_output_measures_fail_on_their_own():
