@@ -29,6 +29,7 @@ from pytest_trt.accuracy.metrics.builtin import (
 from pytest_trt.accuracy.metrics.detection import Detections
 from pytest_trt.accuracy.resolve import is_exact_dtype
 from pytest_trt.accuracy.result import COMPARISONS, MetricOutcome, Sign
+from pytest_trt.accuracy.tolerance import topk_can_fail
 from pytest_trt.diagnostics import ConfigurationError, PytestTrtError
 from pytest_trt.tensors.elements import element_of, is_tensor
 from pytest_trt.tensors.spec import Tensors, TensorSpec
@@ -355,7 +356,7 @@ def _common(
             )
         for spec in fitting:
             if check.name not in per_output.get(spec.name, {}):
-                yield replace(check, output=spec.name)
+                yield _of_output(check, spec)
 
 
 def _fits(known: BuiltIn, spec: TensorSpec) -> bool:
@@ -381,6 +382,25 @@ def _for_output(check: MetricCheck, spec: TensorSpec) -> MetricCheck:
         raise _invalid(
             f"metric {check.name!r} does not apply to output {spec}",
             "leave it out there.",
+            check.name,
+        )
+    return _of_output(check, spec)
+
+
+def _of_output(check: MetricCheck, spec: TensorSpec) -> MetricCheck:
+    """Return a metric that judges one output.
+
+    Raises:
+        ConfigurationError: It ranks so few elements that any two rankings agree as much.
+    """
+    axis = spec.shape[-1] if spec.shape else None
+    last = axis if isinstance(axis, int) else 0
+    k = check.known.ranked if check.known is not None else 0
+    if 0 < k < last and check.comparison == ">=" and not topk_can_fail((k, check.bound), last):
+        raise _invalid(
+            f"metric {check.name!r} of output {spec} could never fail: any two rankings of "
+            f"{last} elements share {2 * k - last} of the {k} largest",
+            "give a smaller k or a larger limit.",
             check.name,
         )
     return replace(check, output=spec.name)

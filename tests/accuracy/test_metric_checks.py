@@ -277,6 +277,24 @@ def test_metrics_that_fit_no_output_are_refused(common, per_output, outputs):
     assert caught.value.diagnostic.code == "TRT141"
 
 
+@pytest.mark.parametrize(
+    ("common", "refused"),
+    [
+        ({"top3": ">= 0.6"}, True),
+        ({"top3": ">= 0.7"}, False),
+        ({"top2": ">= 0.1"}, False),
+        ({"top5": ">= 0.9"}, False),  # has no value, which fails at every run
+    ],
+)
+def test_a_rank_of_so_few_elements_that_all_agree_is_refused(common, refused):
+    for given in ((common, {}), ({}, {"probs": common})):
+        if not refused:
+            assert len(names(*given)) == 1
+            continue
+        with pytest.raises(ConfigurationError, match="share 2 of the 3 largest"):
+            names(*given)
+
+
 def test_functions_judge_sequences_and_text():
     assert names({}, {"bag": {"m": (two, ">= 1")}, "text": {"m": (two, ">= 1")}}, [TEXT, BAG])
 

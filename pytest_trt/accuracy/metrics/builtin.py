@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, TypeAlias
 
@@ -26,6 +26,7 @@ class BuiltIn:
         most: Its largest value.
         unit: Its unit; empty for shares, ratios and what is in the output's own unit.
         of: What it judges: outputs of floating-point numbers by default, or token ids.
+        ranked: How many of the largest elements of a row it looks for; 0 where it ranks none.
     """
 
     function: MetricFunction
@@ -34,6 +35,7 @@ class BuiltIn:
     most: float
     unit: str = ""
     of: Literal["floats", "tokens"] = "floats"
+    ranked: int = 0
 
 
 def _error(function: MetricFunction) -> BuiltIn:
@@ -87,7 +89,8 @@ def built_in(name: str) -> BuiltIn | None:
         return _error(partial(function, percentile=float(percentile[1])))
     rank = re.fullmatch(r"top([1-9]\d*)", name)
     if rank:
-        return _share(partial(ranking.topk, k=int(rank[1])))
+        k = int(rank[1])
+        return replace(_share(partial(ranking.topk, k=k)), ranked=k)
     return _BY_NAME.get(name)
 
 
