@@ -56,6 +56,11 @@ class StoredMetric:
                 raise RecordError(f"expected finite numbers, found {value}", "value")
         if self.of is not None and (self.of < 1 or not 0.0 <= self.value <= 1.0):
             raise RecordError(f"expected a share of 1 or more trials, found {self.value}", "of")
+        mean = math.fsum(self.samples) / len(self.samples) if self.samples else self.value
+        if not math.isclose(self.value, mean, rel_tol=1e-6, abs_tol=1e-9):
+            raise RecordError(
+                f"expected the mean of samples, {mean:g}, found {self.value}", "value"
+            )
 
     @property
     def kind(self) -> str:

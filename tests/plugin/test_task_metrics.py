@@ -150,6 +150,16 @@ def test_advice_and_bound_fit_samples_that_may_be_better(run) -> None:
     assert "samples=[...]" not in text
 
 
+def test_a_baseline_whose_samples_were_edited_is_refused(run, stored) -> None:
+    record = '"accuracy", samples=[1.0, 1.0, 0.0] * 48, limit="0.5 points"'
+    run(record).assert_outcomes(passed=1)
+    text = stored.read_text("utf-8")
+    stored.write_text(text.replace("1.0", "0.0"), "utf-8")
+    result = run(record)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*expected the mean of samples, 0, found 0.66*"])
+
+
 def test_samples_are_judged_in_pairs(run) -> None:
     def samples(wrong: int) -> str:
         return f'"accuracy", samples=[1.0] * {2000 - wrong} + [0.0] * {wrong}, limit="0.5 points"'
