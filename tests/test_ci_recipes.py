@@ -52,6 +52,7 @@ def schema_errors(path: Path) -> str:
     return done.stdout if done.returncode else ""
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("path", [*GITHUB, GITLAB], ids=lambda path: path.name)
 def test_recipe_conforms_to_the_published_schema(path, tmp_path) -> None:
     assert schema_errors(path) == ""

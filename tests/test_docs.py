@@ -259,6 +259,7 @@ def commit_all(folder: Folder) -> None:
         subprocess.run(["git", *who, *args], cwd=folder.path, check=True)
 
 
+@pytest.mark.exhaustive
 def test_commands_of_the_baselines_page_work(speed) -> None:
     assert "2 passed" in speed.run("test_speed.py").stdout
     commit_all(speed)
@@ -361,6 +362,7 @@ def test_selftest_proves_the_checks_of_the_first_test(digits) -> None:
     assert "1 effective, 0 ineffective" in printed
 
 
+@pytest.mark.exhaustive
 def test_commands_of_the_reports_page_work(digits) -> None:
     path = digits.path
     first, *others = commands(page("reports.md").partition("\n## ")[0])
@@ -409,6 +411,7 @@ def test_precisions_of_the_example_are_suggested_as_shown(folder) -> None:
     assert "<svg" in (folder.path / "precision.html").read_text()
 
 
+@pytest.mark.exhaustive
 def test_tolerances_of_the_example_are_proposed_as_shown(folder) -> None:
     split, _ = blocks("python", section(page("precision.md"), "Which precision"))
     (folder.path / "samples").mkdir()
@@ -421,6 +424,7 @@ def test_tolerances_of_the_example_are_proposed_as_shown(folder) -> None:
     assert shape(printed) == shape(shown)
 
 
+@pytest.mark.exhaustive
 def test_nodes_of_the_example_are_found_as_shown(folder) -> None:
     text = section(page("precision.md"), "Which nodes stay in FP32")
     (folder.path / "test_int8.py").write_text(blocks("python", text)[0])
@@ -537,6 +541,7 @@ def test_pictures_are_small_and_follow_the_theme() -> None:
         assert f"](images/{path.name})" in page("speed.md")
 
 
+@pytest.mark.exhaustive
 def test_pictures_are_drawn_from_traces(tmp_path, monkeypatch) -> None:
     pytest.importorskip("matplotlib", reason="only the group docs needs it")
     random = np.random.default_rng(0)

@@ -245,6 +245,7 @@ def test_page_of_a_comparison(comparison: Comparison) -> None:
     assert marks("".join(tree.itertext())) >= MARKS
 
 
+@pytest.mark.exhaustive
 def test_page_of_a_report_in_a_browser(report: Document, tmp_path: Path) -> None:
     from builders_browser import Page, browser, chromium
 

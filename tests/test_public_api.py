@@ -112,6 +112,7 @@ def test_error() -> None:
 """
 
 
+@pytest.mark.exhaustive
 def test_users_annotated_test_type_checks(tmp_path: Path) -> None:
     (tmp_path / "test_mine.py").write_text(USER)
     done = mypy(tmp_path)

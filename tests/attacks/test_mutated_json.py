@@ -24,6 +24,7 @@ def attack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Attack:
     return Attack(tmp_path, False, random.Random(1), Outcomes())
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("kind", [one for one in ATTACKS if one != "runs of pytest"])
 def test_no_command_ends_in_a_traceback_or_overwrites_a_damaged_file(attack, kind: str) -> None:
     ATTACKS[kind](attack)

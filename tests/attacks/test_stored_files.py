@@ -19,6 +19,7 @@ def attacked(*command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "command",
     [

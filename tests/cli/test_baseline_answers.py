@@ -270,6 +270,7 @@ class TestPrune:
         save_answers(root, {"test_x": answered()}, module="test_removed")
         return save_answers(root, tests, module="test_it")
 
+    @pytest.mark.exhaustive
     def test_answers_of_deleted_tests_are_removed_with_their_numbers(self, root, answers) -> None:
         size = data_path(answers).stat().st_size
         output = shown("prune", "--yes")

@@ -119,7 +119,7 @@ def test_only_commands_that_document_status_1_exit_with_it(path: tuple[str, ...]
 def test_exit_statuses_are_explained() -> None:
     text = run_command("explain", "exit-status").stdout
     assert all(meaning in text for meaning in EXIT_STATUSES.values())
-    assert "verify             a check fails, or there is no plan\n" in text
+    assert "verify             a check fails, or a folder has no plan\n" in text
     data = json.loads(run_command("explain", "exit-status", "--json").stdout)
     assert data["statuses"].keys() == {str(one) for one in EXIT_STATUSES}
     assert data["status_1"]["export"] == "an engine was refused"
@@ -184,6 +184,7 @@ NO_TABLE = {
 TABLE = [sys.executable, "-c", MAIN, "options", "onnxruntime"]
 
 
+@pytest.mark.exhaustive
 def test_colours_are_for_terminals_and_variables_decide() -> None:
     assert _COLOUR.search(on_terminal(TABLE))
     assert not _COLOUR.search(on_terminal(TABLE, NO_COLOR="1"))

@@ -56,6 +56,7 @@ def complete(tmp_path: Path) -> Iterator[Complete]:
     bash.close(force=True)
 
 
+@pytest.mark.exhaustive
 def test_names_of_commands_options_and_codes_are_completed(complete: Complete) -> None:
     assert complete("pytest-trt compl") == "pytest-trt completion"
     assert complete("pytest-trt cache exp") == "pytest-trt cache explain"
@@ -69,6 +70,7 @@ def test_names_of_commands_options_and_codes_are_completed(complete: Complete) -
     assert complete("pytest-trt tune t --precision mi") == "pytest-trt tune t --precision mixed"
 
 
+@pytest.mark.exhaustive
 def test_node_ids_of_the_last_run_are_completed(
     complete: Complete, tmp_path: Path, pytester: pytest.Pytester, monkeypatch
 ) -> None:

@@ -220,6 +220,7 @@ def test_a_gpu_without_tensorrt_gets_the_line_for_its_driver(host: Machine) -> N
         assert found["fix"] == install_command("tensorrt-cu13")
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("source", "why"),
     [
@@ -261,6 +262,7 @@ def test_a_driver_that_crashes_its_callers_is_reported(host: Machine) -> None:
     assert "looking for GPUs crashes Python (SIGSEGV)" in found["why"]
 
 
+@pytest.mark.exhaustive
 def test_the_projects_own_cache_and_baselines_are_looked_at(host: Machine) -> None:
     host.ini("trt_cache_dir = engines", "trt_cache_size = 3GB", "trt_baseline_dir = stored")
     (host.project / "stored" / "cpu").mkdir(parents=True)

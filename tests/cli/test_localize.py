@@ -26,6 +26,7 @@ def test_it(trt_session):
 ARGS = ("--trt-arch=cpu", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-p", "no:anyio")
 
 
+@pytest.mark.exhaustive
 def test_a_test_that_passes_by_stored_answers_alone_is_searched_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

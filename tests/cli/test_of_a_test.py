@@ -72,6 +72,7 @@ def test_a_run_without_an_engine_to_measure_is_an_error(folder: Path, args, mess
     assert "[TRT450]" in done.stderr
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("args", [("suggest", "tolerance"), ("tune", "--precision=fp16")])
 def test_runs_of_a_test_that_failed_halfway_show_nothing(folder: Path, args) -> None:
     (folder / "test_half.py").write_text(TEST.replace("def test_w", "    assert 0\n\ndef test_w"))

@@ -590,6 +590,7 @@ def model(request):
 """
 
 
+@pytest.mark.exhaustive
 def test_rerun_leaves_a_trace_of_the_regression_that_it_clears(recorded) -> None:
     models = recorded.project.path / "models"
     # So slow that it shows beside a baseline that other work made several times too high.

@@ -52,6 +52,7 @@ def test_a_crash_is_one_failed_test(cross_build, project, args: tuple[str, ...])
     assert list(project.cache.glob("v1/building/*")) == []
 
 
+@pytest.mark.exhaustive
 def test_a_hang_ends_with_the_limit_of_the_option(cross_build) -> None:
     result = cross_build("hang", args=("--trt-build-timeout=0.5",))
     result.assert_outcomes(failed=1, errors=1)

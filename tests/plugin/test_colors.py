@@ -21,6 +21,7 @@ def test_answers(trt_session, trt_inputs):
 """
 
 
+@pytest.mark.exhaustive
 def test_no_color_and_force_color_are_obeyed(pytester: pytest.Pytester) -> None:
     save_linear(pytester.path / "linear.onnx")
     pytester.makepyfile(TESTS)

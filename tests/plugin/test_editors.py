@@ -178,6 +178,7 @@ def test_junit_has_file_and_line_of_each_test(project, lines) -> None:
         assert f"test_it.py:{lines[comment]}: " in failed.text
 
 
+@pytest.mark.exhaustive
 def test_pycharm_is_told_of_failed_tests_with_their_lines(project, lines) -> None:
     result = project.run("--teamcity", "--trt-localize=never", subprocess=True)
     message = re.compile(r"##teamcity\[testFailed .*? details='((?:[^'|]|\|.)*)'.* name='([^']*)'")

@@ -68,6 +68,7 @@ def test_it_fails_where_baselines_are_required(project, monkeypatch) -> None:
     assert project.run(FAIL).ret == 0
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("args", "reported"),
     [

@@ -203,6 +203,7 @@ def test_absolute_limit_is_judged_on_its_rounds(run, marker: str, outcome: str) 
     run(sum_test(marker=marker)).assert_outcomes(**{outcome: 1})
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("marker", "outcome"),
     [("max_layers=50", "passed"), ("max_layers=1", "failed"), ("plan_size_bytes=10", "failed")],

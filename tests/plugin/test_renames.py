@@ -94,6 +94,7 @@ def test_an_explicit_wish_records_a_new_one(project, kind: str) -> None:
     assert names(project) == {"test_old", "test_new"}
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("plus", "more", "args"),
     [
@@ -179,6 +180,7 @@ class TestModels:
         assert command == "models/zoo/a.onnx models/zoo/clicks.onnx"
         assert names(project) == {"test_old[models/zoo/clicks.onnx]", "test_old[models/zoo/b.onnx]"}
 
+    @pytest.mark.exhaustive
     def test_so_do_the_models_of_a_folder(self, project) -> None:
         assert self.moved(project, "zoo", "ranking") == "models/zoo models/ranking"
 

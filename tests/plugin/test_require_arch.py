@@ -126,6 +126,7 @@ def test_word_that_is_not_an_architecture_is_a_usage_error(project) -> None:
     result.stderr.fnmatch_lines(["*--trt-require-arch: 'banana' is not a GPU architecture*"])
 
 
+@pytest.mark.exhaustive
 @needs_xdist
 def test_a_crashed_worker_is_the_reason(project) -> None:
     project.test_file(

@@ -122,6 +122,7 @@ def test_entries_of_markers_that_a_hook_adds_count_too(zoo) -> None:
     result.stdout.fnmatch_lines(["*names models/ranker_04.onnx, which no longer exists*"])
 
 
+@pytest.mark.exhaustive
 def test_workers_collect_the_same_items(zoo) -> None:
     write(zoo, entry="gone", against="model")
     zoo.run("-n", "2").assert_outcomes(passed=3, failed=1)

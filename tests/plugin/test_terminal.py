@@ -92,6 +92,7 @@ def shown_by_a_process(project, *args: str, columns: int = 60, status: int = 1) 
     return terminal.lines()
 
 
+@pytest.mark.exhaustive
 def test_failure_of_a_check_fits_the_terminal(project) -> None:
     project.test_file(_TEST)
     lines = shown_by_a_process(project, f"--junitxml={project.path / 'junit.xml'}")

@@ -127,6 +127,7 @@ def test_only_the_marker_of_one_test_is_edited(project) -> None:
     }
 
 
+@pytest.mark.exhaustive
 def test_nothing_is_concluded_from_an_interrupted_run(project) -> None:
     recorder = ToleranceGatherer(None).recorder
     body = "def test_one(): pass\n\ndef test_two(): raise KeyboardInterrupt\n"

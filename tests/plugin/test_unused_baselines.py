@@ -67,6 +67,7 @@ def test_nothing_is_reported_of_tests_that_are_there(zoo) -> None:
     assert reported(zoo, "-m", "not trt_benchmark") == []
 
 
+@pytest.mark.exhaustive
 def test_it_is_a_warning_where_baselines_are_not_required(zoo) -> None:
     (zoo.path / "test_speed.py").unlink()
     result = zoo.run("--trt-report=r.json")
@@ -177,6 +178,7 @@ def test_it_is_found_where_no_test_of_a_model_is_left(zoo) -> None:
     ]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "args",
     [
@@ -201,6 +203,7 @@ def test_a_run_that_this_machine_cannot_do_reports_that_alone(zoo) -> None:
     assert CODE not in text
 
 
+@pytest.mark.exhaustive
 def test_what_another_run_may_use_is_left_out(zoo) -> None:
     """Other machines, other folders, marks and parameters of the project's own."""
     change(

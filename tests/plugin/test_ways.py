@@ -757,6 +757,7 @@ def test_summary_says_nothing_where_all_ran(suite) -> None:
     result.stdout.no_fnmatch_line("not run*")
 
 
+@pytest.mark.exhaustive
 def test_failure_in_one_of_several_workers_is_not_lost(suite, project) -> None:
     result = suite(
         "import os\n@M(**WRONG)\n@C\ndef test_it(trt_session):\n"

@@ -82,6 +82,7 @@ METRICS_ALONE = {"elementwise": False}
 
 
 # Measured: an F1 of 1; some boxes come in another order, and so are 57 times too far off.
+@pytest.mark.exhaustive
 def test_fp16_detections_pass_by_overlap_though_their_order_and_number_differ(
     project, detector
 ) -> None:

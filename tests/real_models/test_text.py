@@ -48,6 +48,7 @@ def test_same_scores(project, package_file, precision: str, atol: float) -> None
     result.assert_outcomes(passed=3)
 
 
+@pytest.mark.exhaustive
 def test_recurrent_weights_that_are_off_by_a_tenth_are_caught(
     project, package_file, perturbed
 ) -> None:

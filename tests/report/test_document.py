@@ -143,6 +143,7 @@ def test_long_failure_keeps_its_beginning_and_its_end() -> None:
     assert len(test["failure"]) < 5100
 
 
+@pytest.mark.exhaustive
 def test_thousand_tests_stay_below_ten_megabytes() -> None:
     figures = tuple(1.23456789 + 0.001 * number for number in range(100))
     metrics = ("p50", "p95", "p99", "throughput")

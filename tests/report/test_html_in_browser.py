@@ -122,6 +122,7 @@ def names(page: Page) -> list[str]:
     return [test.partition("::")[2] for test in page.tests()]
 
 
+@pytest.mark.exhaustive
 def test_every_test_is_there_gravest_first(show) -> None:
     page = show(FULL)
     assert names(page)[:2] == ["test_wrong", "test_slow"]
@@ -310,6 +311,7 @@ def test_command_is_copied(show) -> None:
     assert page.page.evaluate("navigator.clipboard.readText()") == "pytest test_it.py::test_slow"
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "text", [HOSTILE, "{{script}}", "x" * 3000], ids=["markup", "mark", "long"]
 )

@@ -53,6 +53,7 @@ PAGES = {
     "history": trends,
     "comparison": lambda: comparison_page(pair(timed(1.0), timed(1.5, seed=1))),
 }
+NAMES = ["report", *(pytest.param(name, marks=pytest.mark.exhaustive) for name in (*PAGES,)[1:])]
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +111,7 @@ def looks(page, what: str) -> list[str]:
 
 
 @pytest.mark.parametrize("window", WINDOWS)
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", NAMES)
 def test_page_fits_its_window_and_can_be_read(show, name: str, window) -> None:
     page = show(name, **window)
     assert page.evaluate("document.documentElement.scrollWidth") <= window["viewport"]["width"]
@@ -147,11 +148,12 @@ def violations(page) -> list[str]:
 
 @needs_axe
 @pytest.mark.parametrize("window", WINDOWS)
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", NAMES)
 def test_axe_finds_nothing(show, name: str, window) -> None:
     assert violations(show(name, **window)) == []
 
 
+@pytest.mark.exhaustive
 @needs_axe
 def test_axe_finds_a_picture_without_a_name(show) -> None:
     page = show("history")
@@ -160,6 +162,7 @@ def test_axe_finds_a_picture_without_a_name(show) -> None:
     assert [one.partition(":")[0] for one in violations(page)] == ["svg-img-alt"]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", ["report", "history"])
 def test_every_picture_has_a_name_and_a_table(show, name: str) -> None:
     page = show(name)

@@ -67,6 +67,7 @@ def share_called(
     return {metric: each / count for metric, each in called.items()}
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("turns", [True, False])
 @pytest.mark.parametrize("name", ["quiet", "usual", "noisy"])
 def test_the_printed_change_is_detected_nine_times_in_ten(name: str, turns: bool) -> None:

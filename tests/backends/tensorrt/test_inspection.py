@@ -252,6 +252,7 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.exhaustive
 @given(st.lists(json_values, max_size=4))
 def test_no_answer_is_so_odd_that_a_build_fails_of_it(entries) -> None:
     found = inspected_layers({"Layers": entries})

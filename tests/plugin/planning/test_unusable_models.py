@@ -153,6 +153,7 @@ def test_report_and_junit_count_it_as_failed(zoo) -> None:
     assert 'errors="2"' in junit.read_text()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("args", "outcomes"),
     [
