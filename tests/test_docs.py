@@ -169,6 +169,7 @@ def test_invariants_hold_as_shown(folder) -> None:
     assert "3 passed" in folder.run("test_invariants.py").stdout
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("least", "outcome"), [("30", "passed"), ("300", "failed")])
 def test_metrics_are_judged_as_shown(folder, least: str, outcome: str) -> None:
     shown, *_ = blocks("python", page("metrics.md"))
@@ -178,6 +179,7 @@ def test_metrics_are_judged_as_shown(folder, least: str, outcome: str) -> None:
     assert f"snr_db * dB (limit >= {least} dB)" in re.sub(r"snr_db [0-9.]+", "snr_db *", printed)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("threshold", "outcome"), [("0.5", "passed"), ("1e-5", "failed")])
 def test_labels_are_compared_as_shown(folder, threshold: str, outcome: str) -> None:
     (shown,) = blocks('python title="test_labels.py"', page("metrics.md"))
@@ -233,6 +235,7 @@ def test_engine_is_shared_as_shown(folder) -> None:
     assert "1 passed" in folder.run("test_shared.py").stdout
 
 
+@pytest.mark.exhaustive
 def test_ini_table_is_understood(digits) -> None:
     (digits.path / "pytest.ini").write_text(blocks("ini", page("comparison.md"))[0])
     assert "1 failed, 1 passed" in digits.run().stdout
@@ -295,6 +298,7 @@ def test_the_run_after_an_upgrade_records_nothing_and_needs_every_verdict() -> N
     assert all("--trt-baseline-runs=5" in args for args in speed)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("drift", "outcome"), [("", "1 failed, 1 passed"), ("2x", "2 failed")])
 def test_small_change_of_the_model_is_detected_as_described(folder, drift, outcome) -> None:
     shown = page("stored-answers.md")

@@ -135,6 +135,7 @@ def record(name: str) -> TestRecord:
     return saturated(TestRecord, name, {**given, "speeds": (speed,)})
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("color", [False, True])
 def test_summary(color: bool) -> None:
     results = [TestResult(name, "failed", record(name)) for name in NAMES]
@@ -200,6 +201,7 @@ def check_markdown(text: str) -> set[str]:
     return seen
 
 
+@pytest.mark.exhaustive
 def test_step_summary(report: Document) -> None:
     text = markdown(report, limit_bytes=10**9)
     assert check_markdown(text) >= MARKS
@@ -208,6 +210,7 @@ def test_step_summary(report: Document) -> None:
     assert len(list(tree.iter("details"))) == len(NAMES)
 
 
+@pytest.mark.exhaustive
 def test_comment(comparison: Comparison) -> None:
     text = comparison_markdown(comparison, everything=True, limit=10**9)
     assert check_markdown(text) >= MARKS
@@ -272,6 +275,7 @@ def test_page_of_a_report_in_a_browser(report: Document, tmp_path: Path) -> None
 # OpenMetrics
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("parse", [openmetrics, prometheus])
 def test_openmetrics(report: Document, parse) -> None:
     text = openmetrics_text(report)
@@ -352,6 +356,7 @@ def test_command(project: Path, command: str, monkeypatch: pytest.MonkeyPatch) -
     assert shown >= (MARKS if command != "baseline show" else {"n000n"})
 
 
+@pytest.mark.exhaustive
 def test_difference_of_answers(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project)
     files = [f"{folder}/answers/tests/test_speed.json" for folder in ("old", "trt_baselines")]

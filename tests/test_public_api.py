@@ -119,6 +119,7 @@ def test_users_annotated_test_type_checks(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.exhaustive
 def test_wrong_use_does_not_type_check(tmp_path: Path) -> None:
     wrong = USER.replace("result.p99_ms", "result.p98_ms")
     for given in ("Server()", "network"):

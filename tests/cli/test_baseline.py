@@ -510,6 +510,7 @@ def test_prune_keeps_what_is_merely_deselected(root, tests, ini, conftest) -> No
     assert left(root) == ["test_slow", FP16, FP32]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "text",
     ["import nothing_of_this_name\n", "import pytest\npytest.skip('x', allow_module_level=True)\n"],
@@ -521,6 +522,7 @@ def test_prune_keeps_baselines_of_a_file_that_cannot_be_collected(root, tests, t
     assert len(left(root)) == 4
 
 
+@pytest.mark.exhaustive
 def test_prune_removes_parameters_only_on_request(root, tests) -> None:
     tests.write_text(TESTS.replace('["fp16", "fp32"]', '["fp16"]'))
     assert "not with these parameters" in shown("prune", "--yes")

@@ -198,6 +198,7 @@ def test_this_machine_is_well_and_stays_as_it_was(host: Machine) -> None:
     assert [path.name for path in host.project.iterdir()] == ["pytest.ini"]
 
 
+@pytest.mark.exhaustive
 def test_a_gpu_machine_is_reported_as_one(host: Machine) -> None:
     on_h200(host).plant("tensorrt", TENSORRT, "10.16.1.11")
     host.plant("cuda.bindings.runtime", BINDINGS, "13.0.1")
@@ -213,6 +214,7 @@ def test_a_gpu_machine_is_reported_as_one(host: Machine) -> None:
     assert not able["sm70"]["builds"]
 
 
+@pytest.mark.exhaustive
 def test_a_gpu_without_tensorrt_gets_the_line_for_its_driver(host: Machine) -> None:
     found = on_h200(host).finding("TensorRT", changed={MACHINE, "tensorrt"})
     if found["what"] == "not installed":

@@ -107,6 +107,7 @@ def test_file_that_is_named_twice_and_link_to_a_folder_count_once() -> None:
     assert "left out" not in result.output
 
 
+@pytest.mark.exhaustive
 def test_two_hundred_reports_make_a_small_page() -> None:
     folder = Path("many")
     folder.mkdir()

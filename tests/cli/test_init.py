@@ -82,6 +82,7 @@ def scaled(path: Path, factor: float) -> None:
 # --- the module
 
 
+@pytest.mark.exhaustive
 def test_module_of_several_models_passes_at_once_and_detects_changed_models(
     folder: Path, linear: Path, pytester: pytest.Pytester
 ) -> None:

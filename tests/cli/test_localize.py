@@ -74,6 +74,7 @@ def test_shows_the_layers_of_a_test_whether_it_passes_or_fails(
     assert found["facts"]["layers"]
 
 
+@pytest.mark.exhaustive
 def test_a_search_that_ended_without_an_answer_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -57,6 +57,7 @@ def test_nothing_is_written_unless_it_is_asked_for(folder: Path) -> None:
     assert (folder / "test_own.py").read_text() == TEST
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("args", "message"),
     [

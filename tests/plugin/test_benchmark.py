@@ -233,6 +233,7 @@ def test_update_on_an_overloaded_host_is_stored_where_the_user_insists(recorded,
     assert entry["runs"][-1]["environment"] == {"host_busy": BUSY}
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("same_engine", [True, False])
 def test_accepted_speed_keeps_the_calibration_of_the_same_engine(recorded, same_engine) -> None:
     noise = {

@@ -96,6 +96,7 @@ def test_a_renamed_model_is_no_missing_one(project) -> None:
     assert "2 would be removed" in dry
 
 
+@pytest.mark.exhaustive
 def test_it_is_found_and_pruned_beside_a_model_that_cannot_be_read(project) -> None:
     broken = project.path / "models" / "b.onnx"
     broken.write_bytes(broken.read_bytes()[:90])

@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 
 
-@pytest.mark.parametrize(("atol", "outcome"), [("1.0", "passed"), ("0", "failed")])
+@pytest.mark.parametrize(
+    ("atol", "outcome"),
+    [pytest.param("1.0", "passed", marks=pytest.mark.exhaustive), ("0", "failed")],
+)
 def test_runs_of_a_test_are_released_when_it_is_over(project, atol: str, outcome: str) -> None:
     project.test_file(
         """

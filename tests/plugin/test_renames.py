@@ -111,6 +111,7 @@ def test_other_baselines_are_not_proposed(project, kind: str, plus, more, args) 
     assert names(project) == {"test_old", "test_new"}
 
 
+@pytest.mark.exhaustive
 def test_a_module_that_was_moved_is_proposed_whole(project, kind: str) -> None:
     (project.path / "test_it.py").rename(project.path / "test_moved.py")
     command = "pytest-trt baseline rename test_it.py test_moved.py"
@@ -189,6 +190,7 @@ class TestModels:
         save_linear(project.path / "models" / "zoo" / "c.onnx", nudge=2)
         assert "baseline rename" not in text(project.run("--trt-missing-baseline=fail"))
 
+    @pytest.mark.exhaustive
     def test_so_is_a_copy(self, project) -> None:
         folder = project.path / "models" / "zoo"
         (folder / "c.onnx").write_bytes((folder / "a.onnx").read_bytes())

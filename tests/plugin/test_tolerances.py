@@ -151,6 +151,7 @@ def test_it(trt_session, images):
 """
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "marker", ["", 'by_precision={"int8": {"atol": 0.05, "rtol": 0.05}}', "rtol=1e-3, atol=1e-3"]
 )

@@ -135,6 +135,7 @@ def test_a_test_that_vanished_is_named(zoo, file, old, new, expected) -> None:
     assert found == expected
 
 
+@pytest.mark.exhaustive
 def test_of_a_skipped_file_the_fix_is_not_to_remove_its_baselines(zoo) -> None:
     """Nothing was renamed, and `baseline prune` removes nothing of tests that exist."""
 
@@ -154,6 +155,7 @@ def test_of_a_skipped_file_the_fix_is_not_to_remove_its_baselines(zoo) -> None:
     assert [line for line in others if line.startswith("- Provide what the skipped file")]
 
 
+@pytest.mark.exhaustive
 def test_a_fixture_that_requests_others_hides_no_model_that_ids_name(zoo) -> None:
     override = "@pytest.fixture\ndef images(request):\n    return request.getfixturevalue('x')\n"
     change(zoo, "test_it.py", "@pytest.mark.trt_model", f"{override}@pytest.mark.trt_model")
@@ -246,6 +248,7 @@ def test_tests_that_are_defined_on_a_condition_may_exist_elsewhere(
     assert is_conditional(function, source) == expected
 
 
+@pytest.mark.exhaustive
 def test_answers_that_no_test_compares_with_are_pruned_on_request(zoo) -> None:
     change(zoo, "test_it.py", 'against="stored"', "")
     assert run_command("baseline", "prune", "--dry-run").returncode == 0

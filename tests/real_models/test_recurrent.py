@@ -58,6 +58,7 @@ def test_same_speech(project, package_file, file: str, tolerances, rate: int) ->
     result.assert_outcomes(passed=4)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("file", FILES)
 def test_recurrent_weights_that_are_off_by_a_tenth_are_caught(
     project, package_file, perturbed, file: str

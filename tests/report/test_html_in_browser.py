@@ -398,6 +398,7 @@ def merged():
     return merge_documents({"a": ampere, "b": blackwell}, ("sm86", "sm120"))
 
 
+@pytest.mark.exhaustive
 def test_architectures_are_shown_side_by_side(show) -> None:
     page = show(merged(), viewport={"width": 1300, "height": 900})
     assert [head.strip() for head in page.page.locator(".tests thead th").all_inner_texts()] == [
@@ -432,6 +433,7 @@ def test_documents_with_fewer_fields_are_shown_as_far_as_they_go(show) -> None:
     assert "Engine" in page.text("tr.detail-row")
 
 
+@pytest.mark.exhaustive
 def test_switch_changes_colours_and_charts(show) -> None:
     page = show(FULL, "test_it.py::test_slow", color_scheme="light")
     background = "getComputedStyle(document.documentElement).backgroundColor"
@@ -442,6 +444,7 @@ def test_switch_changes_colours_and_charts(show) -> None:
     assert page.page.locator("tr.detail-row .chart canvas").count() == 2
 
 
+@pytest.mark.exhaustive
 def test_paper_is_light(show) -> None:
     page = show(FULL, "test_it.py::test_slow", color_scheme="dark")
     assert page.page.pdf().startswith(b"%PDF")
@@ -511,6 +514,7 @@ def test_test_whose_figures_became_its_baseline_has_the_status_of_the_terminal(s
     assert page.page.query_selector("tr.test .chip").inner_text().strip("+\n ") == "recorded"
 
 
+@pytest.mark.exhaustive
 def test_imported_profile_shows_the_slowest_layers_and_no_facts_that_are_unknown(
     show, tmp_path
 ) -> None:

@@ -119,6 +119,7 @@ def test_page_fits_its_window_and_can_be_read(show, name: str, window) -> None:
     assert looks(page, "faint") == []
 
 
+@pytest.mark.exhaustive
 def test_what_would_not_be_read_is_found(show) -> None:
     page = show("history")
     page.evaluate("""() => {
@@ -180,6 +181,7 @@ def focused(page) -> str:
     return str(page.evaluate("document.activeElement.textContent.trim()"))
 
 
+@pytest.mark.exhaustive
 def test_keyboard_walks_through_a_history_in_its_order_and_unfolds(show) -> None:
     page = show("history", unfold=False)
     seen = []
@@ -203,6 +205,7 @@ def test_keyboard_walks_through_a_history_in_its_order_and_unfolds(show) -> None
     )
 
 
+@pytest.mark.exhaustive
 def test_keyboard_reaches_the_figures_of_a_chart_of_a_report(show) -> None:
     page = show("report", unfold=False)
     page.keyboard.press("Tab")

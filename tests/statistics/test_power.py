@@ -76,6 +76,7 @@ def test_the_printed_change_is_detected_nine_times_in_ten(name: str, turns: bool
     assert min(shares.values()) >= 0.775, shares
 
 
+@pytest.mark.exhaustive
 def test_the_printed_change_is_not_far_larger_than_what_is_detected() -> None:
     shares = share_called("usual", {"throughput": 0.1, "p99": 0.1}, turns=True, part=0.5)
     assert max(shares.values()) <= 0.4, shares

@@ -44,6 +44,7 @@ def test_every_build_has_its_own_log(process_of, job) -> None:
     assert [line for line in second.log_tail if "the second" in line]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("command", ["exit 3", "kill", "raise strange", "segfault"])
 def test_after_a_failure_another_process_builds(process_of, command: str) -> None:
     first = process_of()
@@ -127,6 +128,7 @@ os.kill(os.getpid(), signal.Signals[sys.argv[2]])
 """
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("end", ["SIGKILL", "SIGTERM", "SIGINT"])
 def test_one_that_waits_ends_with_the_process_that_started_it(
     job, lifeline: Lifeline, end: str

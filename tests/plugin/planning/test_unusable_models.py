@@ -254,6 +254,7 @@ def test_a_model_that_a_later_marker_does_not_fit_fails_alone(zoo) -> None:
     result.stdout.fnmatch_lines(["*ERROR at setup of test_it[[]models/other.onnx[]]*"])
 
 
+@pytest.mark.exhaustive
 def test_prune_retains_baselines_of_points_that_only_the_model_shows(zoo, monkeypatch) -> None:
     from click.testing import CliRunner
 
