@@ -39,6 +39,7 @@ def ranked_pairs(draw):
     return (*sides, draw(st.integers(1, shape[-1])))
 
 
+@pytest.mark.exhaustive
 @given(ranked_pairs(), st.sampled_from([1, 2, 3, 5, 1 << 18]), st.booleans())
 @settings(max_examples=200)
 def test_topk_agrees_with_a_naive_one_in_blocks_and_in_pieces(case, block, strided):

@@ -34,6 +34,7 @@ def test_no_attack_on_stored_files_succeeds(command: tuple[str, ...]) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.exhaustive
 def test_replaced_models_succeed_against_builds_that_are_not_compared() -> None:
     done = attacked("replaced.py", "--unchecked", "model")
     assert done.returncode == 1

@@ -23,11 +23,13 @@ def raced(*options: str) -> tuple[int, dict[str, int]]:
     return done.returncode, json.loads(counted)
 
 
+@pytest.mark.exhaustive
 def test_no_foreign_engine_is_loaded_and_no_run_is_blocked() -> None:
     status, ended = raced("--races=18", "--attempts=5")
     assert (status, ended.keys()) == (0, {"races", "own", "refused"})
 
 
+@pytest.mark.exhaustive
 def test_attacks_succeed_against_a_program_that_looks_at_paths_twice() -> None:
     status, ended = raced("--races=5", "--attempts=20", "--unchecked")
     assert status == 1

@@ -496,6 +496,7 @@ def test_prune_asks_for_confirmation(root, tests) -> None:
     assert len(left(root)) == 5
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("ini", "conftest"),
     [

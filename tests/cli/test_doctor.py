@@ -187,6 +187,7 @@ finally:
 """
 
 
+@pytest.mark.exhaustive
 def test_this_machine_is_well_and_stays_as_it_was(host: Machine) -> None:
     done = host.run()
     assert done.returncode == 0, done.stdout + done.stderr
@@ -279,6 +280,7 @@ def test_the_projects_own_cache_and_baselines_are_looked_at(host: Machine) -> No
     assert elsewhere in found["what"]
 
 
+@pytest.mark.exhaustive
 def test_a_project_that_blocks_the_plugin_is_an_error(host: Machine) -> None:
     host.ini("addopts = -p no:trt")
     found = host.finding("plugin", changed={PROJECT})

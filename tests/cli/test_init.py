@@ -192,6 +192,7 @@ def test_module_that_cannot_be_written_is_an_error(folder: Path, linear: Path) -
     assert "[TRT901]" in refused.stderr
 
 
+@pytest.mark.exhaustive
 def test_printed_test_of_speed_records_a_baseline(
     folder: Path, linear: Path, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -88,6 +88,7 @@ def test_a_search_that_ended_without_an_answer_is_an_error(
     assert "no engine was searched" in done.stderr
 
 
+@pytest.mark.exhaustive
 def test_a_test_without_an_engine_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -55,6 +55,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.exhaustive
 def test_a_stage_that_hangs_is_interrupted_and_leaves_nothing_running(
     run_all, tmp_path: Path
 ) -> None:

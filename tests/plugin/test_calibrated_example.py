@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import builders_calibrated as calibrated
+import pytest
 
 
+@pytest.mark.exhaustive
 def test_representative_data_loses_less_than_half_a_point_and_one_class_fails(
     pytester, at_once, monkeypatch
 ) -> None:

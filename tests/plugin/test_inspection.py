@@ -45,6 +45,7 @@ def test_a_plugin_that_is_blocked_is_reported(look) -> None:
     assert (facts.starts, facts.is_loaded, facts.is_blocked) == (True, False, True)
 
 
+@pytest.mark.exhaustive
 def test_autoload_that_is_off_is_reported(look, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     facts = look()
@@ -58,6 +59,7 @@ def test_options_that_are_not_understood_are_reported(look) -> None:
     assert "expected a size above 0 such as" in problem["what"]
 
 
+@pytest.mark.exhaustive
 def test_a_pytest_that_does_not_start_is_reported_with_its_output(look, tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text("import no_such_module_anywhere")
     facts = look()

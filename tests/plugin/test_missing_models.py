@@ -84,6 +84,7 @@ def test_tests_that_were_not_to_run_explain_it(project, args, reported) -> None:
     assert result.ret == reported
 
 
+@pytest.mark.exhaustive
 def test_a_renamed_model_is_no_missing_one(project) -> None:
     folder = project.path / "models"
     (folder / "b.onnx").rename(folder / "d.onnx")
@@ -108,6 +109,7 @@ def test_it_is_found_and_pruned_beside_a_model_that_cannot_be_read(project) -> N
     assert MESSAGE not in project.run(FAIL).outlines
 
 
+@pytest.mark.exhaustive
 def test_a_missing_model_that_a_test_names_keeps_its_baselines(project) -> None:
     source = TEST.replace('"models/**/*.onnx"', '["models/linear.onnx", "models/c.onnx"]')
     marked = source.replace("@pytest.mark.trt_model", "@of_n\n@pytest.mark.trt_model")

@@ -225,6 +225,7 @@ def test_what_another_run_may_use_is_left_out(zoo) -> None:
     assert reported(zoo) == ["test_gone.py: 1 baseline: the file does not exist"]
 
 
+@pytest.mark.exhaustive
 def test_a_run_against_something_else_than_usual_reports_nothing(zoo) -> None:
     change(zoo, "test_it.py", 'against="stored"', "")
     assert reported(zoo, "--trt-against=model") == []

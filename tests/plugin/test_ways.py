@@ -159,6 +159,7 @@ def test_it(used):
 """
 
 
+@pytest.mark.exhaustive
 @pytest.mark.skipif("os.name == 'nt'", reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 @pytest.mark.parametrize("where", ["SETUP", "TEST", "TEARDOWN"])

@@ -303,6 +303,7 @@ def test_address_names_a_test_and_opens_it(show) -> None:
     assert page.page.url.endswith("#test_it.py%3A%3Atest_slow")
 
 
+@pytest.mark.exhaustive
 def test_command_is_copied(show) -> None:
     page = show(FULL, permissions=["clipboard-read", "clipboard-write"])
     page.open("test_slow")

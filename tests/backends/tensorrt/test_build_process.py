@@ -107,6 +107,7 @@ def test_a_builder_that_hangs_is_ended(job) -> None:
     assert error.diagnostic.code == "TRT301"
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("stubborn", [(), ("ignore-termination",)])
 def test_nothing_that_hangs_lives_on(
     job, tmp_path: Path, lifeline: Lifeline, monkeypatch, stubborn
@@ -131,6 +132,7 @@ def test_nothing_that_hangs_lives_on(
     of_its_child.wait_until_let_go()
 
 
+@pytest.mark.exhaustive
 def test_what_a_builder_started_ends_with_it(job, lifeline: Lifeline) -> None:
     lifeline.read_without_waiting()
     # Its child holds the pipes open, so that the builder's end is not seen there.
@@ -167,6 +169,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 7), (signal.SIGKILL, -9)])
 def test_the_builder_does_not_outlive_an_interrupt_or_its_parent(
     job, lifeline: Lifeline, number: signal.Signals, status: int

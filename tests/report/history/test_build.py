@@ -61,6 +61,7 @@ def test_change_that_was_taken_back_is_marked_twice_and_is_no_difference_now() -
     assert trend.direction is Direction.CHANGED
 
 
+@pytest.mark.exhaustive
 def test_unchanged_engines_have_no_mark_in_a_long_history() -> None:
     # Processes differ by a third of a percent besides what their rounds do.
     luck = np.random.default_rng(0).normal(scale=0.003, size=(60, 10))
