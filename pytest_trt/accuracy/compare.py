@@ -374,20 +374,25 @@ def _range(array: Array, tolerance: Tolerance) -> tuple[float | None, float | No
         array = _without_peaks(array, tolerance)
     least = largest = 0.0
     for part in (array.flat[:_FEW], array):  # the first elements of nearly all outputs decide it
-        with np.errstate(invalid="ignore"):  # ml_dtypes warns of NaN
-            least, largest = float(part.min()), float(part.max())
+        least, largest = _ends(part)
         low, high = values_within(least, largest, tolerance.rtol, tolerance.atol)
-        if not (math.isfinite(least) and math.isfinite(largest) and low <= high):
+        if not (math.isfinite(largest - least) and low <= high):
             return None, None
     return least, largest
 
 
+def _ends(array: Array) -> tuple[float, float]:
+    with np.errstate(invalid="ignore"):  # ml_dtypes warns of NaN
+        return float(array.min()), float(array.max())
+
+
 def _range_of_direction(array: Array, cosine: float) -> tuple[float | None, float | None]:
     """Return the range of elements of one sign, if one value has nearly their direction."""
-    with np.errstate(invalid="ignore"):
-        least, largest = float(array.min()), float(array.max())
-    if not (math.isfinite(least) and math.isfinite(largest)) or least < 0.0 < largest:
-        return None, None
+    least = largest = 0.0
+    for part in (array.flat[:_FEW], array):
+        least, largest = _ends(part)
+        if not math.isfinite(largest - least) or least < 0.0 < largest:
+            return None, None
     found = least_cosine(np.full(array.shape, (least + largest) / 2), array) if array.ndim else None
     passes = least == largest or (found is not None and found >= cosine)
     return (least, largest) if passes else (None, None)

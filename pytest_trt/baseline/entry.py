@@ -15,6 +15,7 @@ from statistics import median
 
 from pytest_trt.records import RecordError
 from pytest_trt.terms import METRICS, Mode
+from pytest_trt.wording import count
 
 #: How many accepted processes are stored: enough to show how much they differ, few enough to
 #: review.
@@ -152,8 +153,9 @@ class Entry:
         for p50_ms, throughput in zip(times, throughputs, strict=True):
             if throughput * p50_ms / 1e3 > _UNLIKE * 2 * int(batch):
                 raise RecordError(
-                    f"expected less, found {p50_ms:g} ms: with {batch} items a call, so slow an "
-                    f"engine does not have {throughput:g} items per second",
+                    f"expected at most {2e3 * int(batch) / throughput:g} ms, which fits "
+                    f"{throughput:g} items per second with {count(int(batch), 'item')} per call, "
+                    f"found {p50_ms:g} ms",
                     *path,
                 )
 

@@ -30,7 +30,6 @@ from pytest_trt.onnx.digest_cache import (
 )
 from pytest_trt.onnx.external import external_regions
 from pytest_trt.onnx.functions import NODE_BYTES, expanded_nodes
-from pytest_trt.onnx.input_roles import is_single
 from pytest_trt.onnx.libraries import Library
 from pytest_trt.onnx.proto import Graph, StoredModel, node_names, read_model
 from pytest_trt.onnx.wire import Source, WireError
@@ -118,10 +117,6 @@ _SMALL_BYTES = 1 << 16
 _MOST_PARSED = 10_000
 
 
-#: Operators that run a part of the model as often as a value says, or not at all.
-_STEERED = frozenset({"If", "Loop"})
-
-
 @dataclass(frozen=True, slots=True)
 class OnnxModel:
     """Facts of one ONNX file. Its weights are not held in memory.
@@ -183,17 +178,8 @@ class OnnxModel:
 
     @property
     def sizes(self) -> tuple[str, ...]:
-        """Names of inputs whose values decide how much is computed, as shapes do.
-
-        Those that are used as a shape; where there are loops or branches, also single integers and
-        booleans, which may be how often a loop runs, or a condition.
-        """
-        steers = not _STEERED.isdisjoint(self.op_types)
-        return tuple(
-            spec.name
-            for spec in self.inputs
-            if spec.name in self.shape_inputs or (steers and is_single(spec))
-        )
+        """Names of inputs whose values decide how much is computed, as shapes do."""
+        return tuple(dict.fromkeys(self.shape_inputs + self.condition_inputs))
 
     def is_untouched(self, rest_ns: int = REST_NS) -> bool:
         """Whether the stamps of its files prove that they hold the bytes that were hashed.

@@ -119,7 +119,7 @@ def shape_inputs(graph: Graph, inputs: Iterable[TensorSpec]) -> tuple[str, ...]:
 
     Only the main graph counts; subgraphs are ignored.
     """
-    sizes = _leading_to(graph, SIZES, COMPUTES_SIZES)
+    sizes = _leading_to(graph.nodes, SIZES, COMPUTES_SIZES)
     return tuple(spec.name for spec in inputs if spec.name in sizes and may_hold_shape(spec))
 
 
@@ -132,31 +132,31 @@ _COMPUTES_CONDITIONS = COMPUTES_SIZES | {"And", "GreaterOrEqual", "LessOrEqual",
 def condition_inputs(graph: Graph, inputs: Iterable[TensorSpec]) -> tuple[str, ...]:
     """Return the names of single inputs that decide which branch runs, or how often a loop does.
 
-    Only the main graph counts.
+    Branches and loop bodies count too.
     """
-    conditions = _leading_to(graph, _CONDITIONS, _COMPUTES_CONDITIONS)
-    return tuple(spec.name for spec in inputs if spec.name in conditions and is_single(spec))
+    conditions = _leading_to(graph.all_nodes, _CONDITIONS, _COMPUTES_CONDITIONS)
+    return tuple(spec.name for spec in inputs if spec.name in conditions and _is_single(spec))
 
 
-def is_single(spec: TensorSpec) -> bool:
+def _is_single(spec: TensorSpec) -> bool:
     """Whether an input is one integer or boolean."""
     return spec.dtype in ("bool", "int32", "int64") and spec.shape in ((), (1,))
 
 
 def _leading_to(
-    graph: Graph, places: Mapping[str, tuple[int, ...]], operators: Collection[str]
+    nodes: Sequence[Node], places: Mapping[str, tuple[int, ...]], operators: Collection[str]
 ) -> set[str]:
     """Return the values of which those at some places of operators are computed.
 
     Args:
-        graph: The main graph.
+        nodes: The nodes.
         places: Indices of inputs by operator.
         operators: What may be between.
     """
-    producers = {name: node for node in graph.nodes for name in node.outputs}
+    producers = {name: node for node in nodes for name in node.outputs}
     open_names = [
         node.inputs[place]
-        for node in graph.nodes
+        for node in nodes
         for place in places.get(node.operator, ())
         if place < len(node.inputs)
     ]

@@ -81,9 +81,7 @@ def summary_lines(
     if facts:
         yield from style.prose(line for key, row in rows.items() for line in _facts(key, row))
     yield from style.prose(_grouped("built ", rows, _rebuilt))
-    yield from style.prose(
-        _grouped("note  ", rows, _build_notes, _hardly_compared, _passed_by_one_value)
-    )
+    yield from style.prose(_grouped("note  ", rows, _build_notes, _hardly_compared))
     yield from style.prose(note_lines(_notes(results), details=facts))
     skipped = Counter(r.record.skipped for r in results if r.record.skipped)
     yield from style.prose(f"skipped {count(n, 'test')}: {why}" for why, n in skipped.items())
@@ -125,15 +123,13 @@ def _task_lines(results: Iterable[TestResult]) -> Iterator[str]:
 def noted_lines(results: Sequence[TestResult], style: Style) -> Iterator[str]:
     """Yield what is shown even without the summary: requested noise, warnings and notes."""
     yield from style.prose(_noise(results))
-    yield from style.prose(
-        _grouped("note  ", _rows(results), _build_warnings, _hardly_compared, _passed_by_one_value)
-    )
+    yield from style.prose(_grouped("note  ", _rows(results), _build_warnings, _hardly_compared))
     yield from style.prose(note_lines(_notes(results)))
 
 
 def little_compared(results: Iterable[TestResult]) -> list[Diagnostic]:
     """Return what reports show of outputs that passed although little of them was compared."""
-    found = list(_grouped("", _rows(results), _hardly_compared, _passed_by_one_value))
+    found = list(_grouped("", _rows(results), _hardly_compared))
     if not found:
         return []
     return [
@@ -249,9 +245,6 @@ def _hardly_compared(row: Row) -> Iterator[str]:
                     f"{count(one_side, 'element')} of output {output.name!r} not compared: NaN or "
                     "infinite on one side alone, and nan='ignore' skips them"
                 )
-
-
-def _passed_by_one_value(row: Row) -> Iterator[str]:
     for one in passed_by_one_value(row.checks):
         if one.least == one.largest and not one.mismatch_pct:
             yield (

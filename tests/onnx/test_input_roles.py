@@ -393,6 +393,18 @@ def test_a_single_input_may_decide_which_branch_runs(tmp_path, nodes, decides) -
     assert ",".join(found.condition_inputs) == decides
 
 
+def test_a_single_input_may_decide_which_branch_of_a_branch_runs(tmp_path) -> None:
+    same = subgraph([node("Identity", ["x"], ["b"])], [], [value("b", None)])
+    inner = [
+        node("Cast", ["n"], ["c"], to=TensorProto.BOOL),
+        node("If", ["c"], ["d"], then_branch=same, else_branch=same),
+    ]
+    nested = subgraph(inner, [], [value("d", None)])
+    branch = node("If", ["flag"], ["y"], then_branch=nested, else_branch=same)
+    found = _load(tmp_path, branch, inputs=(TABLE, _NUMBER, _FLAG), tables=())
+    assert found.condition_inputs == found.sizes == ("n", "flag")
+
+
 def test_a_single_input_may_decide_how_often_a_loop_runs(tmp_path) -> None:
     body = subgraph(
         [node("Identity", ["go"], ["on"]), node("Identity", ["x"], ["b"])],

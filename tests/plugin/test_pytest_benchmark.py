@@ -461,7 +461,7 @@ def test_engine_that_only_a_fixture_ran_is_not_timed(run) -> None:
     result.stdout.fnmatch_lines(["*measured no fp16 engine of linear.onnx*"])
 
 
-#: Has two engines, and times what it is told.
+#: Has two engines, and times the call in the place of TIMED.
 TWO = f"""
 @{MODEL[:-1]}, precision="fp32")
 @pytest.mark.trt_benchmark(p50="500%")

@@ -99,7 +99,7 @@ def test_a_step_that_takes_too_long_leaves_what_is_known() -> None:
     found = made.search(FAILING)
     assert (found.ranking[0].entry, found.trials, found.builds) == ("n3", 0, 1)
     assert {one.entry for one in found.ranking if one.error is None} == {"n0"}
-    # Nothing is known of fewer nodes, so all are kept, whose engine passes.
+    # Nothing is known of fewer nodes, so all stay in FP32, and that engine passes.
     assert (found.outcome, len(found.kept)) == ("found", len(NODES))
 
 

@@ -89,7 +89,7 @@ def marked(
 ) -> Iterator[tuple[str, Any, Sequence[pytest.Mark]]]:
     """Yield the functions and classes of a module or class that have marks of the plugin."""
     for name, obj in list(vars(place).items()):
-        # Its type decides: what stands for another object may raise if it is asked.
+        # By its type: a proxy may raise an error where an attribute of it is read.
         if issubclass(type(obj), FunctionType | type) and "pytestmark" in vars(obj):
             ours = [mark for mark in pytestmark_of(obj) if is_ours(mark.name, config)]
             if ours:

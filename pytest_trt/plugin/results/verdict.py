@@ -392,7 +392,7 @@ def _one_branch(model: str, name: str, value: int) -> Diagnostic:
 
 
 def _refused(state: TestState) -> Diagnostic:
-    """Say which runs were not compared as their inputs were refused: a thread pool hides that."""
+    """Return the note on runs whose inputs were refused: a thread pool hides that error."""
     number = len(state.refused)
     return Diagnostic(
         "TRT168",
