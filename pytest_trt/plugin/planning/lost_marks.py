@@ -71,20 +71,22 @@ def uncollected(
     """
     place = collector.obj  # type: ignore[attr-defined]
     module = place.__module__ if isinstance(place, type) else place.__name__
-    known = {id(mark) for node in nodes for mark in _marks_of_obj(node)}
+    known = {id(one) for node in nodes for one in _objects_of(node)}
     for name, obj, marks in marked(place, collector.config):
         is_inherited = isinstance(obj, type) and bool(type.__subclasses__(obj))
         if obj.__module__ != module or is_inherited or not getattr(obj, "__test__", True):
             continue
-        lost = [mark for mark in marks if id(mark) not in known]
-        if lost:
-            yield _left_out(name, lost[0].name, obj), _line_of(obj)
+        if id(obj) not in known:
+            yield _left_out(name, marks[0].name, obj), _line_of(obj)
 
 
-def _marks_of_obj(node: pytest.Item | pytest.Collector) -> list[pytest.Mark]:
-    if isinstance(node, pytest.Class):
-        _ = node.obj  # whose marks it has from then on
-    return node.own_markers
+def _objects_of(node: pytest.Item | pytest.Collector) -> Iterator[object]:
+    """Yield the function of a test and those that it wraps, or the class."""
+    if isinstance(node, pytest.Function):
+        yield node.function
+        yield from _wrapped(node.function)
+    else:
+        yield getattr(node, "obj", None)
 
 
 def replaced(

@@ -392,23 +392,24 @@ def test_test_that_holds_another_test_keeps_its_own_marks(project) -> None:
     project.run().assert_outcomes(passed=2)
 
 
-#: Marked, and collected under a name of its own, by a subclass, or not on purpose.
+#: Marked by one object, and collected under another name, by a subclass, or not on purpose.
 COLLECTED = f"""
-@{C}
+SHARED = {C}
+@SHARED
 class Base:
     def test_it(self, trt_session, images):
         trt_session.run({{"image": images}})
 class TestIt(Base):
     pass
-@{C}
+@SHARED
 class TestOwn:
     def test_it(self, trt_session, images):
         trt_session.run({{"image": images}})
-@{C}
+@SHARED
 def body(trt_session, images):
     trt_session.run({{"image": images}})
 test_body = body
-@{C}
+@SHARED
 def off():
     pass
 off.__test__ = False
@@ -419,9 +420,14 @@ off.__test__ = False
     ("source", "name"),
     [
         ("", None),
-        (f"@{C}\ndef check_it(trt_session):\n    pass\n", "check_it"),
-        (f"@{C}\nclass Accuracy:\n    def test_it(self):\n        pass\n", "Accuracy"),
-        (f"class TestX:\n    @{C}\n    def check_x(self):\n        pass\n", "check_x"),
+        ("@SHARED\ndef check_it(trt_session):\n    pass\n", "check_it"),
+        ("@SHARED\nclass Accuracy:\n    def test_it(self):\n        pass\n", "Accuracy"),
+        (
+            "import unittest\nclass TestX(unittest.TestCase):\n"
+            "    @SHARED\n    def check_x(self):\n        pass\n",
+            "check_x",
+        ),
+        ("class TestX:\n    @SHARED\n    def check_x(self):\n        pass\n", "check_x"),
     ],
 )
 def test_mark_of_what_pytest_does_not_collect_is_warned_of(project, source: str, name) -> None:
