@@ -14,12 +14,6 @@ def rows_of(
 
     Lines that are empty or start with # are skipped.
 
-    Args:
-        lines: The lines.
-        where: The table's name, for messages.
-        kind: What the words are: "field", "limit".
-        code: The code of the error.
-
     Raises:
         ConfigurationError: A precision has two lines, or a line has a name twice.
     """

@@ -49,10 +49,6 @@ class RunFiles(Generic[_Run]):
     def write(self, cache: Path, run: _Run) -> None:
         """Store a run in place of the previous one of its root folder.
 
-        Args:
-            cache: The engine cache's folder for such files, private to the user.
-            run: The run.
-
         Raises:
             OSError: It cannot be written.
         """
@@ -66,10 +62,6 @@ class RunFiles(Generic[_Run]):
 
     def read(self, cache: Path, folder: Path) -> _Run | None:
         """Return the last run of the closest root that a folder is in, or None if there is none.
-
-        Args:
-            cache: The engine cache's folder for such files.
-            folder: Where to look from.
 
         Raises:
             BaselineError: The file of the closest root is damaged; one further up is of another

@@ -231,12 +231,7 @@ class ConsistencyCheck:
         return self._by_item(engine, self._reference(inputs))
 
     def model_differs(self, inputs: Tensors, reference: Tensors) -> Mapping[str, str]:
-        """Return outputs of which the model itself differs from its reference, and why.
-
-        Args:
-            inputs: What the engine was given.
-            reference: What `expected` returned for them.
-        """
+        """Return outputs of which the model itself differs from its reference, and why."""
         return self._other.differing(inputs, reference) if self._other is not None else {}
 
     def _by_item(
@@ -246,14 +241,7 @@ class ConsistencyCheck:
         return items.tensors, _by_item(items, self._tolerances(engine))
 
     def observe(self, engine: Engine, inputs: Tensors, outputs: Tensors, where: str) -> None:
-        """Compare one run.
-
-        Args:
-            engine: What ran.
-            inputs: Its inputs.
-            outputs: What it returned.
-            where: The line that ran it.
-        """
+        """Compare one run."""
         __tracebackhide__ = True
         self._watch_ranges(engine, inputs)
         passed, judges = True, list[Callable[[Tensors], Comparison]]()
@@ -412,14 +400,7 @@ class ConsistencyCheck:
         reference: Mapping[str, object],
         judge: Callable[[Tensors, Tensors], Comparison],
     ) -> None:
-        """Remember a run, so that advice is tried on it too.
-
-        Args:
-            runs: The runs of the engine.
-            inputs: Its inputs.
-            reference: What it was compared with.
-            judge: Compares outputs for inputs with that.
-        """
+        """Remember a run, so that advice is tried on it too."""
         if self._retained == "none":
             return
         arrays = (*inputs.values(), *reference.values())

@@ -138,13 +138,7 @@ def comparison_of(
     actual: Mapping[str, Array],
     reference: Mapping[str, Array | Sketch],
 ) -> Comparison:
-    """Return compared outputs as one comparison, with what is wrong with their names.
-
-    Args:
-        outputs: Every output that both sides have.
-        actual: The outputs by name.
-        reference: What they were compared with.
-    """
+    """Return compared outputs as one comparison, with what is wrong with their names."""
     named = actual.keys() == reference.keys()
     if outputs and named and all(o.size and o.passed for o in outputs):
         return Comparison(outputs)

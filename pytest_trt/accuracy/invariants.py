@@ -150,11 +150,7 @@ class Invariants:
         self._found: dict[str, dict[Invariant, _Found]] = {}
 
     def altered(self, alter: Callable[[Engine, Tensors], Tensors]) -> Invariants:
-        """Return the same invariants of further runs whose outputs are altered.
-
-        Args:
-            alter: Returns other outputs of an engine.
-        """
+        """Return the same invariants of further runs whose outputs are altered."""
         return Invariants(
             self._wanted,
             lambda engine, inputs: alter(engine, self._run(engine, inputs)),

@@ -81,13 +81,7 @@ class MetricCheck:
         return self.judges is None or name in self.judges
 
     def measure(self, outputs: Tensors, reference: Tensors, inputs: Tensors) -> MetricOutcome:
-        """Return the metric's value at one run, judged.
-
-        Args:
-            outputs: What the engine returned.
-            reference: What is right.
-            inputs: What the engine was given.
-        """
+        """Return the metric's value at one run, judged."""
         return self._outcome(*self._value(outputs, reference, inputs))
 
     def of_sketches(self, names: Sequence[str]) -> MetricOutcome:
@@ -312,11 +306,6 @@ def resolve_metrics(
     A function for all outputs gets them by name, once a run. A named metric for all outputs judges
     each output that it fits: floating-point numbers, or for token metrics integers. An entry of an
     output replaces one for all of the same name.
-
-    Args:
-        outputs: The model's outputs.
-        common: Metrics for all outputs, see `parse_metrics`.
-        per_output: Metrics by output.
 
     Raises:
         ConfigurationError: A metric fits no output, or not the one that it is given for.

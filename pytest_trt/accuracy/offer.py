@@ -41,11 +41,6 @@ def tolerance_offer(worst: Comparison, runs: Comparison, precision: str) -> Offe
 
     None where something else fails too (a ranking, NaN, a shape), or where an output would need a
     tolerance that tests nothing any more.
-
-    Args:
-        worst: The worst run.
-        runs: All runs as one, see `merge_runs`.
-        precision: The engine's precision; empty if unknown.
     """
     if runs.kinds != {"mismatch"}:
         return None

@@ -28,11 +28,7 @@ class OneValue:
 
 
 def passed_by_one_value(checks: Sequence[AccuracyResult]) -> list[OneValue]:
-    """Return the outputs of an engine that one value in all elements passes, in all of its checks.
-
-    Args:
-        checks: The checks of one engine.
-    """
+    """Return the outputs of an engine that one value in all elements passes, in all its checks."""
     found: dict[str, list[tuple[OutputResult, bool]]] = {}
     for check in checks:
         of_metrics = {metric.output for metric in check.metrics}
@@ -67,12 +63,6 @@ def values_within(least: float, largest: float, rtol: float, atol: float) -> tup
     """Return the least and the largest value that all elements allow; the least is larger for none.
 
     What an element allows grows with it, so the outermost elements decide.
-
-    Args:
-        least: The smallest element.
-        largest: The largest element.
-        rtol: Allowed difference, as a share of the element.
-        atol: Allowed difference.
     """
     return largest - atol - rtol * abs(largest), least + atol + rtol * abs(least)
 

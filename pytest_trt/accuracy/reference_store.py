@@ -41,13 +41,7 @@ _PLAIN_KINDS = frozenset("biufc")
 
 
 def reference_key(*, model_digest: str, inputs_digest: str, producer: str) -> str:
-    """Return the name under which reference outputs are stored.
-
-    Args:
-        model_digest: Digest of the model that computes them.
-        inputs_digest: Digest of its inputs.
-        producer: Product, version and settings that run it.
-    """
+    """Return the name under which reference outputs are stored."""
     state = LabelledHash(_SCHEMA)
     state.add("model", model_digest)
     state.add("inputs", inputs_digest)

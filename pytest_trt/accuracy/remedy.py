@@ -34,13 +34,7 @@ _AGREEMENT = ("cosine", "top1", "topk")
 
 
 def remedy_for(comparison: Comparison, subject: Subject, offer: Offer | None) -> Remedy:
-    """Return what to do about a comparison that failed.
-
-    Args:
-        comparison: The worst run.
-        subject: What was compared.
-        offer: What `tolerance_offer` returned for all runs.
-    """
+    """Return what to do about a comparison that failed."""
     finding, output = gravest(comparison)
     other = subject.other
     if other is not None and is_of_fixture(finding.kind, output, other):

@@ -35,11 +35,6 @@ def repeatable(model: OnnxModel, run: Callable[[Tensors], Outputs], inputs: Tens
 
     What they draw may not affect the outputs: a noise that is multiplied by 0.
 
-    Args:
-        model: The model.
-        run: Runs it.
-        inputs: Its inputs.
-
     Returns:
         The outputs.
 

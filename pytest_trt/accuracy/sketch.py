@@ -102,9 +102,6 @@ def smallest_share(sampled: int) -> float:
     """Return the share p of changed elements that a sample detects with 99% probability.
 
     None of n sampled elements is changed with a probability of at most (1 - p)^n.
-
-    Args:
-        sampled: How many elements the sample has.
     """
     return float(1.0 - 0.01 ** (1.0 / max(1, sampled)))
 
@@ -235,11 +232,6 @@ def sketch_parts(sketch: Sketch) -> dict[str, Array]:
 
 def sketch_from(shape: tuple[int, ...], dtype: str, parts: Mapping[str, Array]) -> Sketch:
     """Return the sketch that these arrays are the parts of.
-
-    Args:
-        shape: The output's shape.
-        dtype: Its element type.
-        parts: What `sketch_parts` returned.
 
     Raises:
         ValueError: They are not the parts of a sketch of such an output.

@@ -51,14 +51,7 @@ def compare_stored(
     *,
     histogram: bool = False,
 ) -> Comparison:
-    """Compare outputs with stored ones, as `compare_outputs` does.
-
-    Args:
-        actual: Outputs by name.
-        stored: The stored outputs by name.
-        tolerances: Tolerances by name.
-        histogram: Whether to count how the errors of whole outputs are spread.
-    """
+    """Compare outputs with stored ones, as `compare_outputs` does."""
     outputs = [
         _compare_sketch(name, actual[name], one, tolerances[name])
         if isinstance(one, Sketch)
@@ -73,12 +66,6 @@ def stored_from(
     parts: Mapping[str, Array], dtype: str, shape: tuple[int, ...], *, whole: bool
 ) -> Stored:
     """Return an output from the arrays that are stored of it.
-
-    Args:
-        parts: The arrays by name.
-        dtype: The output's element type.
-        shape: Its shape.
-        whole: Whether all elements are stored, or a sketch.
 
     Raises:
         ValueError: These are not its arrays.

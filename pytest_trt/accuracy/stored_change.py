@@ -59,12 +59,7 @@ class StoredChange:
 
 
 def stored_change(old: Stored, new: Stored) -> StoredChange:
-    """Compare what is stored of an output with what was stored before.
-
-    Args:
-        old: All elements, or a sketch.
-        new: The same, not necessarily of the same kind.
-    """
+    """Compare what is stored of an output with what was stored before."""
     if old.shape != new.shape:
         return StoredChange(f"shape {list(old.shape)} -> {list(new.shape)}")
     if old.dtype != new.dtype and not (is_text(old.dtype) and is_text(new.dtype)):

@@ -181,13 +181,7 @@ def topk_can_fail(topk: tuple[int, float], last_axis: int) -> bool:
 
 
 def invalid_tolerance(message: str, fix: str, *, field: str) -> ConfigurationError:
-    """Return the error of a tolerance that cannot be used.
-
-    Args:
-        message: What is wrong.
-        fix: What to write instead.
-        field: The field, output or precision that the message is about.
-    """
+    """Return the error of a tolerance that cannot be used."""
     return ConfigurationError(message, code="TRT140", facts={"field": field}, fix=fix)
 
 

@@ -63,12 +63,7 @@ class AnswersChange:
 
 
 def answers_changes(old: AnswerFile | None, new: AnswerFile | None) -> list[AnswersChange]:
-    """Return the changes of all tests whose answers are not the same, by name.
-
-    Args:
-        old: The file's content before; None if it did not exist.
-        new: Its content now; None if it does not exist.
-    """
+    """Return the changes of all tests whose answers are not the same, by name."""
     before, after = (dict(one.tests) if one else {} for one in (old, new))
     both = [(test, before.get(test), after.get(test)) for test in sorted({**before, **after})]
     return [

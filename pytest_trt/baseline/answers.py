@@ -204,10 +204,6 @@ def holds_answers(text: bytes) -> bool:
 def read_data(path: Path, digests: Iterable[str]) -> dict[str, dict[str, npt.NDArray[Any]]]:
     """Return arrays of a JSON file's `.npz`, each checked against its digest.
 
-    Args:
-        path: The JSON file.
-        digests: What to read.
-
     Raises:
         BaselineError: The `.npz` lacks them, is damaged, or cannot be read.
     """
@@ -221,10 +217,6 @@ def read_data(path: Path, digests: Iterable[str]) -> dict[str, dict[str, npt.NDA
 
 def read_intact(path: Path, digests: Iterable[str]) -> dict[str, dict[str, npt.NDArray[Any]]]:
     """Return those arrays of a JSON file's `.npz` that are neither missing nor damaged.
-
-    Args:
-        path: The JSON file.
-        digests: What to read.
 
     Raises:
         BaselineError: The `.npz` exists and cannot be read, or is a Git LFS pointer.
@@ -361,11 +353,6 @@ def write_answers(path: Path, answers: AnswerFile, data: Data) -> None:
     """Write the files of a test module in an order that is safe against crashes.
 
     The `.npz` holds the old arrays and the new ones until the JSON file names the new ones.
-
-    Args:
-        path: The JSON file.
-        answers: Its content.
-        data: The arrays of all tests, by digest.
 
     Raises:
         BaselineError: A file cannot be written; what was stored is still valid.

@@ -63,10 +63,6 @@ class EntryChange:
 def entry_changes(old: BaselineFile | None, new: BaselineFile | None) -> list[EntryChange]:
     """Return the changes of all tests whose baseline is not the same, by name.
 
-    Args:
-        old: The file's content before; None if it did not exist.
-        new: Its content now; None if it does not exist.
-
     Raises:
         BaselineError: They are of different targets, which are never compared.
     """

@@ -144,12 +144,6 @@ def read_text(path: Path) -> bytes | None:
 def content_of(kind: type[_File], text: bytes, name: str, *, fix: Fix) -> _File:
     """Return what a file of baselines holds.
 
-    Args:
-        kind: What it holds.
-        text: The file's bytes.
-        name: The file's name in errors.
-        fix: What to do if it is invalid.
-
     Raises:
         BaselineError: It is not valid, or of another format.
     """

@@ -62,10 +62,6 @@ read_last_run = LAST_RUNS.read
 def write_last_run(cache: Path, run: LastRun) -> None:
     """Store a run in place of the previous one of its root folder, and sweep drafts of answers.
 
-    Args:
-        cache: The engine cache's folder for such runs, private to the user.
-        run: The run.
-
     Raises:
         OSError: It cannot be written.
     """

@@ -143,11 +143,6 @@ def missing_in_module(
 ) -> dict[str, list[str]]:
     """Return the models of a module's baselines that do not exist any more, with their tests.
 
-    Args:
-        folder: The folder of all baselines.
-        module: The test module.
-        functions: The test functions whose baselines are considered.
-
     Raises:
         BaselineError: A file cannot be read.
     """
@@ -167,11 +162,6 @@ def baselines_of(
     folder: BaselineFolder, module: Path, model: Path
 ) -> list[Entry | AnswerEntry | MetricsEntry]:
     """Return the baselines of a module that are of a model, which need not exist any more.
-
-    Args:
-        folder: The folder of all baselines.
-        module: The test module.
-        model: The model's file.
 
     Raises:
         BaselineError: A file cannot be read.

@@ -41,13 +41,7 @@ class Collected:
 def orphan_status(
     nodeid: str, collected: Collected, *, answers: bool = False
 ) -> tuple[OrphanStatus, str]:
-    """Return whether a baseline's test exists, and the reason for the answer.
-
-    Args:
-        nodeid: The test's node id.
-        collected: What pytest collected.
-        answers: Whether the baseline is of answers.
-    """
+    """Return whether a baseline's test exists, and the reason for the answer."""
     module, _, test = nodeid.partition("::")
     if nodeid in (collected.answers if answers else collected.tests):
         return "exists", ""

@@ -113,10 +113,6 @@ def wrote_answers(shown: str) -> str:
 def write_draft(folder: Path, data: Data) -> Path:
     """Store the numbers of a test's answers until the run ends, and return the file.
 
-    Args:
-        folder: A folder of the engine cache, private to the user.
-        data: The arrays of all outputs, by digest.
-
     Raises:
         OSError: The file cannot be written.
     """
@@ -129,13 +125,7 @@ def write_draft(folder: Path, data: Data) -> Path:
 
 
 def sweep_drafts(folder: Path, used: Iterable[Path], now_s: float) -> None:
-    """Remove drafts that the last run does not use, nor one that is still going on.
-
-    Args:
-        folder: Where they are.
-        used: Those of what may be accepted.
-        now_s: Seconds since 1970.
-    """
+    """Remove drafts that the last run does not use, nor one that is still going on."""
     in_use = set(used)
     for path in folder.glob("*.answers"):
         with suppress(OSError):

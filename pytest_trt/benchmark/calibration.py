@@ -34,11 +34,6 @@ class Calibration:
     def of(cls, here: FreshRun, take: Callable[[str], FreshRun], processes: int) -> Calibration:
         """Measure.
 
-        Args:
-            here: What this process measured.
-            take: Takes a run of another process, which it is given the title of.
-            processes: How many others.
-
         Raises:
             Unavailable: A process could not measure.
             Disturbed: The device was.
@@ -60,14 +55,7 @@ class Calibration:
     def result(
         self, limits: Mapping[Metric, float], stored: Sequence[Rounds], *, checks: int, mode: Mode
     ) -> CalibrationResult:
-        """Return what is reported of the test.
-
-        Args:
-            limits: Its relative limits.
-            stored: The runs of its baseline.
-            checks: Metrics with a limit, over all tests of this run.
-            mode: How it is measured.
-        """
+        """Return what is reported of the test."""
         measured, rows = self.measured, []
         runs = [one.rounds for one in self.runs]
         for metric, limit in limits.items():

@@ -137,32 +137,18 @@ def free_since(
 
 
 def conditions_of(watch: DeviceWatch | None) -> dict[str, str]:
-    """Return the conditions that a watch has seen, by label; what NVML does not report is left out.
-
-    Args:
-        watch: What watched the rounds; None where nothing could.
-    """
+    """Return the conditions that a watch has seen, by label, as far as NVML reports them."""
     seen = (watch.clock_mhz, watch.power_limit_w) if watch else (None, None)
     return {label: str(v) for label, v in zip(_DEVICE, seen, strict=True) if v is not None}
 
 
 def load_conditions(mode: Mode, load: HostLoad) -> dict[str, str]:
-    """Return the conditions of rounds that the host's clock has timed, by label.
-
-    Args:
-        mode: How they were timed; a device's own clock is not the host's.
-        load: What the host did for others meanwhile.
-    """
+    """Return the conditions of rounds that the host's clock has timed, by label."""
     return {HOST_BUSY: load.busy} if mode == "end_to_end" and load.busy else {}
 
 
 def incomparable_reason(then: Mapping[str, str], now: Mapping[str, str]) -> str | None:
-    """Return why rounds of then cannot be compared with those of now, or None.
-
-    Args:
-        then: The environment of a stored run.
-        now: The conditions of this one.
-    """
+    """Return why rounds of then cannot be compared with those of now, or None."""
     names = {CLOCK: ("the GPU's clock", "MHz"), POWER_LIMIT: ("the GPU's power limit", "W")}
     for label, (name, unit) in names.items():
         old, new = then.get(label), now.get(label)
@@ -179,12 +165,7 @@ def _allowed(label: str) -> float:
 
 
 def without_insignificant_drift(then: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of now without differences that are as small as they always are.
-
-    Args:
-        then: The environment of a stored run.
-        now: The environment of this one, conditions included.
-    """
+    """Return the environment of now without differences that are as small as they always are."""
     steady = {label: value for label, value in now.items() if label not in _DEVICE}
     for label in _DEVICE:
         if label in now and label in then:

@@ -71,12 +71,7 @@ class BenchmarkSettings:
         return self.update and bool(self.update_reason)
 
     def records(self, limits: Limits, entry: Entry | None) -> bool:
-        """Whether what is measured becomes the baseline.
-
-        Args:
-            limits: The limits of the test.
-            entry: Its baseline, comparable or not.
-        """
+        """Whether what is measured becomes the baseline."""
         new = entry is None and self.missing_baseline == "record"
         return limits.needs_baseline and (self.update or new)
 

@@ -125,11 +125,6 @@ def measure_fresh(
 
     The caller holds the device's lock for both. No process is left in any case.
 
-    Args:
-        job: What to measure.
-        timeout_s: Seconds after which the child is ended.
-        progress: Called with each step, and with the seconds so far while nothing is new.
-
     Raises:
         Unavailable: It could not measure, crashed, was killed or took too long; the text says
             which, with the last lines that it wrote.

@@ -49,12 +49,7 @@ def untested_defaults(limits: Limits, source: RoundSource) -> list[Metric]:
 
 
 def too_short(entry: Entry, metrics: Collection[Metric]) -> str | None:
-    """Return why a baseline's rounds cannot show an explicit metric, or None.
-
-    Args:
-        entry: The baseline.
-        metrics: Metrics with an explicit limit that rounds of now can show.
-    """
+    """Return why a baseline's rounds cannot show an explicit metric, or None."""
     newest = entry.runs[-1]
     for metric in METRICS:
         if metric in metrics and metric not in newest.rounds:
@@ -82,14 +77,7 @@ def lacks_figure(entry: Entry, limits: Limits, engine: Engine | None) -> str | N
 def relative_decision(
     source: RoundSource, entry: Entry, limits: Limits, settings: BenchmarkSettings
 ) -> Decision:
-    """Take the rounds that a decision against the baseline needs, and return it.
-
-    Args:
-        source: The candidate, warm.
-        entry: The baseline, of rounds as long.
-        limits: The limits of the test.
-        settings: Options of the run.
-    """
+    """Take the rounds that a decision against the baseline needs, and return it."""
     mode = source.subject.mode
     # Rounds of another length cannot be joined with the newest.
     runs = [run for run in entry.runs if run.calls == source.calls]
@@ -174,12 +162,6 @@ def speedup_results(
     """Interleave the candidate with each opponent, and return what each limit came to.
 
     The load of the host slows both alike, so it is no reason to discount a result.
-
-    Args:
-        opponents: The other engines.
-        limits: The limits of the test.
-        settings: Options of the run.
-        entry: The baseline, for what calibration measured; None without one.
     """
     found = []
     for one in opponents:

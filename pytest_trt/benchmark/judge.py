@@ -35,17 +35,7 @@ def judge(
     stored: Entry | None,
     location: BaselineLocation,
 ) -> BenchmarkResult:
-    """Return the result of a measurement: figures, every limit's result, and the verdict.
-
-    Args:
-        result: What was known before.
-        evidence: What was measured.
-        source: Where the rounds came from.
-        limits: The limits of the test.
-        settings: Options of the run.
-        stored: The test's baseline, comparable or not.
-        location: Where the baseline lies.
-    """
+    """Return the result of a measurement: figures, every limit's result, and the verdict."""
     # What is accepted is not held against what it replaces.
     grown_from = None if settings.accepts_slower else evidence.entry
     engine = source.subject.engine

@@ -573,15 +573,7 @@ def not_timed(result: BenchmarkResult, why: str, severity: Severity, remedy: Rem
 def too_few_rounds(
     result: BenchmarkResult, rounds: int, needed: int, severity: Severity, remedy: Remedy
 ) -> Diagnostic:
-    """Return why rounds that others took are not judged: there are too few.
-
-    Args:
-        result: What is known.
-        rounds: How many there are.
-        needed: How many a round of the baseline has; 0 without one.
-        severity: Whether it fails the test.
-        remedy: How to get more.
-    """
+    """Return why rounds that others took are not judged: there are too few."""
     why = f", and a round of the baseline has {needed} calls" if needed else ", too few to judge"
     return Diagnostic(
         "TRT512",
@@ -717,13 +709,7 @@ def not_comparable(result: BenchmarkResult, why: str) -> Diagnostic:
 def update_needs_reason(
     result: BenchmarkResult, excess: Excess, given: Sequence[str] = ()
 ) -> Diagnostic:
-    """Return the failure of an update that would accept a slower speed without a reason.
-
-    Args:
-        result: What is known.
-        excess: By how much it is slower.
-        given: Options of the run that a command has to repeat.
-    """
+    """Return the failure of an update that would accept a slower speed without a reason."""
     facts: dict[str, Fact] = {
         "update_options": list(given),
         "metric": excess.metric,
@@ -779,13 +765,7 @@ def not_updated(
 def recorded_on_busy_host(
     result: BenchmarkResult, busy: str, given: Sequence[str] = ()
 ) -> Diagnostic:
-    """Return the warning on figures of an overloaded host that become a baseline.
-
-    Args:
-        result: What is known.
-        busy: How the host was overloaded.
-        given: Options of the run that a command has to repeat.
-    """
+    """Return the warning on figures of an overloaded host that become a baseline."""
     return Diagnostic(
         "TRT664",
         f"the baseline was recorded on an overloaded host ({result.subject})",
@@ -951,13 +931,7 @@ def _speedup_lines(one: SpeedupResult) -> Iterator[str]:
 
 
 def plot_lines(metric: str, baseline: Sequence[float], now: Sequence[float]) -> Iterator[str]:
-    """Yield two rows of marks on one scale: where the rounds of each side lie.
-
-    Args:
-        metric: Which metric the figures are of.
-        baseline: A figure per round.
-        now: The same of the candidate.
-    """
+    """Yield two rows of marks on one scale: where the rounds of each side lie."""
     low, high = min(*baseline, *now), max(*baseline, *now)
     ends = f"from {units.figure(metric, low)} to {units.figure(metric, high)}"
     few, most = _PLOT_MARKS[1], _PLOT_MARKS[-1]

@@ -74,9 +74,6 @@ def recorded_calls(count: int) -> int:
     """Return how many calls a round may have where so many calls are all there is.
 
     The longest round of which there are enough; else the shortest, of which there may be none.
-
-    Args:
-        count: Calls in all.
     """
     enough = (length for length in LENGTHS if count >= _FEWEST_ROUNDS * length)
     return next(enough, LENGTHS[-1])
@@ -86,10 +83,6 @@ def recorded_rounds(seconds: Sequence[float], calls: int) -> list[TimedCalls]:
     """Return rounds of consecutive calls, spread evenly over all that there are.
 
     Time between calls is not known, so a round lasts as long as its calls.
-
-    Args:
-        seconds: How long each call took, in the order in which they were made.
-        calls: Calls in each round.
     """
     whole = len(seconds) // calls
     rounds = np.asarray(seconds, np.float64)[: whole * calls].reshape(whole, calls)

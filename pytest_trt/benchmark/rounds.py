@@ -87,12 +87,6 @@ def round_calls(
     Slow engines get shorter rounds rather than fewer: those show fewer percentiles, but allow as
     many comparisons. Below the shortest, the time is exceeded; and so it is for explicit limits, up
     to `MOST_TIMES` of it.
-
-    Args:
-        call_s: Seconds of one call.
-        rounds: How many rounds there will be.
-        budget_s: Seconds for all of them.
-        explicit: Metrics that the rounds have to show.
     """
     fitting = (length for length in LENGTHS if length * rounds * call_s <= budget_s)
     fits = next(fitting, FEWEST_CALLS)
@@ -173,12 +167,7 @@ def measure_interleaved(
 
 
 def summarised(taken: Sequence[TimedCalls], *, items_per_call: float) -> Rounds:
-    """Return timed calls as rounds.
-
-    Args:
-        taken: Timed calls, as many in each.
-        items_per_call: Batch items of one call.
-    """
+    """Return timed calls as rounds."""
     latencies = [one.latencies_ms for one in taken]
     return summarise(latencies, [one.wall_s for one in taken], items_per_call=items_per_call)
 

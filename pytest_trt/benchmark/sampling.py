@@ -46,10 +46,6 @@ def batch_of(specs: Sequence[TensorSpec], inputs: Tensors) -> int:
     """Return the batch items of one call: the first dimension of the first input.
 
     An input whose first dimension is dynamic goes before one in which it is fixed.
-
-    Args:
-        specs: The model's inputs, in order.
-        inputs: The arrays by name.
     """
     # A sequence has items, which are no batch.
     leading = [spec for spec in specs if getattr(inputs[spec.name], "ndim", 0)]
@@ -208,9 +204,6 @@ class Sampling:
         """Return rounds that are fit to be a baseline: the last ones that were spread over time.
 
         Interleaved ones where there are any: they are what was judged.
-
-        Args:
-            rounds: How many.
         """
         if not self.interleaved:
             return summarised(self.taken[-rounds:], items_per_call=self.items_per_call)

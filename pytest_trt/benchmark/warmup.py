@@ -53,13 +53,7 @@ ON_CPU = WarmUp(least_s=0.2, window_s=0.1, within=0.02, most_s=2.0)
 def warm_up(
     timer: CallTimer, how: WarmUp, *, clock: Callable[[], float] = time.perf_counter
 ) -> float:
-    """Make calls until the engine is warm; return the seconds of one call, by the host's clock.
-
-    Args:
-        timer: Makes calls.
-        how: When it is warm.
-        clock: Seconds.
-    """
+    """Make calls until the engine is warm; return the seconds of one call, by the host's clock."""
     started = clock()
     calls = 0
     before = np.inf

@@ -51,12 +51,7 @@ add_completion_class(_Bash)
 
 
 def answer(commands: click.Command, instruction: str) -> int:
-    """Answer a shell that completes a line, and return the exit status.
-
-    Args:
-        commands: All commands.
-        instruction: What the shell asks for, such as "bash_complete".
-    """
+    """Answer a shell that completes a line, and return the exit status."""
     return shell_complete(commands, {}, NAME, COMPLETE_VARIABLE, instruction)
 
 

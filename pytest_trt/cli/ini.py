@@ -96,10 +96,6 @@ def _words(given: object, where: str) -> list[str]:
 def named_folder(given: str, where: str) -> Path:
     """Return a folder that someone named; "~" stands for the user's own.
 
-    Args:
-        given: The folder.
-        where: The option that names it, for errors.
-
     Raises:
         ConfigurationError: No system has such a path, or there is no such user.
     """

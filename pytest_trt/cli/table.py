@@ -28,11 +28,6 @@ def print_table(titles: Sequence[str], rows: Sequence[Row], *, giving_way: Seque
     """Print rows under their titles.
 
     A pipe has no width, so nothing is shortened there unless COLUMNS sets one.
-
-    Args:
-        titles: The title of each column.
-        rows: The rows, and lines between them.
-        giving_way: The columns that may be shortened.
     """
     lines, room = console(), columns()
     celled = [row for row in rows if not isinstance(row, str)]

@@ -37,11 +37,7 @@ def host_load_data() -> dict[str, Any]:
 
 
 def load_problem(load: HostLoad) -> Finding | None:
-    """Return the finding if times on this host would be inconclusive, or None.
-
-    Args:
-        load: The load without work of this process.
-    """
+    """Return the finding if times on this host would be inconclusive, or None."""
     if load.busy:
         return _error(
             "TRT740",

@@ -61,13 +61,7 @@ class ModuleFacts:
 
 
 def installed_facts(module: str, problem: str = "", *, timed_out: bool = False) -> ModuleFacts:
-    """Return the facts of a module without importing anything.
-
-    Args:
-        module: Its name.
-        problem: Why it cannot be imported, if known.
-        timed_out: Whether the import took too long.
-    """
+    """Return the facts of a module without importing anything."""
     # Looking for a module inside a package would import the package.
     spec = importlib.util.find_spec(module.partition(".")[0])
     distributions = _distributions(module)

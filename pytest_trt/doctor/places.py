@@ -205,12 +205,7 @@ _ELSEWHERE = "move it: --trt-cache-dir, or trt_cache_dir in the ini file"
 
 
 def cache_findings(facts: CacheFacts, max_bytes: int) -> Iterator[Finding]:
-    """Yield findings about the engine cache.
-
-    Args:
-        facts: The cache.
-        max_bytes: The limit of its size.
-    """
+    """Yield findings about the engine cache."""
     folder = facts.folder
     if facts.problem is not None:
         yield _cache(Level.ERROR, facts.root, facts.problem.what, facts.problem.remedy)

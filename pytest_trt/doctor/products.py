@@ -35,13 +35,7 @@ def product_findings(
     machine: MachineFacts,
     python: tuple[int, int] = sys.version_info[:2],
 ) -> Iterator[Finding]:
-    """Yield findings about every backend, and about cuda-bindings if they are used.
-
-    Args:
-        modules: The facts of each of `MODULES`, by name.
-        machine: The GPUs and their driver.
-        python: Version of this Python.
-    """
+    """Yield findings about every backend, and about cuda-bindings if they are used."""
     archs = sorted({gpu.arch for gpu in machine.probe.gpus})
     install = install_tensorrt(machine.driver_cuda, archs, python)
     yield _onnxruntime(modules["onnxruntime"])

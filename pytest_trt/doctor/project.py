@@ -61,14 +61,7 @@ def project_findings(
     works: Callable[[str], bool],
     broken: Sequence[str] = (),
 ) -> Iterator[Finding]:
-    """Yield whether the plugin is loaded, and whether its options can be satisfied.
-
-    Args:
-        facts: pytest in the folder.
-        probe: The GPUs of this machine.
-        works: Whether a vendor module can be used, by its name.
-        broken: Products that are found but cannot be used.
-    """
+    """Yield whether the plugin is loaded, and whether its options can be satisfied."""
     yield _loaded(facts)
     if facts.settings_problem is not None:
         where = facts.ini or "the options (PYTEST_ADDOPTS)"

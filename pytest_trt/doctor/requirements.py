@@ -89,15 +89,7 @@ def requirement_findings(
     able: Sequence[Ability],
     load: HostLoad | None = None,
 ) -> tuple[Finding, ...]:
-    """Return a finding for every request.
-
-    Args:
-        required: The requests.
-        machine: The GPUs and their driver.
-        found: The findings so far, which have the causes.
-        able: What can be tested here.
-        load: The load of the host; None if it could not be measured.
-    """
+    """Return a finding for every request."""
     return tuple(_judge(one, machine, found, able, load) for one in required)
 
 

@@ -188,12 +188,7 @@ class EngineCache:
         )
 
     def lookup(self, name: str, key_digest: str) -> Entry | CorruptEntry | None:
-        """Return the entry of a key after checking every byte of it, and mark it as used.
-
-        Args:
-            name: The entry's name, see `entry_name`.
-            key_digest: The full digest of the key; the name holds only a part of it.
-        """
+        """Return the entry of a key after checking every byte of it, and mark it as used."""
         folder = self.folder / "engines" / name
         try:
             with self._opened(folder) as opened, open_entry(opened, key_digest) as files:
@@ -247,10 +242,6 @@ class EngineCache:
     def plan(self, path: Path, key_digest: str) -> Iterator[Plan]:
         """Open a plan to load it: the file that is verified, or has been and is untouched since.
 
-        Args:
-            path: Where the plan was when its entry was looked up.
-            key_digest: The full digest of its key.
-
         Raises:
             EngineLoadError: It is missing or damaged.
             CacheError: Others could have replaced the cache.
@@ -280,12 +271,7 @@ class EngineCache:
         return [folder for folder in folders if folder.name[-_KEY_CHARACTERS:] in ends]
 
     def related(self, model: Path, key_fields: Mapping[str, str]) -> list[Sidecar]:
-        """Return what engines of a model for the same use were built from, last used first.
-
-        Args:
-            model: The model's file.
-            key_fields: The fields of an engine's key.
-        """
+        """Return what engines of a model for the same use were built from, last used first."""
         if not self._unindexed_models.isdisjoint((str(model), key_fields.get("model digest", ""))):
             self.index_new()
         found = []

@@ -29,10 +29,6 @@ _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 def prepare(folder: Path, trusted: Sequence[Path]) -> bool:
     """Create the cache's folders, private to the user, and return whether they can be written.
 
-    Args:
-        folder: The cache's folder.
-        trusted: See `pytest_trt.private.open_private`.
-
     Raises:
         CacheError: It cannot be created, belongs to another user, or others can write to it.
     """
@@ -87,12 +83,7 @@ def _check_private(folder: Path, trusted: Sequence[Path]) -> None:
 
 
 def refused(folder: Path, error: NotPrivateError) -> CacheError:
-    """Return the error for a cache that others could have written.
-
-    Args:
-        folder: The cache's folder.
-        error: What is not private: the cache, what is in it, or a folder above it.
-    """
+    """Return the error for a cache that others could have written."""
     path, shown = error.path, shlex.quote(str(error.path))
     inside = path == folder or folder in path.parents
     where = f"the engine cache {path}" if inside else f"{path}, above the engine cache {folder},"

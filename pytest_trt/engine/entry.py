@@ -82,10 +82,6 @@ class OpenEntry:
 def open_entry(folder: PrivateFolder, key_digest: str) -> Iterator[OpenEntry]:
     """Open all files of an entry; nobody else can have written them.
 
-    Args:
-        folder: The entry's folder.
-        key_digest: The key that it must have been built for.
-
     Raises:
         SidecarError: A file is missing, or others can have written it; or the key differs.
     """

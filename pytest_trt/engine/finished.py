@@ -166,13 +166,6 @@ def check_finished(
 ) -> FinishedPlan:
     """Return a finished plan after checking its header and its manifest; nothing is loaded.
 
-    Args:
-        path: The file.
-        model: The model that it should have been built from.
-        spec: What the test requires.
-        target: What it has to run on.
-        backend: What runs it.
-
     Raises:
         EngineLoadError: It is missing, damaged, or built for something else.
         ConfigurationError: The backend does not read finished plans.
@@ -348,14 +341,7 @@ def _check_libraries(manifest: Manifest, path: Path, model: OnnxModel) -> None:
 
 
 def for_another(path: Path, code: str, its: str, ours: str) -> EngineLoadError:
-    """Return the error for a plan that was built for something other than what is tested.
-
-    Args:
-        path: The plan.
-        code: The diagnostic's code.
-        its: What the plan was built for: a product with its version, a target, or a precision.
-        ours: What is tested.
-    """
+    """Return the error for a plan that was built for something other than what is tested."""
     return EngineLoadError(
         f"the plan {as_typed(path)} is for {its}, but {ours} is tested",
         fix=_ANOTHER,

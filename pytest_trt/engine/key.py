@@ -181,10 +181,6 @@ def same_runtime(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
 
     Only then can they be timed against each other in one process: two engines that both run on an
     upgraded runtime do not show what the upgrade changed.
-
-    Args:
-        one: The fields of one engine's key.
-        other: The fields of the other engine's key.
     """
     return all(
         one.get(label) == other.get(label)
@@ -196,12 +192,7 @@ def same_runtime(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
 
 
 def explain_miss(key: EngineKey, candidates: Iterable[Mapping[str, str]]) -> str:
-    """Return how the closest cached engine differs; empty where there is none.
-
-    Args:
-        key: The key that has no entry.
-        candidates: Key fields of cached engines of the same model for the same use.
-    """
+    """Return how the closest cached engine differs; empty where there is none."""
     changes = [differences(one, dict(key.fields)) for one in candidates]
     nearest: list[str] = min(filter(None, changes), key=len, default=[])
     return ", ".join(nearest)

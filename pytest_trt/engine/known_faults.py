@@ -30,13 +30,7 @@ class KnownFault:
 
 
 def known_fault(product: str, version: str, precision: str = "int8") -> KnownFault | None:
-    """Return the fault that affects engines of a precision on this CPU; None for none.
-
-    Args:
-        product: What runs them: "ONNX Runtime".
-        version: Its version.
-        precision: The precision of the engines.
-    """
+    """Return the fault that affects engines of a precision on this CPU; None for none."""
     found = re.match(r"(\d+)\.(\d+)", version)
     old = found is not None and (int(found[1]), int(found[2])) < _INT8_ON_AMX
     if product != "ONNX Runtime" or precision not in ("int8", "mixed") or not old or not _has_amx():

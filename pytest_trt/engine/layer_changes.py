@@ -82,12 +82,7 @@ class LayerChange:
 
 
 def layer_changes(before: Sequence[Layer], after: Sequence[Layer]) -> tuple[LayerChange, ...]:
-    """Return what differs between the layers of two engines of one model, most severe first.
-
-    Args:
-        before: Layers of the old engine, in its order.
-        after: Layers of the new engine.
-    """
+    """Return what differs between the layers of two engines of one model, most severe first."""
     found = [*_by_nodes(before, after), *_by_count(before, after)]
     return tuple(sorted(found, key=lambda one: _SEVERITY[one.change]))
 

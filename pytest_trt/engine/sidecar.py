@@ -127,10 +127,6 @@ def parse_facts(text: bytes) -> EngineFacts:
 def read_texts(entry: PrivateFolder, key_digest: str | None = None) -> tuple[Sidecar, bytes]:
     """Return an entry's sidecar, and the text of the engine's facts, which may be long.
 
-    Args:
-        entry: The entry's folder.
-        key_digest: The key that it should be of; None for any.
-
     Raises:
         SidecarError: The sidecar is missing, damaged, of another key, or of another format.
     """

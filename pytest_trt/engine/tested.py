@@ -143,13 +143,7 @@ TESTED_RUNS = RunFiles(TestedRun, "tested-engines", ".engines")
 
 
 def tested_engine(engine: Engine, backend: str, options: Mapping[str, Any]) -> TestedEngine:
-    """Return the record of an engine.
-
-    Args:
-        engine: The engine.
-        backend: The name of its backend.
-        options: Options with which it is loaded, besides its spec's.
-    """
+    """Return the record of an engine."""
     return TestedEngine(
         key=engine.key.digest,
         plan_digest=engine.plan_digest,

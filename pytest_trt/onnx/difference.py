@@ -28,10 +28,6 @@ def model_difference(ours: Path, theirs: Path) -> str:
     Weights and nodes are matched by name: if most names differ, only the numbers of nodes are
     reported.
 
-    Args:
-        ours: An ONNX file.
-        theirs: The file that it should equal.
-
     Returns:
         The difference; empty if there is none that affects results.
 

@@ -21,10 +21,6 @@ def expanded_nodes(calls: Calls, functions: Mapping[str, Calls]) -> int:
     """Return how many nodes a graph has without functions, at most `MOST_ELEMENTS`.
 
     A function that calls itself, which no runtime loads, counts once.
-
-    Args:
-        calls: What the graph calls, and how often.
-        functions: The same of each function.
     """
     sizes: dict[str, int] = {}
     begun: set[str] = set()

@@ -146,13 +146,7 @@ def _is_single(spec: TensorSpec) -> bool:
 def _leading_to(
     nodes: Sequence[Node], places: Mapping[str, tuple[int, ...]], operators: Collection[str]
 ) -> set[str]:
-    """Return the values of which those at some places of operators are computed.
-
-    Args:
-        nodes: The nodes.
-        places: Indices of inputs by operator.
-        operators: What may be between.
-    """
+    """Return the values of which those at some places of operators are computed."""
     producers = {name: node for node in nodes for name in node.outputs}
     open_names = [
         node.inputs[place]
@@ -180,12 +174,6 @@ def require_values(
     inputs: Sequence[TensorSpec] = (),
 ) -> None:
     """Refuse profiles without a range of values for an input that holds a shape.
-
-    Args:
-        holders: The inputs that hold a shape.
-        profiles: The profiles.
-        model_name: The model's name, for the message.
-        inputs: All inputs, for the example if there are no profiles.
 
     Raises:
         ConfigurationError: The remedy has a `profiles=` to paste.

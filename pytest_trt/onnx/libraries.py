@@ -40,10 +40,6 @@ class Library:
     def read(cls, path: Path, clock: Callable[[], int] = time.time_ns) -> Library:
         """Return a library after hashing it.
 
-        Args:
-            path: The file.
-            clock: Nanoseconds since 1970, compared with modification times.
-
         Raises:
             ModelError: It cannot be read, or was changed meanwhile.
         """
@@ -66,9 +62,6 @@ class Library:
     @contextmanager
     def loading(self, product: str) -> Iterator[None]:
         """Load it in the block: an error is raised where other bytes than the hashed ones may be.
-
-        Args:
-            product: What loads it, with its version.
 
         Raises:
             ModelError: It was replaced, this process has loaded another file from its path, or the

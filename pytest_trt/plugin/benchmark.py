@@ -286,10 +286,6 @@ def _count(item: pytest.Item) -> int:
 def run_and_judge(item: pytest.Item, fixture: BenchmarkFixture) -> Iterator[None]:
     """Run a test alone on its device, then judge what pytest-benchmark timed.
 
-    Args:
-        item: The test.
-        fixture: Its `benchmark` fixture.
-
     Raises:
         BaselineError: The baseline file cannot be read.
     """

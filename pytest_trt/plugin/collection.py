@@ -242,10 +242,6 @@ def _are_of_models(failed: _Failed, nodes: Iterable[pytest.Item | pytest.Collect
     """Whether some of several models are to blame for all that is wrong, and not the markers.
 
     What is wrong with every model of a test alike is a mistake in its markers.
-
-    Args:
-        failed: What is wrong, by test.
-        nodes: All tests, those without a mistake included.
     """
     models, concerned = defaultdict(set), defaultdict(set)
     for node in nodes:

@@ -80,11 +80,7 @@ class PytestBenchmarkHooks:
 
 
 def extra_info(speed: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what pytest-benchmark's columns do not show: percentiles, throughput, the verdict.
-
-    Args:
-        speed: A benchmark record, as data.
-    """
+    """Return what pytest-benchmark's columns do not show: percentiles, throughput, the verdict."""
     labels = ("verdict", "mode", "batch", "model", "precision", "arch", "toolchain")
     return {**speed["candidate"], **{label: speed[label] for label in labels}}
 
@@ -96,9 +92,6 @@ def _is_other(mark: pytest.Mark) -> bool:
 
 def storage_files(document: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield what pytest-benchmark would have stored of each run of a report that timed something.
-
-    Args:
-        document: The report.
 
     Yields:
         The folder of the machine in its storage, and the content of the file.
@@ -142,11 +135,7 @@ def _timed(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _as_benchmark(speed: Mapping[str, Any]) -> Any:
-    """Return a benchmark result as pytest-benchmark stores its own: our rounds are its rounds.
-
-    Args:
-        speed: The record, as data.
-    """
+    """Return a benchmark result as pytest-benchmark stores its own: our rounds are its rounds."""
     from pytest_benchmark.stats import Metadata
 
     function, bracket, parameters = speed["test"].partition("[")

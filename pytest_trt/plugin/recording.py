@@ -140,10 +140,6 @@ class Recorder:
 def run_recorded(recorder: Recorder, arguments: Sequence[str]) -> None:
     """Run pytest in this process; what it prints goes to standard error.
 
-    Args:
-        recorder: Receives what the tests run.
-        arguments: Arguments of pytest: tests, and options of the plugin.
-
     Raises:
         ConfigurationError: No test ran an engine under trt_consistency.
         KeyboardInterrupt: Ctrl-C ended the run: nothing is concluded from a part of it.

@@ -483,14 +483,7 @@ class TrtRun:
         producer: str,
         compute: Callable[[], Outputs],
     ) -> Outputs:
-        """Return reference outputs of a model from the cache, computed where they are missing.
-
-        Args:
-            model: The model.
-            inputs: Its inputs.
-            producer: What computes them, and its version.
-            compute: Computes them.
-        """
+        """Return reference outputs of a model from the cache, computed where they are missing."""
         __tracebackhide__ = True
         key = reference_key(
             model_digest=model.outputs_digest,

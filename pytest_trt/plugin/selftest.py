@@ -43,12 +43,7 @@ _NAMED = 5
 def observing(
     check: ConsistencyCheck, proofs: list[Proof]
 ) -> Callable[[Engine, Tensors, Tensors, str], None]:
-    """Return an observer that compares every run, and injects errors into one run of each engine.
-
-    Args:
-        check: The test's check.
-        proofs: Where to put what was found.
-    """
+    """Return an observer that compares every run, and injects errors into one of each engine."""
     proved: set[str] = set()
 
     def observe(engine: Engine, inputs: Tensors, outputs: Tensors, where: str) -> None:
@@ -119,14 +114,7 @@ def _errors_in_further_runs(
 def slowdowns_of(
     limits: Limits, source: RoundSource, entry: Entry | None, checks: int
 ) -> list[Proof]:
-    """Return what the limits of a test make of slower samples, and of a larger engine.
-
-    Args:
-        limits: The test's limits.
-        source: Where the rounds of the engine came from.
-        entry: The baseline; None where none is comparable.
-        checks: Limits over all tests of the run.
-    """
+    """Return what the limits of a test make of slower samples, and of a larger engine."""
     proofs: list[Proof] = []
     if limits.relative:
         comparable = [run for run in entry.runs if run.calls == source.calls] if entry else []
@@ -159,13 +147,7 @@ def slowdowns_of(
 def slower_than_opponents(
     result: BenchmarkResult, opponents: Sequence[Opponent], entry: Entry | None
 ) -> Iterator[Proof]:
-    """Yield what the limits of `faster_than` make of a slower engine.
-
-    Args:
-        result: The result of the test.
-        opponents: The engines that it was compared with.
-        entry: The baseline; None without one.
-    """
+    """Yield what the limits of `faster_than` make of a slower engine."""
     noise = (noise_of(entry.noise) if entry else None) or Noise()
     pairs = {one.name: one.pairs for one in opponents}
     for found in result.speedups:

@@ -165,9 +165,6 @@ class TerminalProgress:
         """Report a step that is timed: only what is yielded writes, when it is called.
 
         A line that updates itself would take time of a core that is being measured.
-
-        Args:
-            title: What stands before every message.
         """
         if self._stream is None:
             yield lambda message: None

@@ -39,13 +39,7 @@ class OutputError:
 def output_errors(
     outputs: Tensors, reference: Tensors, specs: Sequence[TensorSpec]
 ) -> tuple[OutputError, ...]:
-    """Return the error of every output of floating-point numbers that both sides have.
-
-    Args:
-        outputs: What an engine returned.
-        reference: What FP32 returned.
-        specs: The model's outputs.
-    """
+    """Return the error of every output of floating-point numbers that both sides have."""
     return tuple(_errors(outputs, reference, specs))
 
 

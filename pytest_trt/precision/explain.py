@@ -88,14 +88,7 @@ class About:
 def explain(
     found: Localization, about: About, trial: Fp32Trial | None = None, *, failed: bool = True
 ) -> Diagnostic:
-    """Return the result of a search.
-
-    Args:
-        found: What was found.
-        about: What was searched.
-        trial: The first bad layer in FP32, tried; None where it was not.
-        failed: Whether the run fails the check.
-    """
+    """Return the result of a search."""
     first = found.first
     code = "TRT440" if first is not None and found.share >= ALONE else "TRT441"
     if first is None:
@@ -125,10 +118,6 @@ def with_one_fix(
 
     What lets all runs pass is tried, and keeps the fewest layers in FP32: it takes the place of
     what the failure would advise, which is the one that a summary shows.
-
-    Args:
-        failures: Why the test fails.
-        searched: What `explain` returned for its engines.
     """
     found, notes = list(failures), list(searched)
     for at, note in enumerate(notes):

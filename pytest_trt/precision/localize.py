@@ -158,11 +158,6 @@ def localize(
 ) -> Localization:
     """Return the layer to blame for the error of a run.
 
-    Args:
-        case: What is compared.
-        timeout_s: Seconds after which no further step begins.
-        clock: Seconds, for the time limit.
-
     Raises:
         PytestTrtError: A model cannot be built, loaded or run, or a step took too long.
         OSError: A file cannot be read or written.

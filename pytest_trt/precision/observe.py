@@ -116,12 +116,6 @@ def run_once(
 ) -> Tensors:
     """Build an engine, run it once, and return its outputs.
 
-    Args:
-        backend: What builds it.
-        request: What to build.
-        inputs: Its inputs.
-        release: Closes its session.
-
     Raises:
         PytestTrtError: It cannot be built, loaded or run.
     """

@@ -57,11 +57,6 @@ A plan of TensorRT is native code: run only those of people whom you trust.
 def write_bundle(folder: Path, test: str, run: Evidence) -> Diagnostic:
     """Write a bundle into a new folder below another one.
 
-    Args:
-        folder: The folder for bundles; it is created.
-        test: The node id of the test.
-        run: The run.
-
     Returns:
         Where it is, or why none was written.
     """

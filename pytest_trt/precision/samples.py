@@ -110,12 +110,7 @@ def seeded_samples(
 
 
 def profile_of(specs: Sequence[TensorSpec], samples: Sequence[Sample]) -> tuple[Profile, ...]:
-    """Return the profile that covers samples, tuned for the shapes of the first; () if none needs.
-
-    Args:
-        specs: The model's inputs.
-        samples: What it has to cover.
-    """
+    """Return the profile that covers samples, tuned for the first; () if none needs one."""
     dynamic = [spec.name for spec in specs if needs_profile(spec)]
     if not dynamic:
         return ()

@@ -200,11 +200,6 @@ def suggest_precision(
 ) -> PrecisionSuggestion:
     """Build every precision, measure its error, and time all of them interleaved.
 
-    Args:
-        place: What they are built, run and timed with.
-        question: What is compared.
-        say: Receives each step.
-
     Raises:
         ModelError: The FP32 reference cannot be computed.
     """
@@ -315,10 +310,6 @@ def marked(
 
     The best is the fastest that passed; of those that are not slower than that one with confidence,
     the most accurate.
-
-    Args:
-        results: What was measured.
-        is_slower: Whether the first of two precisions is slower than the second, with confidence.
     """
     passing = [one for one in results if one.passed and one.p50_ms is not None]
     fastest = min(passing, key=lambda one: one.p50_ms or math.inf, default=None)

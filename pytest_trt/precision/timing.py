@@ -99,13 +99,6 @@ def time_engines(
 ) -> Timing:
     """Time engines of one target interleaved, on the same inputs.
 
-    Args:
-        machine: Where they are timed.
-        engines: The engines by name, at least one.
-        inputs: What every call computes on.
-        budget_s: Seconds that the rounds of one engine may take.
-        say: Receives each step.
-
     Raises:
         EngineRunError: An engine fails.
         DeviceBusyError: Another process holds the device.

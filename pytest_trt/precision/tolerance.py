@@ -207,14 +207,7 @@ class ToleranceProposal:
 
 
 def propose(output: str, precision: str, found: OutputEvidence, margin: float) -> ToleranceProposal:
-    """Return the proposal for one output.
-
-    Args:
-        output: Its name.
-        precision: The engine's precision.
-        found: Its errors.
-        margin: By how much the tolerance exceeds what the runs needed.
-    """
+    """Return the proposal for one output."""
     fields = _fields(found, precision, margin)
     reason = _reason(found, fields) or _beyond(found, fields, precision)
     return ToleranceProposal(
@@ -482,12 +475,7 @@ def _put(given: dict[str, Any], path: Sequence[str], value: dict[str, float]) ->
 
 
 def edit(source: str, tests: Sequence[TestTolerances]) -> tuple[str, dict[str, str]]:
-    """Return source with the proposals of its tests, and why the markers of some are unchanged.
-
-    Args:
-        source: A test module.
-        tests: What is proposed for its tests.
-    """
+    """Return source with the proposals of its tests, and why the markers of some are unchanged."""
     places: dict[tuple[int, int], list[TestTolerances]] = defaultdict(list)
     unchanged: dict[str, str] = {}
     for test in tests:

@@ -132,11 +132,7 @@ class Tuner:
     _steps: list[Step] = field(default_factory=list)
 
     def search(self, none_kept: Score) -> Search:
-        """Return the smallest set that was found.
-
-        Args:
-            none_kept: What the check makes of the engine that keeps nothing.
-        """
+        """Return the smallest set that was found."""
         if none_kept.passed:
             return Search("passes")
         if not self.fp32.passed:

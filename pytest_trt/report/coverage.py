@@ -44,11 +44,6 @@ def coverage_of(
 
     Every test that any run of the document collected and that needs an engine must have
     passed or failed on each architecture. Without any such test, nothing is covered.
-
-    Args:
-        document: A report, of one run or of several.
-        required: The architectures.
-        option: The option that requires them.
     """
     if not required:
         return None
@@ -130,12 +125,7 @@ def is_covered(coverage: Mapping[str, Any] | None) -> bool:
 
 
 def missing_verdicts(coverage: Mapping[str, Any], most: int = 20) -> Diagnostic:
-    """Return what is missing as a diagnostic: a detail for each architecture, then its tests.
-
-    Args:
-        coverage: What `coverage_of` returned, with something missing.
-        most: Tests that are named for each architecture.
-    """
+    """Return what is missing as a diagnostic: a detail for each architecture, then its tests."""
     required = list(coverage["required"])
     facts = {"required": required, "tests": coverage["tests"], "missing": len(coverage["missing"])}
     if not coverage["tests"]:

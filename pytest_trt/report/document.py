@@ -51,15 +51,7 @@ def make_document(
     repeat: Mapping[str, str],
     required: Sequence[str] = (),
 ) -> Document:
-    """Return the document of one run.
-
-    Args:
-        run: Facts of the run: `entries.Run` without counts.
-        planned: Every collected test with a model, by node id.
-        outcomes: Outcomes of tests, by node id.
-        repeat: The command that repeats each test, by node id.
-        required: Architectures on which every test must have a verdict.
-    """
+    """Return the document of one run."""
     failing = sum(found.outcome == "failed" for found in outcomes.values())
     most_chars = _ALL_FAILURES_CHARS // max(failing, 1)
     most_chars = min(_FAILURE_CHARS, max(most_chars, _FAILURE_CHARS_LEAST))

@@ -71,11 +71,7 @@ class _Failure:
 
 
 def groups_of(tests: Iterable[tuple[str, Sequence[Diagnostic]]]) -> list[Group]:
-    """Return the reasons for which tests failed, in the order in which to fix them.
-
-    Args:
-        tests: The node id of each test and its diagnostics; only errors are grouped.
-    """
+    """Return the reasons for which tests, by node id, failed, in the order in which to fix them."""
     groups: dict[tuple[str, ...], list[_Failure]] = {}
     for place, (test, diagnostics) in enumerate(tests):
         for one in diagnostics:

@@ -114,12 +114,7 @@ def _status(test: Mapping[str, Any]) -> str:
 def speed_cell(
     speed: Mapping[str, Any], shown_name: Callable[[str], str] = escaping.terminal
 ) -> str:
-    """Return speed in few words: "p99 1.23 ms (+4.5%), 1.6x fp32".
-
-    Args:
-        speed: An entry of a report.
-        shown_name: Escapes the name of an opponent.
-    """
+    """Return speed in few words: "p99 1.23 ms (+4.5%), 1.6x fp32"."""
     changes = {change["metric"]: change["change"] for change in speed["changes"]}
     faster = [
         f", {units.multiple(float(one['ratio']))}x {shown_name(one['opponent'])}"

@@ -33,11 +33,6 @@ def merge_documents(
     A test that was skipped on one machine and run on another was run: results with a verdict
     replace those without.
 
-    Args:
-        documents: Reports by their names in errors.
-        required: Architectures on which every test must have reached a verdict.
-        mixed: Whether to allow runs of several commits, models or versions.
-
     Raises:
         ReportError: The same run twice, two runs that disagree on what was tested, or two
             verdicts on the same test and architecture.

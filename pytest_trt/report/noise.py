@@ -9,12 +9,7 @@ from pytest_trt.benchmark.result import CalibrationResult
 
 
 def noise_lines(subject: str, noise: CalibrationResult) -> Iterator[str]:
-    """Yield the table of one test.
-
-    Args:
-        subject: The test.
-        noise: What was measured.
-    """
+    """Yield the table of one test."""
     yield (
         f"noise  {subject}: {noise.processes} processes, placement {_deviation(noise.placement)}"
     )

@@ -21,10 +21,6 @@ def note_lines(
 
     Notes that differ in their model alone are one line too. Warnings are not repeated: pytest shows
     them in a section of their own.
-
-    Args:
-        tests: The node id of each test, and its notes.
-        details: Whether to show what every run of a test has.
     """
     groups: dict[tuple[object, ...], dict[str, Diagnostic]] = {}
     for nodeid, notes in tests:

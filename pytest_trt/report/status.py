@@ -74,13 +74,7 @@ class PhaseOutcomes:
 def status_of(
     outcomes: PhaseOutcomes | None, *, selected: bool, checks: Sequence[str] = ()
 ) -> Status:
-    """Return the status of a test.
-
-    Args:
-        outcomes: What was reported of it; None where nothing was.
-        selected: Whether it was not deselected.
-        checks: The checks that its markers ask for.
-    """
+    """Return the status of a test."""
     if outcomes is None or outcomes.outcome is None:
         return Status.NOT_RUN if selected else Status.DESELECTED
     call = outcomes.phases.get("call")
@@ -103,10 +97,6 @@ def is_judged(outcomes: PhaseOutcomes | None, status: Status) -> bool:
 
     It is none where a check failed the test as it had nothing to compare with, was never made, or
     was inconclusive.
-
-    Args:
-        outcomes: What was reported of the test; None where nothing was.
-        status: Its status.
     """
     if status is not Status.FAILED or outcomes is None or outcomes.record is None:
         return status in VERDICTS
@@ -120,12 +110,7 @@ def has_verdict(test: Mapping[str, Any]) -> bool:
 
 
 def checks_status(record: TestRecord | None, key: str | None = None) -> Status | None:
-    """Return the status of a test's checks, or None where it made none.
-
-    Args:
-        record: What was recorded of it.
-        key: Only checks of the engine with this key.
-    """
+    """Return the status of a test's checks, or None where it made none."""
     if record is None:
         return None
     made = [(check.key, check.verdict.value) for check in record.checks]

@@ -57,14 +57,7 @@ class Style:
 def summary_lines(
     results: Sequence[TestResult], style: Style, *, environment: bool = False, facts: bool = False
 ) -> Iterator[str]:
-    """Yield the lines of the summary section.
-
-    Args:
-        results: Every test that left a record, in any order.
-        style: How to write them.
-        environment: Whether to begin with the toolchains and their targets.
-        facts: Whether to add what the engines consist of.
-    """
+    """Yield the lines of the summary section."""
     rows = _rows(results)
     if environment:
         engines = [engine for row in rows.values() for engine in row.engines]

@@ -261,13 +261,7 @@ def fit(room: int, *, model: int, output: int, bar: int, least: int) -> Fit:
 
 
 def shortened(text: str, columns: int, mark: str) -> str:
-    """Return a text shortened to a width: both of its ends, and a mark between them.
-
-    Args:
-        text: A name; versions and numbers are at the end of many.
-        columns: The width.
-        mark: Replaces the middle.
-    """
+    """Return a text shortened to a width: both of its ends, and a mark between them."""
     if cell_len(text) <= columns:
         return text
     room = max(columns - cell_len(mark), 0)

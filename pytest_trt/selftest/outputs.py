@@ -51,12 +51,6 @@ def inject_errors(
     - NaN everywhere, in outputs that can hold it.
     - Just over the tolerance, in one element more than max_mismatch_pct allows, and just within it
       in all of them, unless ranking, direction or a metric is limited too.
-
-    Args:
-        outputs: What the engine returned.
-        reference: What is right.
-        tolerances: What is allowed, for every output.
-        metrics: Whether metrics judge outputs too.
     """
     for name, right in reference.items():
         if name not in outputs:

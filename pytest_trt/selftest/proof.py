@@ -35,10 +35,5 @@ class Proof:
 
 
 def cannot_fail(check: str, why: str) -> Proof:
-    """Return the proof that a check cannot fail, whatever is injected.
-
-    Args:
-        check: Which check.
-        why: Why nothing can be injected.
-    """
+    """Return the proof that a check cannot fail, whatever is injected."""
     return Proof(check, "any error", must_fail=True, failed=False, why=why)

@@ -52,11 +52,6 @@ def batch_axes(
     Where axis 0 of several inputs have different symbols, it is the one that is axis 0 of an output
     too. Tensors that have the symbol at another axis are divided along that one.
 
-    Args:
-        inputs: The model's inputs.
-        outputs: The model's outputs.
-        where: What needs the batch, for messages.
-
     Raises:
         ConfigurationError: No input or no output has a batch, or several symbols may be it.
     """
@@ -141,12 +136,6 @@ def allowed_sizes(
 
     Without profiles they are 1 and twice the inputs' own; else 1 where a profile allows it, as
     one from 0 up does, and the min, opt and max of each.
-
-    Args:
-        axes: The axes that are the batch.
-        profiles: The engine's profiles.
-        specs: The model's inputs.
-        inputs: Inputs that the profiles allow.
     """
     size = axes.size(inputs)
     sizes = {2 * size} if not profiles else {n for one in profiles for n in _sizes(axes, one)}

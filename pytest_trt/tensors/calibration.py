@@ -160,13 +160,7 @@ class _Input:
 def calibration_problems(
     statistics: CalibrationStatistics, profiles: Sequence[Profile], engine: str
 ) -> Iterator[Diagnostic]:
-    """Yield what is wrong with calibration data by itself.
-
-    Args:
-        statistics: Of the data.
-        profiles: The engine's profiles.
-        engine: Model and precision, for messages.
-    """
+    """Yield what is wrong with calibration data by itself."""
     few, rows = statistics.distinct, statistics.rows
     for name, one in statistics.inputs.items():
         if one.is_quantised and one.min == one.max:

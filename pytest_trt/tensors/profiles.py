@@ -162,11 +162,6 @@ def example_ranges(
     A symbol gets the same value everywhere. The first dynamic dimension that leads an input is
     assumed to be the batch; a dimension without a name only if it is the first of its input, or the
     only dynamic one between fixed ones.
-
-    Args:
-        inputs: The model's inputs.
-        batch: (min, opt, max) of the batch.
-        other: (min, opt, max) of any other dynamic dimension.
     """
     dynamic = [spec for spec in inputs if needs_profile(spec)]
     leading = (dim for spec in dynamic for dim in (spec.shape or ())[:1] if isinstance(dim, str))

@@ -100,11 +100,6 @@ def check_ranges(
 ) -> None:
     """Check the `ranges` of `seeded_inputs`.
 
-    Args:
-        specs: The model's inputs.
-        ranges: Bounds (low, high) by input name.
-        given: Inputs whose values the profile gives.
-
     Raises:
         ConfigurationError: A range is for an unknown input or one without numbers, is not two
             finite numbers in order, does not fit the input's type, or would have no effect.

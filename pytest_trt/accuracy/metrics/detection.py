@@ -50,10 +50,6 @@ class Detections:
     ) -> float:
         """Return the F1 score, from 0 to 1.
 
-        Args:
-            outputs: The engine's outputs by name.
-            reference: The reference's.
-
         Raises:
             ConfigurationError: An output is missing, or its shape does not fit the others.
         """

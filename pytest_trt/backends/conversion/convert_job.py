@@ -47,13 +47,6 @@ def convert_isolated(
 ) -> Conversion:
     """Convert the model of a request in the child process.
 
-    Args:
-        request: The engine to build from the converted model.
-        precision: A reduced precision.
-        output: The file to write, in the request's folder.
-        options: Builder options of the conversion.
-        timeout_s: Seconds after which the conversion is ended; 0 for no limit.
-
     Raises:
         PytestTrtError: As `convert.converted`; an EngineBuildError where ONNX Runtime crashes,
             takes too long, or needs more memory than there is.

@@ -234,10 +234,6 @@ def verify(
 def unoptimised(path: Path, custom_ops: Sequence[Library] = ()) -> Any:
     """Return an `onnxruntime.InferenceSession` of a file, as it is.
 
-    Args:
-        path: The file.
-        custom_ops: Libraries of custom operators.
-
     Raises:
         Exception: ONNX Runtime refuses it; its exceptions have no other common base class.
     """

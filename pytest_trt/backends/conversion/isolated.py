@@ -71,13 +71,7 @@ def call_isolated(function: str, task: Task, **arguments: object) -> Any:
 
 
 def reply_isolated(function: str, task: Task, **arguments: object) -> tuple[Worker, Reply]:
-    """Call a function of this package in the child process; return that process and its reply.
-
-    Args:
-        function: As for `call_isolated`.
-        task: What it does.
-        **arguments: As for `call_isolated`.
-    """
+    """Call a function of this package in the child process; return that process and its reply."""
     return _warm.run(
         _kind(task),
         lambda: Worker(_CHILD, task=f"is {task.doing}"),

@@ -47,12 +47,7 @@ class NarrowReport:
         self._flushed: list[_Change] = []
 
     def narrow(self, name: str, tensor: TensorProto) -> None:
-        """Convert a stored float32 tensor in place.
-
-        Args:
-            name: What the report calls it.
-            tensor: The tensor, with its data.
-        """
+        """Convert a stored float32 tensor in place."""
         to, values = self.to, numpy_helper.to_array(tensor)
         magnitudes = np.abs(values)
         large = np.isfinite(values) & (magnitudes > to.largest)
@@ -99,13 +94,7 @@ class NarrowReport:
 
 
 def already_narrow(model: ModelProto, types: Iterable[int], to: NarrowType) -> str | None:
-    """Return why a model counts as narrow already, or None if it does not.
-
-    Args:
-        model: The model.
-        types: The element types of its values.
-        to: The narrow type.
-    """
+    """Return why a model counts as narrow already, or None if it does not."""
     elements: Counter[int] = Counter()
     for _, tensor in graph.constants(model.graph):
         elements[tensor.data_type] += int(np.prod(tensor.dims, dtype=np.int64))

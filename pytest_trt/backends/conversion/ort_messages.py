@@ -395,13 +395,7 @@ def running_node(text: str) -> tuple[str, str]:
 
 
 def run_refusal(text: str, inputs: Tensors, names: Iterable[str]) -> tuple[str, Remedy]:
-    """Return the code and the remedy for a failed run.
-
-    Args:
-        text: The message of ONNX Runtime.
-        inputs: The tensors of the run.
-        names: The inputs of the model.
-    """
+    """Return the code and the remedy for a failed run."""
     lowered = text.lower()
     if any(words in lowered for words in _INDICES):
         return "TRT229", _value_remedy("an index is outside the table that it looks up", inputs)

@@ -63,11 +63,6 @@ def round_file(
 ) -> tuple[str, ...]:
     """Rewrite a file that `to_narrow` wrote, external data included, as `round_model` does.
 
-    Args:
-        path: The file.
-        float32_outputs: Float32 outputs that are rounded as well.
-        to: The type that it was converted to.
-
     Raises:
         EngineBuildError: An input or output is a sequence of narrow tensors.
     """

@@ -118,12 +118,7 @@ def visible(gpus: Sequence[Gpu], mask: str | None) -> list[Gpu]:
 
 
 def _from_driver(answers: Mapping[str, Any], listed: Sequence[Gpu]) -> list[Gpu] | _NoGpu:
-    """Return the GPUs that the driver shows, or why it shows none.
-
-    Args:
-        answers: See `driver_answers`.
-        listed: The GPUs of NVML, which has more facts of them.
-    """
+    """Return the GPUs that the driver shows, or why it shows none."""
     if "unasked" in answers:
         return _NoGpu(str(answers["unasked"]))
     status = int(answers["status"])

@@ -105,12 +105,7 @@ class LoadedModel:
         return model
 
     def segment(self, tensor: str, cut: Collection[str]) -> tuple[list[NodeProto], list[str]]:
-        """Return the nodes that compute a tensor from others, and which of these they read.
-
-        Args:
-            tensor: What is computed.
-            cut: Tensors that are given.
-        """
+        """Return the nodes that compute a tensor from others, and which of these they read."""
         nodes, read = self._segment(tensor, cut)
         return [self._nodes[index] for index in nodes], read
 

@@ -35,10 +35,6 @@ class SwitchedModel:
     def run(self, kept: Collection[str], inputs: Tensors) -> Tensors:
         """Return the outputs with some units in FP32 and all others in reduced precision.
 
-        Args:
-            kept: Entries of units.
-            inputs: Inputs of the model.
-
         Raises:
             EngineRunError: ONNX Runtime failed.
         """

@@ -36,11 +36,6 @@ class BuildJob:
 def build_isolated(request: BuildRequest, *, threads: int, timeout_s: float) -> BuildResult:
     """Build an engine in the child process.
 
-    Args:
-        request: The engine to build.
-        threads: Threads of one inference; 0 for the default of ONNX Runtime.
-        timeout_s: Seconds after which the build is ended; 0 for no limit.
-
     Raises:
         ConfigurationError: An option names what the model does not have.
         ModelError: The model is damaged.

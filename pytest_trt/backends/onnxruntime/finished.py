@@ -19,10 +19,6 @@ _READ_BYTES = 1 << 20
 def check_plan(plan: Plan, product: str) -> None:
     """Refuse plans of other products: they have a header, and ONNX files have none.
 
-    Args:
-        plan: The plan.
-        product: ONNX Runtime and its version.
-
     Raises:
         EngineLoadError: It is a plan of TensorRT, or cannot be read.
     """

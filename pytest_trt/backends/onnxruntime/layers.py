@@ -64,12 +64,7 @@ def onnx_layers(path: Path, origins: frozenset[str]) -> tuple[Layer, ...]:
 
 
 def casts_to(path: Path, dtype: str) -> bool:
-    """Whether a node of an ONNX file casts to a type, such as "float16".
-
-    Args:
-        path: The file; its external data is not read.
-        dtype: The type.
-    """
+    """Whether a node of an ONNX file casts to a type, such as "float16"."""
     return any(
         element_name(attribute.i) == dtype
         for scope in graph.walk_graphs(onnx.load(path, load_external_data=False).graph)

@@ -73,11 +73,6 @@ def write_plan(
 
     The session that checked it is retained for its first run.
 
-    Args:
-        source: What to optimise: the model, or its conversion in the request's folder.
-        request: The engine to build.
-        threads: Threads of one inference; 0 for the default of ONNX Runtime.
-
     Returns:
         The plan, and why its level is lower than requested (see `lowered_level`) if it is.
 
@@ -121,13 +116,6 @@ def load_plan(
     custom_ops: Sequence[Library] = (),
 ) -> Any:
     """Return an `onnxruntime.InferenceSession` of a plan.
-
-    Args:
-        plan: The plan.
-        spec: What was requested.
-        threads: Threads of one inference; 0 for the default of ONNX Runtime.
-        spins: Whether threads without work spin; not for a run or two that nobody times.
-        custom_ops: Libraries of custom operators.
 
     Raises:
         ModelError: A library cannot be loaded, or was replaced after it was hashed.

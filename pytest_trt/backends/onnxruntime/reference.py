@@ -20,11 +20,6 @@ NO_REFERENCE = "ONNX Runtime computes the FP32 reference, so there is nothing to
 def load_reference(model: Path, *, threads: int, custom_ops: Sequence[Library] = ()) -> Any:
     """Return an `onnxruntime.InferenceSession` of a model as it is.
 
-    Args:
-        model: The model's file.
-        threads: Threads of one inference; 0 for the default of ONNX Runtime.
-        custom_ops: Libraries of custom operators.
-
     Raises:
         ModelError: ONNX Runtime refuses the model, or a library.
     """

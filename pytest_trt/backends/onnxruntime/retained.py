@@ -47,15 +47,7 @@ def is_large(size_bytes: int) -> bool:
 def retain(
     session: Any, load_s: float, *, plan: Path | None, threads: int, size_bytes: int
 ) -> Retained:
-    """Hold a session in place of the last one of its sort, and return what is held.
-
-    Args:
-        session: An `onnxruntime.InferenceSession`.
-        load_s: Seconds that loading it took.
-        plan: The plan; None for a reference.
-        threads: Threads of one inference.
-        size_bytes: Size of the model.
-    """
+    """Hold a session in place of the last one of its sort, and return what is held."""
     held = Retained(
         os.urandom(8).hex(),
         session,

@@ -126,14 +126,7 @@ class OnnxRuntimeSession:
 
 
 def too_slow(subject: str, inputs: Tensors, timeout_s: float, *, stuck: bool) -> EngineRunError:
-    """Return the error for a run that was ended at its time limit.
-
-    Args:
-        subject: What ran, as messages name it.
-        inputs: What it ran on.
-        timeout_s: The limit.
-        stuck: Whether it did not stop.
-    """
+    """Return the error for a run that was ended at its time limit."""
     shapes, version = shapes_of(inputs), onnxruntime_version()
     details = ["it did not stop when it was asked to: its thread goes on until pytest ends"]
     return EngineRunError(

@@ -68,12 +68,6 @@ def build_plan(
 ) -> Built:
     """Build a plan and write it.
 
-    Args:
-        trt: The vendor module.
-        plan: The plan to build.
-        progress: Called with each step.
-        log: Called with each line that the builder logs.
-
     Raises:
         ConfigurationError: An option or a profile does not fit this builder or model.
         EngineBuildError: The parser or the builder refused the model.

@@ -18,11 +18,6 @@ def build_in_child(job: BuildJob, *, timeout_s: float, progress: Progress) -> Bu
     After a failure no plan and no process is left, also after Ctrl-C. A worker that has built a
     plan waits a while for the next job, see `warm_builder`.
 
-    Args:
-        job: What to build.
-        timeout_s: Seconds after which the build is ended; 0 for no limit.
-        progress: Called with each step, and with the seconds so far while nothing is new.
-
     Raises:
         ConfigurationError: An option or a profile is not for this builder or model.
         BackendUnavailableError: The process cannot be started, or the product or the GPU cannot be

@@ -20,10 +20,6 @@ from pytest_trt.tensors.spec import TensorSpec
 def without_ambiguous_names(source: Path, profiles: Sequence[Profile]) -> bytes | None:
     """Return a model without names of input dimensions that stand for several sizes.
 
-    Args:
-        source: The ONNX file.
-        profiles: The profiles that its engine is built for.
-
     Returns:
         The model, its external data left where they are; None if no name has to be removed.
     """

@@ -158,12 +158,7 @@ class Inspection:
 
 
 def take_inspection(folder: Path, model: OnnxModel) -> Inspection:
-    """Return the facts of the plan in a folder, and remove their file.
-
-    Args:
-        folder: Where the plan was built.
-        model: The model that it was built from.
-    """
+    """Return the facts of the plan in a folder, and remove their file."""
     file = folder / INSPECTOR_NAME
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
@@ -174,12 +169,7 @@ def take_inspection(folder: Path, model: OnnxModel) -> Inspection:
 
 
 def inspection_of(found: Mapping[str, Any], model: OnnxModel) -> Inspection:
-    """Return the facts in what `inspected` returned.
-
-    Args:
-        found: The inspector's output, and the memory of a context.
-        model: The model that the engine was built from.
-    """
+    """Return the facts in what `inspected` returned."""
     memory_bytes, layers = found.get("device_memory_bytes"), inspected_layers(found.get("engine"))
     reported = sum(
         count

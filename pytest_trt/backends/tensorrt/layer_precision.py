@@ -58,13 +58,7 @@ def keep_layers(trt: Any, network: Any, config: Any, plan: BuildPlan) -> None:
 
 
 def layers_of(network: Any, names: Collection[str], outputs: Collection[str]) -> Iterator[Any]:
-    """Yield the layers of a network that came of some nodes.
-
-    Args:
-        network: The parsed network.
-        names: The nodes' names, as layers have them.
-        outputs: The names of the tensors that the nodes make.
-    """
+    """Yield the layers of a network that came of some nodes."""
     for index in range(network.num_layers):
         node_layer = network.get_layer(index)
         own = {node_layer.name, *onnx_nodes(str(getattr(node_layer, "metadata", "")))}

@@ -29,12 +29,6 @@ def apply_builder_options(
 
     Integers are attributes of the same name, booleans are a BuilderFlag of the same name.
 
-    Args:
-        trt: The vendor module.
-        config: Its IBuilderConfig.
-        options: Values by name, checked against the declaration.
-        version: Product and version, for messages.
-
     Raises:
         ConfigurationError: The builder refuses a value.
         UnsupportedError: This version lacks an option.

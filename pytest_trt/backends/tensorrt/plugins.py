@@ -21,11 +21,6 @@ def load_plugins(trt: Any, libraries: Sequence[Library], version: str) -> None:
     Libraries are asked for their plugins. One that does not answer registers them by itself while
     it is loaded (REGISTER_TENSORRT_PLUGIN), if it has any.
 
-    Args:
-        trt: The vendor module.
-        libraries: The libraries.
-        version: Product and version as messages name them.
-
     Raises:
         ModelError: A library cannot be loaded, has no plugins, or was replaced after it was hashed.
     """

@@ -58,12 +58,6 @@ def require_profiles(inputs: Sequence[TensorSpec], profiles: Sequence[Profile]) 
 def add_profiles(builder: Any, network: Any, config: Any, plan: BuildPlan) -> None:
     """Give the builder the profiles of a plan.
 
-    Args:
-        builder: The vendor's builder.
-        network: The parsed network, which knows which of its inputs hold a shape.
-        config: The builder configuration that gets the profiles.
-        plan: The plan to build.
-
     Raises:
         ConfigurationError: A profile does not fit the network, or the builder refuses it.
     """

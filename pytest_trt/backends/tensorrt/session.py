@@ -147,12 +147,7 @@ class TrtSession:
         return {name: self._as_model(name, array) for name, array in outputs.items()}
 
     def observe(self, inputs: Tensors, tensors: Collection[str]) -> Tensors:
-        """Run once; return every output, and those of some tensors that the engine emits.
-
-        Args:
-            inputs: As for `run`.
-            tensors: Names of tensors of a plan that was built with `observed`.
-        """
+        """Run once; return every output, and those of some tensors that the engine emits."""
         debug = DebugTensors(self._trt, self._cuda, tensors, self._model.path.name)
         self._cuda.use()
         debug.listen(self._context)
@@ -164,11 +159,6 @@ class TrtSession:
         """Time consecutive calls on the GPU.
 
         The inputs lie on the device before the first call, and outputs stay there.
-
-        Args:
-            inputs: What every call computes on.
-            mode: Replay of a CUDA graph, or enqueuing each call.
-            calls: How many calls to time.
 
         Raises:
             InputError: The inputs do not fit the model or the engine's profiles.
@@ -375,13 +365,7 @@ class TrtSession:
 
 
 def loaded_engine(trt: Any, plan: Plan, *, host_code: bool) -> tuple[Any, Any]:
-    """Return a runtime, and the engine of a plan on the current device; None if it is refused.
-
-    Args:
-        trt: The vendor module.
-        plan: The plan.
-        host_code: Whether the plan may contain its own runtime, as version-compatible ones do.
-    """
+    """Return a runtime, and the engine of a plan on the current device; None if it is refused."""
     runtime = trt.Runtime(process_logger(trt))
     if host_code:
         runtime.engine_host_code_allowed = True

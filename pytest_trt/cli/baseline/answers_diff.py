@@ -99,11 +99,7 @@ class Compared:
         return None if change is None else Compared(change, [])
 
     def to_dict(self, title: str) -> dict[str, Any]:
-        """Return it as JSON-simple data.
-
-        Args:
-            title: The files.
-        """
+        """Return it as JSON-simple data."""
         return {
             "baseline": "answers",
             "file": title,
@@ -173,11 +169,7 @@ def _as_dict(one: OutputChange) -> dict[str, Any]:
 
 
 def print_answers(found: list[tuple[str, list[Compared]]]) -> None:
-    """Print a table of each test below the file that it is in.
-
-    Args:
-        found: The tests by title.
-    """
+    """Print a table of each test below the file that it is in."""
     titles = ("", "largest change", "mean change", "top-1 flips", "FP32 tolerance")
     rows: list[Row] = []
     for title, tests in found:

@@ -151,10 +151,6 @@ def _confirm(orphans: int, *, yes: bool) -> None:
 def _collect(base: Path, modules: set[str]) -> Collected:
     """Return which tests exist, as collected by pytest in its own process.
 
-    Args:
-        base: The folder that modules are named relative to.
-        modules: The test modules that have baselines.
-
     Raises:
         BaselineError: They could not be collected.
     """

@@ -29,11 +29,7 @@ def was_text(change: EntryChange | AnswersChange) -> str:
 def with_renames(
     found: list[tuple[str, list[_AnyChange]]],
 ) -> list[tuple[str, list[_AnyChange]]]:
-    """Return changes by file, those with another name alone as renamed, where they are now.
-
-    Args:
-        found: The changes of each file, by its title.
-    """
+    """Return changes by file, those with another name alone as renamed, where they are now."""
     removed = [one for _, changes in found for one in changes if one.kind == "removed"]
     renamed: list[_AnyChange] = []
     shown = []

@@ -49,12 +49,7 @@ class Found:
 
 
 def find_files(root: Path, baselines: Path) -> Found:
-    """Return the models and data files below a folder, but for those of caches and the like.
-
-    Args:
-        root: The folder.
-        baselines: The folder of the baselines: stored answers are no inputs.
-    """
+    """Return the models and data files below a folder, but for those of caches and the like."""
     found = Found()
     for name, folders, files in os.walk(root):
         folder = Path(name)

@@ -74,14 +74,7 @@ def module_source(
     folder: Path,
     measured_with: str,
 ) -> str:
-    """Return the source of a test module.
-
-    Args:
-        tested: The models that it tests.
-        left_out: Why it does not test others.
-        folder: The folder that it will be in.
-        measured_with: The backend and target that tolerances were measured with.
-    """
+    """Return the source of a test module."""
     seeded = [one for one in tested if not one.data]
     on_data = [one for one in tested if one.data]
     parts = [_head(on_data=bool(on_data))]

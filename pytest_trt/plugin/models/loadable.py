@@ -191,14 +191,7 @@ class LoadableModel:
         calibration: Callable[[], object],
         calibrated_by: CalibratedBy = "",
     ) -> Engine:
-        """Build an engine, or take it from the cache, and record it with the test.
-
-        Args:
-            spec: The request.
-            arch: What it runs on.
-            calibration: Gives the inputs that int8 engines are calibrated on.
-            calibrated_by: Where those are from: the project's own are checked.
-        """
+        """Build an engine, or take it from the cache, and record it with the test."""
         marker, state = self.model_marker, state_of(self.item)
         pin_baselines(self.request.session)
         try:
@@ -311,14 +304,7 @@ class LoadableModel:
         calibrated_by: CalibratedBy,
         calibration: Callable[[], object],
     ) -> ConsistencyCheck:
-        """Return a check of a test that compares engines of this model.
-
-        Args:
-            plan: What the test checks.
-            reference: Gives the outputs to compare with.
-            calibrated_by: What int8 engines are calibrated on, unless the model is quantised.
-            calibration: Gives those inputs, for engines that are built again.
-        """
+        """Return a check of a test that compares engines of this model."""
         resolved: dict[str, Mapping[str, Tolerance]] = {}
 
         def tolerances(engine: Engine) -> Mapping[str, Tolerance]:

@@ -44,11 +44,6 @@ class RebuiltEngines:
     def outputs(self, engine: Engine, inputs: Tensors, total: int) -> Iterator[Tensors]:
         """Yield what engines that are built like another one return for inputs.
 
-        Args:
-            engine: The engine whose model, spec and target they have.
-            inputs: Inputs of the engine.
-            total: How many engines.
-
         Raises:
             PytestTrtError: One cannot be built, loaded or run.
         """

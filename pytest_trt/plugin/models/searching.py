@@ -77,11 +77,7 @@ class LayerSearch:
     test: str = ""
 
     def diagnostics(self, progress: Progress) -> Iterator[Diagnostic]:
-        """Yield what was found of each engine whose worst run was retained.
-
-        Args:
-            progress: Called with each step.
-        """
+        """Yield what was found of each engine whose worst run was retained."""
         if self.run.settings.localize == "never":
             return
         for one in self.check.evidence():

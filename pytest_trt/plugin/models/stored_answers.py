@@ -307,11 +307,7 @@ class StoredAnswers:
         return f"the answers of {f'commit {commit}' if commit else entry.recorded[:10]}"
 
     def diagnostics(self, results: Sequence[AccuracyResult]) -> Iterator[Diagnostic]:
-        """Yield why stored answers fail the test other than by their values, and notes.
-
-        Args:
-            results: What the test's checks found.
-        """
+        """Yield why stored answers fail the test other than by their values, and notes."""
         entry, shown, test = self.entry, self.location.shown, self.location.test
         facts = self._facts
         if entry is None and not self.records:
@@ -467,11 +463,7 @@ class StoredAnswers:
         return marker.drift if marker is not None and marker.drift else None
 
     def _drifted(self, results: Sequence[AccuracyResult]) -> Iterator[Diagnostic]:
-        """Yield errors that have grown beyond their stored level: failures where drift= is given.
-
-        Args:
-            results: What the test's checks found.
-        """
+        """Yield errors that have grown beyond their stored level: failures if drift= is given."""
         limit = self._limit
         for result in results:
             engine, then = _engine_of(result), self._levels.get(_engine_of(result))
@@ -486,9 +478,6 @@ class StoredAnswers:
 
     def grown(self, result: AccuracyResult) -> Mapping[str, str] | None:
         """Return outputs of an engine whose error has doubled since it was stored, and by how much.
-
-        Args:
-            result: What a check found of the engine.
 
         Returns:
             None where no errors of it are stored.
@@ -556,11 +545,7 @@ class StoredAnswers:
     # --- what may be stored
 
     def staged(self, results: Sequence[AccuracyResult]) -> StagedAnswers | None:
-        """Return the answers that this test may store; None if they are stored already.
-
-        Args:
-            results: What the test's checks found.
-        """
+        """Return the answers that this test may store; None if they are stored already."""
         entry = self.entry
         found = {digest: new for digest, (new, _) in self._collected.items()}
         if entry is not None:
@@ -605,11 +590,7 @@ class StoredAnswers:
         return self._repairs and not update and entry is not None and entry.answers == new.answers
 
     def _measured(self, results: Sequence[AccuracyResult]) -> dict[str, dict[str, float]]:
-        """Return the largest error of each output by engine, against what may be stored.
-
-        Args:
-            results: Comparisons with answers that would stay, or with the model that is recorded.
-        """
+        """Return the largest error of each output by engine, against what may be stored."""
         found = {engine: dict(errors) for engine, errors in self._errors.items()}
         for one in results:
             levels = found.setdefault(_engine_of(one), {})

@@ -435,11 +435,6 @@ ENGINE_FIELDS = (
 
 
 def given_flags(config: pytest.Config, fields: Collection[str]) -> list[str]:
-    """Return options that were given on the command line: "--trt-arch=sm86".
-
-    Args:
-        config: The run's configuration.
-        fields: Which ones.
-    """
+    """Return options that were given on the command line: "--trt-arch=sm86"."""
     given = [(option, config.getoption(option.ini)) for option in OPTIONS if option.field in fields]
     return [flag for option, value in given if value is not None for flag in option.flags(value)]

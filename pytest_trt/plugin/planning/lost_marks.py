@@ -64,10 +64,6 @@ def uncollected(
     """Yield the marked functions and classes of a module or class that pytest left out.
 
     Each comes with its line. A class that others inherit from is none: its markers are theirs.
-
-    Args:
-        collector: The module or class.
-        nodes: What pytest collected of it.
     """
     place = collector.obj  # type: ignore[attr-defined]
     module = place.__module__ if isinstance(place, type) else place.__name__
@@ -92,12 +88,7 @@ def _objects_of(node: pytest.Item | pytest.Collector) -> Iterator[object]:
 def replaced(
     collector: pytest.Collector, nodes: Iterable[pytest.Item | pytest.Collector]
 ) -> Iterator[tuple[Diagnostic, int]]:
-    """Yield the tests of a module or class that a later one of the same name replaces.
-
-    Args:
-        collector: The module or class.
-        nodes: What pytest collected of it.
-    """
+    """Yield the tests of a module or class that a later one of the same name replaces."""
     names = {getattr(node, "originalname", node.name) for node in nodes}
     place = collector.obj  # type: ignore[attr-defined]
     try:

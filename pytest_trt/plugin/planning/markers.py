@@ -127,13 +127,6 @@ class ModelMarker:
     ) -> EngineSpec:
         """Return the request of one engine.
 
-        Args:
-            backend: The backend that builds it.
-            precision: Its precision.
-            profiles: Its profiles.
-            options: Builder options instead of the marker's.
-            keep_fp32: What stays in FP32, in place of the marker's.
-
         Raises:
             ConfigurationError: An option is invalid, or something is to stay in FP32 in an engine
                 that is FP32 anyway.
@@ -247,13 +240,6 @@ def parse_model(
     another model discards the outer marker's settings, which would not fit it; keywords of outer
     markers without a model apply to every model. `per_model` replaces keywords of its own marker
     for one model. Everything is checked that needs no model file.
-
-    Args:
-        marks: The test's marks, the closest first.
-        test_file: The file that paths are relative to.
-        model: The model.
-        additional: Names of the backends that plugins registered.
-        backend: The value of --trt-backend.
 
     Raises:
         ConfigurationError: A keyword is unknown, a value is invalid, or a file does not exist.
@@ -378,10 +364,6 @@ def parse_consistency(
 ) -> ConsistencyMarker | None:
     """Return the closest `trt_consistency` marker of a test, or None; checked as far as it can be.
 
-    Args:
-        marks: The test's marks, the closest first.
-        names: What `per_model` may call the model.
-
     Raises:
         ConfigurationError: Something in it is unknown or cannot be a tolerance.
     """
@@ -499,10 +481,6 @@ def parse_benchmark(
     """Return the `trt_benchmark` markers of a test as one, or None if there are none.
 
     They add up; the closest one that gives a keyword decides it.
-
-    Args:
-        marks: The test's marks, the closest first.
-        names: What `per_model` may call the model.
 
     Raises:
         ConfigurationError: Something in one of them is unknown or cannot be a limit.

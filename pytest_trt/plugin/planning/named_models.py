@@ -60,10 +60,6 @@ class NamedModels:
 def named_models(marks: Iterable[pytest.Mark], test_file: Path) -> NamedModels:
     """Return the models that the closest marker with a model names.
 
-    Args:
-        marks: The test's marks, the closest first.
-        test_file: The file that paths are relative to.
-
     Raises:
         ConfigurationError: No trt_model marker names a model, or one names something else.
     """

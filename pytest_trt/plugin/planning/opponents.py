@@ -38,11 +38,6 @@ def same_engine(opponents: Mapping[str, Opponent], model: str, precision: str) -
     """Return the names of opponents that are the engine under test itself.
 
     That ONNX Runtime is, at FP32, only shows when its engine is built.
-
-    Args:
-        opponents: The opponents by name.
-        model: The id of the model under test.
-        precision: The precision under test.
     """
     return tuple(
         name
@@ -65,14 +60,6 @@ def parse_opponents(
 
     A name is a precision, "onnxruntime", the id of a model that the markers name, or the path of
     another model, relative to the test file. Keywords of the markers hold for other models too.
-
-    Args:
-        names: The names.
-        marks: The test's marks, the closest first.
-        test_file: The test's file.
-        models: The models that the markers name.
-        additional: Names of the backends that plugins registered.
-        backend: The value of --trt-backend.
 
     Raises:
         ConfigurationError: A name is none of these.
@@ -105,11 +92,6 @@ def check_same_inputs(
     interface: Callable[[Path], tuple[Sequence[TensorSpec], Sequence[TensorSpec]]],
 ) -> None:
     """Refuse other models that cannot run the inputs of the model under test.
-
-    Args:
-        opponents: The opponents by name.
-        inputs: The inputs of the model under test.
-        interface: Returns the inputs and outputs of a model.
 
     Raises:
         ConfigurationError: The inputs of one differ in name or dtype.

@@ -115,12 +115,7 @@ class Planner:
     def variants(
         self, marks: Sequence[tuple[pytest.Mark, ...]], path: Path
     ) -> dict[str, tuple[str, ...]]:
-        """Return by what a test function is multiplied: the values of all of its parameter sets.
-
-        Args:
-            marks: The marks of each parameter set, the closest first.
-            path: The test's file.
-        """
+        """Return by what a test function is multiplied: the values of all of its parameter sets."""
         union: dict[str, dict[str, None]] = {ARCH: {}, MODEL: {}, PRECISION: {}, SHAPE: {}}
         sets = [self._parse(each, path) for each in marks]
         for parsed in (parsed for each in sets for parsed in each.by_id.values()):
@@ -204,12 +199,7 @@ class Planner:
         return self._parse(marks_of(item), item.path).stale
 
     def failing_plan(self, item: pytest.Function, wrong: Sequence[Diagnostic]) -> TestPlan:
-        """Return the plan of a test that fails when it runs, as its model cannot be tested.
-
-        Args:
-            item: The test of one of several models.
-            wrong: Why it has no other plan.
-        """
+        """Return the plan of a test that fails when it runs, as its model cannot be tested."""
         params = params_of(item)
         parsed = self._parse(marks_of(item), item.path).of(params)
         assert parsed is not None
@@ -240,11 +230,6 @@ class Planner:
 
     def resolve(self, plan: TestPlan, path: Path, item: pytest.Function) -> TestPlan:
         """Return the plan of a test whose model a fixture has given.
-
-        Args:
-            plan: The plan that was made at collection, or resolved in an earlier attempt.
-            path: The model.
-            item: The test.
 
         Raises:
             PlanError: The markers do not fit the model.

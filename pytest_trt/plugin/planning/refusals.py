@@ -500,12 +500,7 @@ def _not_multiplied(
 
 
 def check_plan_files(parsed: Iterable[Parsed], selections: Iterable[Selection]) -> None:
-    """Refuse plans that several combinations of a test would share, and limits on their build.
-
-    Args:
-        parsed: The markers of a test, for each model that they name.
-        selections: What the run tests.
-    """
+    """Refuse plans that several combinations of a test would share, and limits on their build."""
     found: dict[Path, str] = {}
     for one in parsed:
         model = one.model

@@ -36,14 +36,7 @@ class StaleEntry:
 
     @classmethod
     def of(cls, name: str, marker: str, free: Iterable[str], test_file: Path) -> StaleEntry | None:
-        """Return the entry of a name that is no model of a test; None if it names no ONNX file.
-
-        Args:
-            name: The name.
-            marker: The marker with the entry.
-            free: Ids of the models of the test without an entry.
-            test_file: The file that paths are relative to.
-        """
+        """Return the entry of a name that is no model of a test; None if it names no ONNX file."""
         if not name.endswith(_SUFFIX):
             return None
         path = Path(os.path.normpath(test_file.parent / name))

@@ -280,13 +280,7 @@ def _second_folders(written: Iterable[object]) -> Iterator[Diagnostic]:
 
 
 def store_last_run(last_runs: Path, rootdir: Path, candidates: Sequence[Candidate]) -> None:
-    """Store what a run measured for `pytest-trt baseline accept`, if the cache is writable.
-
-    Args:
-        last_runs: The engine cache's folder for it.
-        rootdir: pytest's root folder.
-        candidates: What may be accepted, and what may not.
-    """
+    """Store what a run measured for `pytest-trt baseline accept`, if the cache is writable."""
     finished = datetime.now(timezone.utc).isoformat(timespec="seconds")
     with suppress(OSError):
         write_last_run(last_runs, LastRun(rootdir, finished, candidates))

@@ -28,11 +28,6 @@ def missing_models(
 
     Only functions of which all tests were to run are considered, and no model that a test reported
     as renamed.
-
-    Args:
-        config: The run's configuration.
-        planned: All tests that were collected, by node id.
-        results: What tests found.
     """
     found: dict[str, list[str]] = {}
     for module, functions in _whole(config, planned).items():

@@ -49,13 +49,7 @@ def baseline_folder(config: pytest.Config, start: Path) -> BaselineFolder:
 def baseline_location(
     item: pytest.Item, target: Mapping[str, str], nodeid: str = ""
 ) -> BaselineLocation:
-    """Return where a test's baseline is stored.
-
-    Args:
-        item: The test.
-        target: What is measured on.
-        nodeid: The node id whose name the baseline has; by default the test's.
-    """
+    """Return where a test's baseline is stored."""
     folder = baseline_folder(item.config, item.path.parent)
     test = (nodeid or item.nodeid).partition("::")[2]
     return BaselineLocation.of(folder, item.path, test, target, rootdir=item.config.rootpath)
@@ -67,10 +61,6 @@ def answers_nodeid(item: pytest.Item, plan: TestPlan) -> str:
     The FP32 outputs of a model depend on neither precision nor architecture, so it has none. A
     reference of the project may depend on them: then it has those that the reference may use. All
     other parameters stay.
-
-    Args:
-        item: The test.
-        plan: What it checks.
     """
     used = fixtures_of_override(item, "trt_reference")
     if used & _OF_ENGINE:
@@ -86,12 +76,7 @@ def answers_nodeid(item: pytest.Item, plan: TestPlan) -> str:
 
 
 def metrics_nodeid(item: pytest.Item, plan: TestPlan) -> str:
-    """Return the node id that stored task metrics have: without the architecture of their folder.
-
-    Args:
-        item: The test.
-        plan: What it checks.
-    """
+    """Return the node id that stored task metrics have: without their folder's architecture."""
     # An id of the test's own that looks the same stays.
     own = [plan.arch] if ARCH in params_of(item) else []
     return without_parameters(item.nodeid, ids_of(item), *own)

@@ -154,12 +154,7 @@ class _Orphan:
 
 
 def move_remedy(found: Proposal, record: str) -> Remedy:
-    """Return what to do about a test or model that may have been renamed.
-
-    Args:
-        found: What moves the baseline.
-        record: What records another one.
-    """
+    """Return what to do about a test or model that may have been renamed."""
     return Remedy(
         found.text,
         (found.command,),
@@ -173,14 +168,7 @@ def rename_facts(found: Proposal) -> dict[str, Fact]:
 
 
 def perhaps_renamed(what: str, file: str, test: str, found: Proposal) -> Diagnostic:
-    """Return the warning that nothing was recorded, as a baseline without a test would fit.
-
-    Args:
-        what: "answers", "speed" or "task metrics".
-        file: Where the baseline would be.
-        test: The test's name there.
-        found: What moves the baseline that fits.
-    """
+    """Return the warning that nothing was recorded, as a baseline without a test would fit."""
     why = "a baseline whose test no longer exists matches it"
     if found.old_model:
         why = f"the baseline of {found.old_model} is of this model"
@@ -206,14 +194,7 @@ def of_all_tests(one: Diagnostic) -> Diagnostic:
 def with_renames(
     item: pytest.Item, result: BenchmarkResult, subject: Subject, location: BaselineLocation
 ) -> BenchmarkResult:
-    """Propose a baseline for a speed that has none; without an explicit wish none is recorded.
-
-    Args:
-        item: The test.
-        result: Its result.
-        subject: What was timed.
-        location: Where its baseline would be.
-    """
+    """Propose a baseline for a speed that has none; without an explicit wish none is recorded."""
     failures = {one.code for one in result.diagnostics} & {"TRT660", "TRT661"}
     settings = settings_of(item.config)
     automatic = result.update == "first" and not (settings.update or settings.update_new)

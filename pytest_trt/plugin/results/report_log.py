@@ -403,12 +403,7 @@ def _append_step_summary(path: Path, document: Document) -> None:
 
 
 def _start_facts(config: pytest.Config, started_s: float) -> dict[str, Any]:
-    """Return what is known of a run before its first test.
-
-    Args:
-        config: The run's configuration.
-        started_s: When it started, in seconds since 1970.
-    """
+    """Return what is known of a run before its first test."""
     moment = datetime.fromtimestamp(started_s, timezone.utc)
     return {
         "id": uuid.uuid4().hex,

@@ -50,16 +50,7 @@ def store_tested(
     failed: Mapping[str, set[str]],
     ledger: Ledger,
 ) -> None:
-    """Store what a run says of its engines, if the cache is writable.
-
-    Args:
-        run: The run.
-        root: pytest's root folder.
-        results: The results of its tests.
-        engines: What `tested_data` returned, of each test.
-        failed: Phases that failed, by test.
-        ledger: The tests that were to run.
-    """
+    """Store what a run says of its engines, if the cache is writable."""
     commit = None
     with suppress(PytestTrtError):
         commit = head_commit(root)

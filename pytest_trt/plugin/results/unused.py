@@ -87,11 +87,6 @@ def unused_baselines(
     """Return the stored baselines of the collected folders and files that no test uses.
 
     Of other architectures only those are claimed whose test cannot exist on any machine.
-
-    Args:
-        config: The run's configuration.
-        items: All tests that were collected, deselected ones too.
-        modules: Why test modules were skipped, by node id; empty for those that were collected.
     """
     scope = _Scope.of(config)
     if scope is None:
@@ -113,12 +108,7 @@ def unused_baselines(
 def models_without_test(
     config: pytest.Config, planned: Mapping[str, PlannedTest]
 ) -> Diagnostic | None:
-    """Return which required models no collected test names; None for none.
-
-    Args:
-        config: The run's configuration.
-        planned: All tests that were collected, by node id.
-    """
+    """Return which required models no collected test names; None for none."""
     settings = settings_of(config)
     given = config.getoption("trt_require_models") is not None
     # What the ini file requires is for runs of all tests.
@@ -136,12 +126,7 @@ def models_without_test(
 def untested_with_test(
     config: pytest.Config, planned: Mapping[str, PlannedTest]
 ) -> Diagnostic | None:
-    """Return the entries of trt_untested_models that outlived their reason; None for none.
-
-    Args:
-        config: The run's configuration.
-        planned: All tests that were collected, by node id.
-    """
+    """Return the entries of trt_untested_models that outlived their reason; None for none."""
     exceptions = settings_of(config).untested_models
     if not exceptions or not _runs_all(config):
         return None
@@ -370,12 +355,7 @@ def _requests_by_name(item: pytest.Item) -> bool:
 
 
 def is_conditional(function: str, source: str) -> bool:
-    """Whether a module defines a test, or its class, on a condition: other machines may have it.
-
-    Args:
-        function: The test's name in the module, with its classes.
-        source: The module's source.
-    """
+    """Whether a module defines a test, or its class, on a condition: other machines may have it."""
     try:
         body: Sequence[ast.stmt] = ast.parse(source).body
     except (SyntaxError, ValueError):
@@ -390,12 +370,7 @@ def is_conditional(function: str, source: str) -> bool:
 
 
 def unused_diagnostic(found: Unused, *, required: bool) -> Diagnostic | None:
-    """Return what to do about baselines that no test uses; None for none.
-
-    Args:
-        found: The baselines.
-        required: Whether the run fails for them.
-    """
+    """Return what to do about baselines that no test uses; None for none."""
     if not found:
         return None
     total = sum(number for *_, number in found)

@@ -279,13 +279,7 @@ def _engine_changes(
 def speed_findings(
     old: Mapping[str, Any] | None, new: Mapping[str, Any] | None, error: float
 ) -> Iterator[Finding]:
-    """Yield how the speed of two runs differs, by metric.
-
-    Args:
-        old: The speed of the older result; None where it has none.
-        new: The newer one.
-        error: Probability that a change lies outside its bounds, on each side.
-    """
+    """Yield how the speed of two runs differs, by metric."""
     if not (old and new and old["candidate_rounds"] and new["candidate_rounds"]):
         return
     for what, then, now in _quantities(old, new):
@@ -402,12 +396,7 @@ def _all_error_findings(old: Case, new: Case) -> Iterator[Finding]:
 def error_findings(
     old: Mapping[str, Any] | None, new: Mapping[str, Any] | None
 ) -> Iterator[Finding]:
-    """Yield how the error of each output differs, and which outputs only one run has.
-
-    Args:
-        old: The accuracy of the older result; None where it has none.
-        new: The newer one.
-    """
+    """Yield how the error of each output differs, and which outputs only one run has."""
     if not old or not new:
         return
     before = {one["name"]: one for one in old["outputs"]}

@@ -44,12 +44,7 @@ details > div { overflow-x: auto; padding: 0.4rem 0 0.4rem 1.2rem; }
 
 
 def page(comparison: Comparison, *, everything: bool = False) -> str:
-    """Return a comparison as a page.
-
-    Args:
-        comparison: The comparison.
-        everything: Whether to include what did not change.
-    """
+    """Return a comparison as a page."""
     body = "\n".join(_body(comparison, everything=everything))
     return static_page(summary(comparison), body, command="pytest-trt report compare", style=_STYLE)
 

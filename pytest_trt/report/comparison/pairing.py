@@ -41,12 +41,7 @@ def label_of(metric: Mapping[str, Any]) -> str:
 
 
 def by_test(document: Document, *, across: bool) -> dict[Key, list[Case]]:
-    """Return the cases of each test.
-
-    Args:
-        document: A report.
-        across: Whether tests are the same whatever architecture they ran on.
-    """
+    """Return the cases of each test."""
     found: dict[Key, list[Case]] = {}
     for test in document["tests"]:
         cases = found.setdefault((test["test"], "" if across else test["arch"]), [])

@@ -97,12 +97,7 @@ def _limits(case: Case) -> Iterator[tuple[str, tuple[float, bool]]]:
 
 
 def looser_tolerance(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """Return how a tolerance of an output allows more than it did; empty if it does not.
-
-    Args:
-        old: The older tolerance, as reports have it.
-        new: The newer one.
-    """
+    """Return how a tolerance of an output allows more than it did; empty if it does not."""
     parts = [
         f"{name} {_short(old[name])} -> {_short(new[name])}"
         for name in _LARGER + _SMALLER + ("topk", "nan", "elementwise")

@@ -35,11 +35,7 @@ _SCRIPTS = (
 
 
 def html_page(document: Mapping[str, Any]) -> str:
-    """Return a document as a page.
-
-    Args:
-        document: The report, see `entries.Report`.
-    """
+    """Return a document as a page."""
     before, after = _page().split("{{document}}")
     return f"{before}{_packed(document)}{after}"
 

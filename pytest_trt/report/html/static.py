@@ -30,13 +30,7 @@ def static_page(heading: str, body: str, *, command: str, style: str = "") -> st
 
 
 def chip(status: str, mark: str, text: str) -> str:
-    """Return a status as HTML: its colour, a mark, and its word.
-
-    Args:
-        status: A status of `page.css`.
-        mark: One character.
-        text: The word.
-    """
+    """Return a status as HTML: its colour, a mark, and its word."""
     return (
         f'<span class="chip" data-status="{status}"><span class="mark" aria-hidden="true">{mark}'
         f"</span>{html(text)}</span>"

@@ -56,12 +56,7 @@ class Named:
 
 
 def imported_document(found: Found, named: Named) -> Document:
-    """Return the report of what files hold.
-
-    Args:
-        found: What they hold.
-        named: What they do not say.
-    """
+    """Return the report of what files hold."""
     records = [*_of_trtexec(found, named), *_of_polygraphy(found, named)]
     planned, outcomes = {}, {}
     for label, record in records:

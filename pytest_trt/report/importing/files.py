@@ -60,10 +60,6 @@ class Found:
 def read_files(paths: Sequence[Path], *, warm_up_ms: float) -> Found:
     """Return what files of trtexec and Polygraphy hold.
 
-    Args:
-        paths: The files; of Polygraphy also folders.
-        warm_up_ms: Queries that started earlier are left out.
-
     Raises:
         ReportError: One cannot be read or recognised, or two are of one kind.
     """

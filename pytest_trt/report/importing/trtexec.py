@@ -91,10 +91,6 @@ def rounds_of(queries: Queries, items_per_query: int) -> Rounds | None:
     """Return queries as rounds of consecutive ones; None where there are too few for one.
 
     A round has a throughput only where the digits of the file show how long it took.
-
-    Args:
-        queries: The queries.
-        items_per_query: Batch items of each.
     """
     calls = round_length(len(queries.compute_ms))
     taken, steps = [], []
