@@ -46,6 +46,7 @@ SIDE_BY_SIDE = (
     "test_example_project.py",
     "test_package_models.py",
     "test_facts.py",
+    "test_planted.py",
     "test_wrong_plan.py",
     "test_plans.py",
     "test_plugins.py",

@@ -94,11 +94,16 @@ def test_shipped(trt_session, trt_inputs):
 """
 
 
+def network_flags(trt: Any) -> int:
+    """Return the flags of a network with an explicit batch: 11 has no such flag."""
+    explicit = getattr(trt.NetworkDefinitionCreationFlag, "EXPLICIT_BATCH", None)
+    return 0 if explicit is None else 1 << int(explicit)
+
+
 def build(trt: Any, model: Path, configure: Callable[[Any], None]) -> bytes:
     """Build a plan as a script of a user's does, without this package."""
     builder = trt.Builder(trt.Logger(trt.Logger.ERROR))
-    explicit = getattr(trt.NetworkDefinitionCreationFlag, "EXPLICIT_BATCH", None)
-    network = builder.create_network(0 if explicit is None else 1 << int(explicit))
+    network = builder.create_network(network_flags(trt))
     parser = trt.OnnxParser(network, trt.Logger(trt.Logger.ERROR))
     assert parser.parse(model.read_bytes())
     config = builder.create_builder_config()
