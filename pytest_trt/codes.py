@@ -656,8 +656,8 @@ CODES: dict[str, Code] = {
     ),
     "TRT326": Code(
         "plan does not fit the test",
-        "The inputs or outputs of a finished plan differ from the model's, none of its profiles "
-        "covers the test's, or it has another precision.",
+        "The inputs or outputs of a finished plan differ from the model's or have a format that is "
+        "not linear, none of its profiles covers the test's, or it has another precision.",
         "Name the plan of this model and precision, or rebuild it.",
         ("plan",),
     ),

@@ -93,6 +93,10 @@ class FakeRuntime(ModuleType):
         self.copies.append(size)
         return (Error.cudaSuccess,)
 
+    def cudaMemsetAsync(self, target: int, value: int, size: int, stream: int) -> tuple[Error]:
+        ctypes.memset(target, value, size)
+        return (Error.cudaSuccess,)
+
     def cudaStreamCreateWithFlags(self, flags: int) -> tuple[Error, int]:
         return Error.cudaSuccess, 7
 
@@ -152,6 +156,11 @@ class Kind(enum.Enum):
     OUTPUT = 2
 
 
+class Format(enum.Enum):
+    LINEAR = 0
+    HWC8 = 2
+
+
 class Location(enum.Enum):
     DEVICE = 0
     HOST = 1
@@ -170,6 +179,8 @@ class FakeEngine:
         compute: Arrays of the inputs to arrays of the outputs.
         shapes: Input shapes to output shapes, as the context infers them; -1 for open dimensions.
         on_host: Tensors that lie in host memory.
+        num_optimization_profiles: How many profiles it has.
+        formats: Formats of tensors that are not LINEAR.
     """
 
     inputs: Mapping[str, str]
@@ -177,6 +188,8 @@ class FakeEngine:
     compute: Callable[..., Mapping[str, Any]]
     shapes: Callable[..., Mapping[str, tuple[int, ...]]]
     on_host: frozenset[str] = frozenset()
+    num_optimization_profiles: int = 1
+    formats: Mapping[str, Format] = field(default_factory=dict)
     runtime: FakeRuntime | None = None
     contexts: list[Any] = field(default_factory=list)
 
@@ -195,6 +208,9 @@ class FakeEngine:
 
     def get_tensor_location(self, name: str) -> Location:
         return Location.HOST if name in self.on_host else Location.DEVICE
+
+    def get_tensor_format(self, name: str, profile: int) -> Format:
+        return self.formats.get(name, Format.LINEAR)
 
     def create_execution_context(self) -> Any:
         self.contexts.append(FakeContext(self))
@@ -281,6 +297,7 @@ class FakeTensorRt(ModuleType):
 
     TensorIOMode = Kind
     TensorLocation = Location
+    TensorFormat = Format
 
     class ILogger:
         Severity = enum.IntEnum("Severity", "INTERNAL_ERROR ERROR WARNING INFO VERBOSE", start=0)

@@ -42,6 +42,7 @@ CLASSES = {
     "tensor": "ITensor",
     "serialized": "IHostMemory",
     "runtime": "Runtime",
+    "runtime_config": "IRuntimeConfig",
     "engine": "ICudaEngine",
     "inspector": "EngineInspector",
     "node_layer": "ILayer",
@@ -56,6 +57,7 @@ PLAIN = {
     "dtype",
     "handle",
     "layer",
+    "layout",
     "location",
     "logger",
     "pointer",
@@ -72,9 +74,11 @@ PLAIN = {
 #: Used where a `hasattr` in another place said that they are there.
 ASKED_FOR = {
     "IBuilderConfig.progress_monitor",
+    "ICudaEngine.create_runtime_config",
     "IDebugListener",
     "IExecutionContext.set_debug_listener",
     "IExecutionContext.unfused_tensors_debug_state",
+    "IRuntimeConfig.dynamic_shapes_kernel_specialization_strategy",
 }
 
 #: Only where builder flags choose the precision: TensorRT up to 10.

@@ -150,6 +150,11 @@ class Cuda:
         """Copy device memory to host memory, in stream order."""
         self._copy("cudaMemcpyDeviceToHost", host, device, size_bytes, stream)
 
+    def spoil(self, device: int, size_bytes: int, stream: Any) -> None:
+        """Fill device memory with ones, in stream order: NaN in every floating-point type."""
+        if size_bytes:
+            self.call("cudaMemsetAsync", device, 0xFF, size_bytes, stream)
+
     def _copy(self, kind: str, target: int, source: int, size_bytes: int, stream: Any) -> None:
         if size_bytes:
             direction = getattr(self._runtime.cudaMemcpyKind, kind)

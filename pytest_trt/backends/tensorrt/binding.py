@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,34 @@ def fits(name: str, array: npt.NDArray[Any], dtype: np.dtype[Any]) -> None:
         )
 
 
+def converted(array: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Return an array in an engine's type, or the model's; what overflows is infinite."""
+    if array.dtype == dtype:
+        return array
+    with np.errstate(all="ignore"):
+        return array.astype(dtype)
+
+
+def require_linear(trt: Any, engine: Any, tensor: str, plan: Path) -> None:
+    """Check that a tensor lies in memory as its shape says, row by row.
+
+    Raises:
+        EngineLoadError: It was built for a format with channels last or in groups, which may need
+            more memory than its elements.
+    """
+    for profile in range(engine.num_optimization_profiles):
+        layout = engine.get_tensor_format(tensor, profile)
+        if layout != trt.TensorFormat.LINEAR:
+            raise EngineLoadError(
+                f"tensor {tensor!r} of the plan {plan} has the format {layout.name}; pytest-trt "
+                "feeds and reads LINEAR only",
+                fix="build the plan with linear inputs and outputs: without allowed_formats, or "
+                "with trtexec --inputIOFormats=fp16:chw --outputIOFormats=fp16:chw.",
+                code="TRT326",
+                facts={"plan": str(plan), "tensor": tensor, "format": layout.name},
+            )
+
+
 #: The key of a binding: shape by input, and the values of inputs that hold a shape.
 BindingKey = tuple[tuple[str, tuple[int, ...], bytes], ...]
 
@@ -134,13 +163,18 @@ class Binding:
             if array.nbytes > STEP_BYTES and array.dtype == host.dtype and array.flags.c_contiguous:
                 _upload_in_steps(cuda, array, staged, stream)
             else:
-                np.copyto(host, array, casting="unsafe")
+                np.copyto(host, converted(array, host.dtype))
                 cuda.upload(staged.device_address, staged.host_address, host.nbytes, stream)
 
     def download(self, cuda: Cuda, stream: Any) -> None:
         """Copy the outputs to their page-locked arrays, in stream order."""
         for staged in self.outputs.values():
             cuda.download(staged.host_address, staged.device_address, staged.host.nbytes, stream)
+
+    def spoil_outputs(self, cuda: Cuda, stream: Any) -> None:
+        """Overwrite the outputs, so that what is not computed again cannot pass as computed."""
+        for staged in self.outputs.values():
+            cuda.spoil(staged.device_address, staged.host.nbytes, stream)
 
     def drop_graph(self) -> None:
         """Release the graph."""

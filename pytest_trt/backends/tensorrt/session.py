@@ -19,9 +19,11 @@ from pytest_trt.backends.tensorrt.binding import (
     Binding,
     BindingKey,
     Staged,
+    converted,
     fits,
     numpy_dtype,
     output_allocator,
+    require_linear,
 )
 from pytest_trt.backends.tensorrt.debug_tensors import DebugTensors
 from pytest_trt.backends.tensorrt.log import LogTail, log_tail, process_logger
@@ -87,7 +89,7 @@ class TrtSession:
         self._cuda = Cuda(device)
         with log_tail(trt) as tail:
             runtime, engine = loaded_engine(trt, plan, host_code=host_code)
-            context = engine.create_execution_context() if engine is not None else None
+            context = None if engine is None else _context(trt, engine)
         if context is None:
             raise refused_plan(plan.path, model, tail.lines, loaded=engine is not None)
         # The engine refers to its runtime, and the context to its engine.
@@ -100,6 +102,8 @@ class TrtSession:
             )
             for name in names
         }
+        for name in names:
+            require_linear(trt, engine, name, plan.path)
         on_host = trt.TensorLocation.HOST
         self._on_host = {name for name in names if engine.get_tensor_location(name) == on_host}
         # A builder may drop an input that nothing reads.
@@ -138,8 +142,11 @@ class TrtSession:
             binding.upload(self._cuda, inputs, self._stream)
             if binding.graph is not None:
                 binding.graph.launch()
-            elif not self._enqueue():
-                raise self._did_not_run(tail)
+            else:
+                for name in binding.open_outputs:
+                    self._allocators[name].shape = None
+                if not self._enqueue():
+                    raise self._did_not_run(tail)
             outputs = self._fetched(binding)
             binding.runs += 1
             if binding.runs == _RUNS_BEFORE_CAPTURE:
@@ -243,6 +250,7 @@ class TrtSession:
         if binding.open_outputs:
             names = ", ".join(binding.open_outputs)
             binding.graph_refusal = f"the shape of {names} depends on the data"
+        binding.spoil_outputs(self._cuda, self._stream)
         self._binding = binding
         return binding
 
@@ -336,6 +344,8 @@ class TrtSession:
         except CaptureError as error:
             binding.graph_refusal = str(error)
             return
+        # Else a graph of nothing would repeat them.
+        binding.spoil_outputs(self._cuda, self._stream)
         try:
             graph.launch()
             replayed = self._fetched(binding)
@@ -361,7 +371,21 @@ class TrtSession:
     def _as_model(self, name: str, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return an output in the model's dtype: TensorRT 8.6 computes INT64 in INT32."""
         dtype = self._model_dtypes.get(name)
-        return array if dtype in (None, array.dtype) else array.astype(dtype)
+        return array if dtype is None else converted(array, dtype)
+
+
+def _context(trt: Any, engine: Any) -> Any:
+    """Return an execution context, or None if there is no memory for it.
+
+    By default TensorRT-RTX compiles kernels for new shapes while others run, so that neither speed
+    nor outputs would be those of the engine as it is deployed.
+    """
+    strategies = getattr(trt, "DynamicShapesKernelSpecializationStrategy", None)
+    if strategies is None:
+        return engine.create_execution_context()
+    runtime_config = engine.create_runtime_config()
+    runtime_config.dynamic_shapes_kernel_specialization_strategy = strategies.EAGER
+    return engine.create_execution_context(runtime_config)
 
 
 def loaded_engine(trt: Any, plan: Plan, *, host_code: bool) -> tuple[Any, Any]:

@@ -7,7 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from backends.fake_gpu import FakeContext, FakeEngine, FakeRuntime, FakeTensorRt, fake_runtime
+from backends.fake_gpu import (
+    FakeContext,
+    FakeEngine,
+    FakeRuntime,
+    FakeTensorRt,
+    Format,
+    fake_runtime,
+)
 
 from pytest_trt.backends.tensorrt.binding import STEP_BYTES
 from pytest_trt.backends.tensorrt.session import TrtSession
@@ -121,6 +128,36 @@ def test_a_graph_that_does_not_repeat_the_outputs_is_not_used(open_session, fake
     assert session.graph_refusal == "its replay gave different outputs than enqueuing"
     assert fake_runtime.replays == 1
     assert not fake_runtime.graphs
+
+
+def test_a_graph_of_nothing_is_neither_used_nor_timed(
+    open_session, fake_runtime, monkeypatch
+) -> None:
+    """Its replay leaves the outputs of the run before, which are those that it should repeat."""
+    enqueue = FakeContext.execute_async_v3
+
+    def only_without_capture(context: FakeContext, stream: int) -> bool:
+        return True if fake_runtime.capturing is not None else enqueue(context, stream)
+
+    monkeypatch.setattr(FakeContext, "execute_async_v3", only_without_capture)
+    session = open_session(doubling(), [X], [Y])
+    for start in range(5):
+        inputs = rows(2, start)
+        np.testing.assert_array_equal(session.run(inputs)["y"], inputs["x"] * 2)
+    assert session.graph_refusal == "its replay gave different outputs than enqueuing"
+    with pytest.raises(EngineRunError, match="cannot be timed as a CUDA graph"):
+        session.sample(rows(2), mode="graph", calls=3)
+
+
+def test_what_an_engine_does_not_write_is_nan_and_not_what_lay_there(open_session) -> None:
+    engine = doubling()
+    session = open_session(engine, [X], [Y])
+    session.run(rows(3))
+    session.run(rows(2))
+    engine.compute = lambda x: {"y": x[:1] * np.float32(2)}
+    found = session.run(rows(3))["y"]
+    np.testing.assert_array_equal(found[0], [0, 2])
+    assert np.isnan(found[1:]).all()
 
 
 def test_nan_outputs_do_not_count_as_different(open_session, fake_runtime) -> None:
@@ -249,6 +286,63 @@ def test_an_output_shape_that_is_never_reported_is_an_error(open_session, monkey
     monkeypatch.setattr(FakeContext, "execute_async_v3", lambda self, stream: True)
     with pytest.raises(EngineRunError, match="without reporting the shape of output 'y'"):
         session.run(rows(1))
+
+
+def test_an_output_shape_that_is_not_reported_again_is_an_error(open_session, monkeypatch) -> None:
+    engine = FakeEngine(
+        inputs={"x": "float32"},
+        outputs={"y": "float32"},
+        compute=lambda x: {"y": x},
+        shapes=lambda x_shape: {"y": (-1, 2)},
+    )
+    session = open_session(engine, [X], [Y])
+    assert session.run(rows(3))["y"].shape == (3, 2)
+    monkeypatch.setattr(session._allocators["y"], "notify_shape", lambda name, shape: None)
+    with pytest.raises(EngineRunError, match="without reporting the shape of output 'y'"):
+        session.run(rows(3, start=1))
+
+
+@pytest.mark.parametrize("tensor", ["x", "y"])
+def test_a_tensor_that_does_not_lie_row_by_row_is_refused(open_session, tensor: str) -> None:
+    engine = doubling()
+    engine.formats = {tensor: Format.HWC8}
+    with pytest.raises(EngineLoadError, match=f"tensor '{tensor}' of .* the format HWC8"):
+        open_session(engine, [X], [Y])
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("model", "engine"), [("float32", "float16"), ("float64", "float32")])
+def test_values_beyond_the_engines_type_are_infinite_without_a_warning(
+    open_session, model: str, engine: str
+) -> None:
+    """As of a plan that was built for inputs of another type, or in versions without FP64."""
+    narrow = doubling()
+    narrow.inputs, narrow.outputs = {"x": engine}, {"y": engine}
+    narrow.compute = lambda x: {"y": x}
+    specs = (TensorSpec(name, model, ("n", 2)) for name in "xy")
+    session = open_session(narrow, *([spec] for spec in specs))
+    x = np.array([[1.5, np.finfo(model).max]], model)
+    found = session.run({"x": x})["y"]
+    assert found.dtype == model
+    np.testing.assert_array_equal(found, [[1.5, np.inf]])
+
+
+def test_tensorrt_rtx_waits_for_the_kernels_of_new_shapes(open_session, monkeypatch) -> None:
+    strategies = SimpleNamespace(LAZY="lazy", EAGER="eager")
+    name = "DynamicShapesKernelSpecializationStrategy"
+    monkeypatch.setattr(FakeTensorRt, name, strategies, raising=False)
+    used = []
+
+    def create(engine: FakeEngine, runtime_config: Any) -> FakeContext:
+        used.append(runtime_config.dynamic_shapes_kernel_specialization_strategy)
+        return FakeContext(engine)
+
+    monkeypatch.setattr(FakeEngine, "create_execution_context", create)
+    monkeypatch.setattr(
+        FakeEngine, "create_runtime_config", lambda self: SimpleNamespace(), raising=False
+    )
+    open_session(doubling(), [X], [Y]).run(rows(3))
+    assert used == ["eager"]
 
 
 def test_a_graph_that_does_not_launch_leaves_the_engine_enqueued(
