@@ -29,7 +29,7 @@ from pytest_trt.engine.facts import EngineFacts, Layer
 from pytest_trt.engine.key import engine_key
 from pytest_trt.engine.manifest import Manifest, read_manifest
 from pytest_trt.engine.protocols import Backend, Plan
-from pytest_trt.engine.shortfall import precision_shortfall, precision_uncertain
+from pytest_trt.engine.shortfall import narrower_precision, precision_shortfall, precision_uncertain
 from pytest_trt.engine.spec import EngineSpec, Route, Target, Toolchain
 from pytest_trt.files import FileStamp, open_regular
 from pytest_trt.hashing import digest_open
@@ -185,8 +185,8 @@ def finished_engine(found: FinishedPlan, backend: Backend) -> Engine:
     """Load a finished plan, and return it as an engine.
 
     Raises:
-        EngineLoadError: It cannot be loaded here, or does not fit the model or the test.
-        EngineBuildError: No layer has the requested precision.
+        EngineLoadError: It cannot be loaded here, does not fit the model or the test, or has
+            another precision.
     """
     model, spec, manifest = found.model, found.spec, found.manifest
     with opened_plan(found.path, found.digest) as (plan, _):
@@ -208,6 +208,13 @@ def finished_engine(found: FinishedPlan, backend: Backend) -> Engine:
     shortfall = precision_shortfall(spec, model, facts, found.path)
     if shortfall is not None:
         raise does_not_fit(found.path, found.model, shortfall.message)
+    if narrower := narrower_precision(spec, model, facts):
+        raise does_not_fit(
+            found.path,
+            model,
+            f"it is tested as {spec.precision}, but has layers or weights in {narrower}",
+            fix="name its precision with precision= of trt_model, or the plan of this precision.",
+        )
     toolchain, route = (
         backend.toolchain(),
         Route("finished plan", libraries=(*model.plugin_libraries, *model.custom_ops)),
@@ -392,12 +399,16 @@ def _text(profile: Profile) -> str:
 
 
 def does_not_fit(
-    path: Path, model: OnnxModel, problem: str, details: Sequence[str] = ()
+    path: Path,
+    model: OnnxModel,
+    problem: str,
+    details: Sequence[str] = (),
+    fix: str = "name the plan of this model, or build it again from it.",
 ) -> EngineLoadError:
     """Return the error for a plan that does not fit the model or the test."""
     return EngineLoadError(
         f"the plan {as_typed(path)} does not fit the test of {model.path.name}: {problem}",
-        fix="name the plan of this model, or build it again from it.",
+        fix=fix,
         code="TRT326",
         facts={"plan": str(path), "model": str(model.path), "problem": problem},
         details=details,

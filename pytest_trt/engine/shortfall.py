@@ -6,8 +6,8 @@ import shlex
 from pathlib import Path
 
 from pytest_trt.diagnostics import Diagnostic, EngineBuildError, Remedy
-from pytest_trt.engine.facts import LEAST_REPORTED_PCT, EngineFacts
-from pytest_trt.engine.spec import EngineSpec
+from pytest_trt.engine.facts import INTEGER, LEAST_REPORTED_PCT, EngineFacts, precision_of
+from pytest_trt.engine.spec import FULL_PRECISIONS, EngineSpec
 from pytest_trt.onnx.file import OnnxModel
 
 #: The name of a spec's precision in facts. fp32 and tf32 are not checked: narrower types come from
@@ -19,6 +19,13 @@ _WANTED = {
     "fp8": "fp8",
     "int4": "int4",
     "mixed": "int8",
+}
+
+#: The precisions of layers by requested precision, where nothing may be narrower; builders of the
+#: others also choose FP16.
+_ALLOWED = {
+    **dict.fromkeys(FULL_PRECISIONS, ("float",)),
+    **dict.fromkeys(("fp16", "bf16"), ("float", "half", "bfloat16")),
 }
 
 #: Below this, kernels rather than weights determine the size of a plan.
@@ -70,6 +77,26 @@ def precision_shortfall(
         facts={"model": model.path.name, "precision": spec.precision},
         fix=_fix(spec, plan, builder_chooses=builder_chooses),
     )
+
+
+def narrower_precision(spec: EngineSpec, model: OnnxModel, facts: EngineFacts) -> str | None:
+    """Return a precision below the requested one that layers or weights of a plan have.
+
+    None if none has, or where the model may require it: by its types, operators or plugins.
+    """
+    allowed = _ALLOWED.get(spec.precision)
+    own = {precision_of(element) for element in model.elements}
+    own |= {precision_of(one.dtype) for one in (*model.inputs, *model.outputs)}
+    if (
+        allowed is None
+        or model.is_quantized
+        or own - {"float", INTEGER}
+        or model.plugin_libraries
+        or any("Cast" in name or "::" in name for name in model.op_types)
+    ):
+        return None
+    found = (*facts.layer_counts, *facts.weight_counts)
+    return next((precision for precision in found if precision not in allowed), None)
 
 
 def fp32_layers(spec: EngineSpec, facts: EngineFacts) -> tuple[int, int] | None:

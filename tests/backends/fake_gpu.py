@@ -181,6 +181,7 @@ class FakeEngine:
         on_host: Tensors that lie in host memory.
         num_optimization_profiles: How many profiles it has.
         formats: Formats of tensors that are not LINEAR.
+        in_place: The input that an output updates, by output.
     """
 
     inputs: Mapping[str, str]
@@ -190,6 +191,7 @@ class FakeEngine:
     on_host: frozenset[str] = frozenset()
     num_optimization_profiles: int = 1
     formats: Mapping[str, Format] = field(default_factory=dict)
+    in_place: Mapping[str, str] = field(default_factory=dict)
     runtime: FakeRuntime | None = None
     contexts: list[Any] = field(default_factory=list)
 
@@ -208,6 +210,9 @@ class FakeEngine:
 
     def get_tensor_location(self, name: str) -> Location:
         return Location.HOST if name in self.on_host else Location.DEVICE
+
+    def get_aliased_input_tensor(self, name: str) -> str | None:
+        return self.in_place.get(name)
 
     def get_tensor_format(self, name: str, profile: int) -> Format:
         return self.formats.get(name, Format.LINEAR)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,10 @@ from builders import save_linear
 from builders_facts import made_of
 
 from pytest_trt.engine.facts import CONVERSION, INTEGER, EngineFacts
-from pytest_trt.engine.shortfall import precision_shortfall, precision_uncertain
+from pytest_trt.engine.shortfall import narrower_precision, precision_shortfall, precision_uncertain
 from pytest_trt.engine.spec import EngineSpec
 from pytest_trt.onnx.file import OnnxModel, load_model
+from pytest_trt.tensors.spec import TensorSpec
 
 FP16, INT8, MB = EngineSpec("fp16"), EngineSpec("int8"), 10**6
 
@@ -58,6 +60,41 @@ def test_engine_without_anything_of_the_precision_is_an_error(model, spec, facts
 )
 def test_partly_converted_engine_is_what_was_requested(model, spec, facts) -> None:
     assert precision_shortfall(spec, model, facts, PLAN) is None
+
+
+@pytest.mark.parametrize(
+    ("precision", "facts", "found"),
+    [
+        ("fp32", SILENT_FP32, None),
+        ("fp32", made_of(("float", {}), (INTEGER, {}), (CONVERSION, {}), (None, {})), None),
+        ("fp32", made_of((CONVERSION, {"half": 1}), ("float", {})), "half"),
+        ("fp32", made_of(("half", {}), ("float", {}), ("half", {})), "half"),
+        ("tf32", made_of(("bfloat16", {}), ("float", {})), "bfloat16"),
+        ("fp16", made_of(("half", {}), ("float", {})), None),
+        ("fp16", made_of(("half", {}), ("int8", {})), "int8"),
+        ("bf16", made_of(("half", {}), ("bfloat16", {})), None),
+        ("int8", made_of(("fp8", {}), ("half", {}), ("int8", {})), None),
+    ],
+)
+def test_a_precision_below_the_requested_one_is_named(model, precision: str, facts, found) -> None:
+    assert narrower_precision(EngineSpec(precision), model, facts) == found
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"is_quantized": True},
+        {"elements": {"float32": 9, "float16": 1}},
+        {"inputs": (TensorSpec("x", "float16", (1,)),)},
+        {"op_types": {"Cast": 1}},
+        {"op_types": {"mine::Swirl": 1}},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_one_that_the_model_may_require_is_not(model, changes) -> None:
+    own, facts = dataclasses.replace(model, **changes), made_of(("half", {"half": 8}))
+    assert narrower_precision(EngineSpec("fp32"), model, facts) == "half"
+    assert narrower_precision(EngineSpec("fp32"), own, facts) is None
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32"])

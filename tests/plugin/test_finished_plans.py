@@ -87,6 +87,15 @@ def test_fp32_plan_under_the_name_of_another_precision_fails(project, ship) -> N
     result.stdout.fnmatch_lines(["*requested in fp16, but nothing in its engine is half*TRT326]"])
 
 
+def test_int8_plan_under_the_name_of_fp32_fails(project, ship) -> None:
+    (plan,) = map(Path, ship("int8"))
+    plan.rename(plan.with_name(plan.name.replace("int8", "fp32")))
+    result = same_answers(project, DIST)
+    result.assert_outcomes(errors=1)
+    message = "*is tested as fp32, but has layers or weights in int8*TRT326*"
+    result.stdout.fnmatch_lines([message])
+
+
 def test_missing_plan_of_one_combination_fails_that_test_and_names_the_file(project, ship) -> None:
     ship("fp32")
     result = same_answers(project, f'precision=("fp32", "fp16"), {DIST}')

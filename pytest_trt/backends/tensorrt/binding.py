@@ -172,9 +172,14 @@ class Binding:
             cuda.download(staged.host_address, staged.device_address, staged.host.nbytes, stream)
 
     def spoil_outputs(self, cuda: Cuda, stream: Any) -> None:
-        """Overwrite the outputs, so that what is not computed again cannot pass as computed."""
+        """Overwrite the outputs, so that what is not computed again cannot pass as computed.
+
+        But not those that are inputs, updated in place.
+        """
+        fed = {staged.device_address for staged in self.inputs.values()}
         for staged in self.outputs.values():
-            cuda.spoil(staged.device_address, staged.host.nbytes, stream)
+            if staged.device_address not in fed:
+                cuda.spoil(staged.device_address, staged.host.nbytes, stream)
 
     def drop_graph(self) -> None:
         """Release the graph."""

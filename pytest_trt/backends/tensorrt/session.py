@@ -109,6 +109,9 @@ class TrtSession:
         # A builder may drop an input that nothing reads.
         self._inputs = [name for name in names if self._mode(name) == trt.TensorIOMode.INPUT]
         self._outputs = [name for name in names if self._mode(name) == trt.TensorIOMode.OUTPUT]
+        # Such as a cache of keys and values (ONNX TensorScatter): updated in place, from 10.16 on.
+        input_of = getattr(engine, "get_aliased_input_tensor", lambda name: None)
+        self._in_place = {name: input_of(name) for name in self._outputs}
         self._device_memory = {name: DeviceBuffer(self._cuda) for name in names}
         self._pinned = {name: PinnedBuffer(self._cuda) for name in names}
         self._allocators = {
@@ -296,16 +299,21 @@ class TrtSession:
             binding.host_outputs[name] = values
             self._set_address(name, values.ctypes.data, tail)
         else:
-            binding.outputs[name] = self._staged(name, shape, tail)
+            source = binding.inputs.get(self._in_place[name] or "")
+            binding.outputs[name] = self._staged(
+                name, shape, tail, address=source.device_address if source else 0
+            )
 
     def _set_address(self, name: str, address: int, tail: LogTail) -> None:
         # After a refusal the address would remain that of earlier shapes.
         if self._context.set_tensor_address(name, address) is False:
             raise refused_memory(self._model, name, tail.lines)
 
-    def _staged(self, name: str, shape: tuple[int, ...], tail: LogTail) -> Staged:
+    def _staged(
+        self, name: str, shape: tuple[int, ...], tail: LogTail, *, address: int = 0
+    ) -> Staged:
         host = self._pinned[name].array(shape, self._dtypes[name])
-        address = self._device_memory[name].at_least(host.nbytes)
+        address = address or self._device_memory[name].at_least(host.nbytes)
         self._set_address(name, address, tail)
         return Staged(host, host.ctypes.data, address)
 
@@ -319,7 +327,8 @@ class TrtSession:
         for name in binding.open_outputs:
             # The shape is known only now.
             shape = self._allocators[name].shape
-            if shape is None:
+            # With -1 in it: github.com/NVIDIA/TensorRT/issues/4744.
+            if shape is None or min(shape, default=0) < 0:
                 raise EngineRunError(
                     f"the engine of {self._model.path.name} ran without reporting the shape of "
                     f"output {name!r}",

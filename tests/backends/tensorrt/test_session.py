@@ -302,6 +302,45 @@ def test_an_output_shape_that_is_not_reported_again_is_an_error(open_session, mo
         session.run(rows(3, start=1))
 
 
+def test_an_output_shape_that_is_not_known_after_the_run_is_an_error(
+    open_session, monkeypatch
+) -> None:
+    engine = FakeEngine(
+        inputs={"x": "float32"},
+        outputs={"y": "float32"},
+        compute=lambda x: {"y": x},
+        shapes=lambda x_shape: {"y": (-1, 2)},
+    )
+    session = open_session(engine, [X], [Y])
+    allocator = session._allocators["y"]
+    monkeypatch.setattr(
+        allocator, "notify_shape", lambda name, shape: setattr(allocator, "shape", (-1, 2))
+    )
+    with pytest.raises(EngineRunError, match="without reporting the shape of output 'y'"):
+        session.run(rows(3))
+
+
+def test_an_output_that_updates_an_input_has_its_memory(open_session, fake_runtime) -> None:
+    """As TensorRT requires for ONNX TensorScatter: only the new rows are written."""
+
+    def write(context: FakeContext, stream: int) -> bool:
+        assert context.addresses["y"] == context.addresses["x"]
+        return enqueue(context, stream)
+
+    enqueue = FakeContext.execute_async_v3
+    engine = doubling()
+    engine.in_place = {"y": "x"}
+    engine.compute = lambda x: {"y": np.concatenate([x[:-1], np.full((1, 2), 7, np.float32)])}
+    session = open_session(engine, [X], [Y])
+    engine.contexts[0].execute_async_v3 = write.__get__(engine.contexts[0])
+    for count in (3, 3, 3, 3, 2, 5, 5, 5):
+        inputs = rows(count, start=count)
+        found = session.run(inputs)["y"]
+        np.testing.assert_array_equal(found[:-1], inputs["x"][:-1])
+        np.testing.assert_array_equal(found[-1], [7, 7])
+    assert session.graph_refusal is None
+
+
 @pytest.mark.parametrize("tensor", ["x", "y"])
 def test_a_tensor_that_does_not_lie_row_by_row_is_refused(open_session, tensor: str) -> None:
     engine = doubling()
