@@ -171,9 +171,12 @@ def test_baseline_that_allows_more_than_its_limit_is_noted(
     assert "TRT520" not in [one.code for one in bench.run(update=True).diagnostics]
 
 
-@pytest.mark.parametrize(("limit_ms", "code"), [(1e3, None), (1e-3, "TRT502")])
-def test_absolute_limit_needs_no_baseline(bench, limit_ms, code) -> None:
-    bench.marker = {"p50_ms": limit_ms}
+@pytest.mark.parametrize(
+    ("name", "limit", "code"),
+    [("p50_ms", 1e3, None), ("p50_ms", 1e-3, "TRT502"), ("min_throughput", 1e12, "TRT502")],
+)
+def test_absolute_limit_needs_no_baseline(bench, name, limit, code) -> None:
+    bench.marker = {name: limit}
     result = bench.run(missing_baseline="fail")
     assert result.verdict == (Verdict.FAILED if code else Verdict.PASSED)
     assert [one.code for one in result.diagnostics] == ([code] if code else [])
@@ -215,7 +218,7 @@ def test_slower_speed_is_accepted_with_a_reason_alone(recorded) -> None:
 @pytest.mark.parametrize(("times", "code"), [(3.0, "TRT662"), (0.5, None)])
 def test_slower_than_on_an_overloaded_host_needs_a_reason_too(bench, times, code) -> None:
     bench.load = OVERLOADED
-    assert codes(bench.run()) == [("TRT664", "warning")]
+    assert codes(bench.run(update=True)) == [("TRT664", "warning")]
     bench.load = HostLoad()
     bench.call_s *= times
     result = bench.run(update=True)
@@ -236,6 +239,7 @@ def test_too_few_calls_are_inconclusive(bench) -> None:
     bench.calls = 1
     result = bench.run()
     assert (result.verdict, codes(result)) == (Verdict.INCONCLUSIVE, [("TRT512", "warning")])
+    assert "made 1 round, too few" in result.diagnostics[0].message
     assert bench.run(strict=True).failed
 
 

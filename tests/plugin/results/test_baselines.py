@@ -110,12 +110,14 @@ def test_slower_engine_is_accepted_with_a_reason_alone(recorded) -> None:
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["  test_speed: replaced, * ms (+*%): the engine differs"])
     assert recorded.entry()["runs"][0]["reason"] == "more classes"
+    recorded.run().assert_outcomes(passed=1)
 
 
-def test_quicker_engine_needs_no_reason(speed) -> None:
+def test_quicker_engine_passes_and_needs_no_reason(speed) -> None:
     speed.slow_down()
     speed.run().assert_outcomes(passed=1)
     save_linear(speed.project.path / "models" / "linear.onnx")
+    speed.run().stdout.fnmatch_lines(["speed *-*% (limit *%)  passed"])
     result = speed.run("--trt-update")
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["  test_speed: replaced, P99 * ms (-*%): the engine differs"])
@@ -200,6 +202,7 @@ def test_failing_teardown_prevents_recording_and_this_is_reported(speed) -> None
         '    trt_benchmark({"image": images})\n'
     )
     result = speed.run()
+    result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(["not recorded: test_it.py::test_speed: its setup or teardown*"])
     assert speed.files == []
 
