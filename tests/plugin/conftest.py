@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from textwrap import dedent
@@ -38,6 +39,19 @@ LIGHTEST = (*LIGHT, *_without("pytest-teamcity", "rerunfailures", "xdist", "xdis
 
 #: Options of these.
 OPTIONS_OF_OTHERS = ("-n", "--tx", "--dist", "--benchmark-", "--reruns", "--teamcity")
+
+
+LINEAR = '"models/linear.onnx"'
+RUNS = 'trt_session.run({"image": images})'
+
+
+def checked(body: str = RUNS, *, model: str = LINEAR, consistency: str = "") -> str:
+    """Return the source of one test under a trt_model and a trt_consistency marker."""
+    return (
+        f"@pytest.mark.trt_model({model})\n"
+        f"@pytest.mark.trt_consistency({consistency})\n"
+        "def test_it(trt_session, images):\n    " + body.replace("\n", "\n    ")
+    )
 
 
 class NoOwnTraceback:
@@ -115,19 +129,54 @@ class Project:
 
     def check(
         self,
-        body: str = 'trt_session.run({"image": images})',
+        body: str = RUNS,
         *,
-        model: str = '"models/linear.onnx"',
+        model: str = LINEAR,
         consistency: str = "",
         args: tuple[str, ...] = (),
     ) -> pytest.RunResult:
-        """Run one test under a trt_model and a trt_consistency marker."""
-        self.test_file(
-            f"@pytest.mark.trt_model({model})\n"
-            f"@pytest.mark.trt_consistency({consistency})\n"
-            "def test_it(trt_session, images):\n    " + body.replace("\n", "\n    ")
-        )
+        """Run that test alone."""
+        self.test_file(checked(body, model=model, consistency=consistency))
         return self.run(*args)
+
+    def refuses(
+        self,
+        cases: Mapping[str, str | Sequence[str]],
+        *args: str,
+        where: str = "ERROR collecting ",
+    ) -> None:
+        """Run a file of each source, all of them at once, and find lines of the error of each.
+
+        Args:
+            cases: The lines by source, whose test is `test_it`.
+            *args: Further arguments.
+            where: What pytest writes before the name of the test or its file: another error is
+                "ERROR at setup of ", and a failure has nothing there.
+        """
+        result = self.ends(cases, *args, where=where)
+        result.assert_outcomes(**{"errors" if where else "failed": len(cases)})
+
+    def ends(
+        self, cases: Mapping[str, str | Sequence[str]], *args: str, where: str = ""
+    ) -> pytest.RunResult:
+        """Run a file of each source as `refuses` does; what has no lines has no error either."""
+        for number, source in enumerate(cases):
+            name = f"test_{number:02}"
+            own = dedent(source).replace("test_it", name)
+            self.pytester.makepyfile(**{name: f"import numpy as np\nimport pytest\n{own}"})
+        result = self.run(*args)
+        # What follows the errors repeats them.
+        shown, *_ = re.split("^=+ (?:short test|trt|warnings)", result.stdout.str(), flags=re.M)
+        _, *parts = re.split(rf"^_+ {where}test_(\d\d)\S* _+$", shown, flags=re.M)
+        errors: dict[int, str] = {}
+        for number, text in zip(map(int, parts[::2]), parts[1::2], strict=True):
+            errors[number] = errors.get(number, "") + text
+        assert errors.keys() == {number for number, lines in enumerate(cases.values()) if lines}
+        for number, lines in enumerate(cases.values()):
+            if lines:
+                expected = [lines] if isinstance(lines, str) else lines
+                pytest.LineMatcher(errors[number].splitlines()).fnmatch_lines(expected)
+        return result
 
     def plans(self) -> list[Path]:
         """Return the plans in the cache."""

@@ -389,31 +389,29 @@ def test_int8_is_calibrated_on_the_projects_own_data_where_it_gives_some(project
     result.stdout.no_fnmatch_line("*calibrated on random inputs*")
 
 
-@pytest.mark.parametrize(
-    ("returned", "message"),
-    [
-        ("{'image': images}", "*must return a list*dict*"),
-        ("None", "*must return a list*None*"),
-        ("[]", "*"),
-        ("[{'picture': images}]", "*sample 0*picture*"),
-        ("[{'image': images}, {'image': images.astype(np.float64)}]", "*sample 1*float64*"),
-        ("[{'image': images * np.nan}]", "*sample 0*NaN*"),
-        ("'no/such/folder'", "*calibration data no/such/folder does not exist*"),
-        ("({'image': images / n} for n in (1, 0j, 'a'))", "*raised*"),
-    ],
-)
-def test_calibration_inputs_that_do_not_fit_are_reported_before_anything_is_built(
-    project, returned: str, message: str
-) -> None:
-    project.test_file(
-        f"@pytest.fixture\ndef trt_calibration(images):\n    return {returned}\n"
-        '@pytest.mark.trt_model("models/linear.onnx", precision="int8")\n'
-        "def test_it(trt_engine):\n    pass\n"
+WRONG_CALIBRATION = [
+    ("{'image': images}", "*must return a list*dict*"),
+    ("None", "*must return a list*None*"),
+    ("[]", "*"),
+    ("[{'picture': images}]", "*sample 0*picture*"),
+    ("[{'image': images}, {'image': images.astype(np.float64)}]", "*sample 1*float64*"),
+    ("[{'image': images * np.nan}]", "*sample 0*NaN*"),
+    ("'no/such/folder'", "*calibration data no/such/folder does not exist*"),
+    ("({'image': images / n} for n in (1, 0j, 'a'))", "*raised*"),
+]
+
+
+def test_calibration_inputs_that_do_not_fit_are_reported_before_anything_is_built(project) -> None:
+    mark = '@pytest.mark.trt_model("models/linear.onnx", precision="int8")'
+    test = f"{mark}\ndef test_it(trt_engine):\n    pass\n"
+    fixture = "@pytest.fixture\ndef trt_calibration(images):\n    return"
+    project.refuses(
+        {
+            f"{fixture} {returned}\n{test}": [message, "Fix: *"]
+            for returned, message in WRONG_CALIBRATION
+        },
+        where="ERROR at setup of ",
     )
-    result = project.run()
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines([message, "Fix: *"])
-    assert "Traceback" not in result.stdout.str()
     assert project.plans() == []
 
 

@@ -2,52 +2,53 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import builders_types as types
 import onnx
 import pytest
 
-SHAPES = {"vector": (3,), "scalar": ()}
+SHAPES = ((3,), ())
 
 
 def saved(project, name: str, proto: onnx.ModelProto) -> None:
     onnx.save(proto, project.path / "models" / name)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("dtype", types.TYPES)
-def test_a_type_is_accepted_and_returned(project, dtype: str, shape: str) -> None:
-    saved(project, "m.onnx", types.complement(dtype, SHAPES[shape]))
-    # Sizes and positions are computed in float32, so that nothing is left for an fp16 engine.
-    precisions = ("fp32",) if dtype in ("int32", "int64") else ("fp32", "fp16")
-    wrapped = " % 256" if dtype == "uint8" else ""
-    project.test_file(
-        f'@pytest.mark.trt_model("models/m.onnx", precision={precisions})\n'
-        "@pytest.mark.trt_consistency()\n"
-        "def test_it(trt_session, trt_inputs):\n"
-        "    x, y = trt_inputs['x'], trt_session.run(trt_inputs)['y']\n"
-        f"    assert x.dtype == y.dtype == '{dtype}' and x.shape == y.shape == {SHAPES[shape]}\n"
-        f"    expected = (1 - x.astype(float)){wrapped}\n"
-        "    np.testing.assert_allclose(y.astype(float), expected, atol=1e-2)\n"
-    )
+def test_types_are_accepted_and_returned(project) -> None:
+    cases = {}
+    for dtype, shape in product(types.TYPES, SHAPES):
+        saved(project, f"{dtype}{len(shape)}.onnx", types.complement(dtype, shape))
+        # Sizes and positions are computed in float32, so nothing is left for an fp16 engine.
+        precisions = ("fp32",) if dtype in ("int32", "int64") else ("fp32", "fp16")
+        wrapped = " % 256" if dtype == "uint8" else ""
+        source = (
+            f'@pytest.mark.trt_model("models/{dtype}{len(shape)}.onnx", precision={precisions})\n'
+            "@pytest.mark.trt_consistency()\n"
+            "def test_it(trt_session, trt_inputs):\n"
+            "    x, y = trt_inputs['x'], trt_session.run(trt_inputs)['y']\n"
+            f"    assert x.dtype == y.dtype == '{dtype}' and x.shape == y.shape == {shape}\n"
+            f"    expected = (1 - x.astype(float)){wrapped}\n"
+            "    np.testing.assert_allclose(y.astype(float), expected, atol=1e-2)\n"
+        )
+        cases[source] = len(precisions)
     for _ in range(2):  # the second one finds reference outputs that were kept
-        project.run("--trt-arch=cpu").assert_outcomes(passed=len(precisions))
+        project.ends(dict.fromkeys(cases, "")).assert_outcomes(passed=sum(cases.values()))
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("dtype", types.TYPES)
-def test_a_wrong_value_of_any_type_fails(project, dtype: str, shape: str) -> None:
-    saved(project, "m.onnx", types.same(dtype, SHAPES[shape]))
-    saved(project, "other.onnx", types.complement(dtype, SHAPES[shape]))
-    project.test_file(
-        '@pytest.mark.trt_model("models/m.onnx", reference="models/other.onnx")\n'
-        "@pytest.mark.trt_consistency()\n"
-        "def test_it(trt_session, trt_inputs):\n    trt_session.run(trt_inputs)\n"
-    )
-    result = project.run("--trt-arch=cpu")
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(
-        ["y: *against other.onnx (m.onnx, fp32, cpu) *", "  * of * element* differ*"]
-    )
+def test_a_wrong_value_of_any_type_fails(project) -> None:
+    cases = {}
+    for dtype, shape in product(types.TYPES, SHAPES):
+        one, other = (f"{name}_{dtype}{len(shape)}.onnx" for name in ("same", "other"))
+        saved(project, one, types.same(dtype, shape))
+        saved(project, other, types.complement(dtype, shape))
+        source = (
+            f'@pytest.mark.trt_model("models/{one}", reference="models/{other}")\n'
+            "@pytest.mark.trt_consistency()\n"
+            "def test_it(trt_session, trt_inputs):\n    trt_session.run(trt_inputs)\n"
+        )
+        cases[source] = [f"y: *against {other} ({one}, fp32, cpu) *", "  * of * element* differ*"]
+    project.refuses(cases, where="")
 
 
 def test_types_that_numpy_lacks_go_in_and_come_out(project) -> None:
@@ -135,21 +136,23 @@ def test_scales_and_four_bit_floats_must_be_equal(project, dtype: str) -> None:
     )
 
 
-@pytest.mark.parametrize("dtype", types.TYPES)
-def test_empty_tensors_are_accepted_and_returned_with_others(project, dtype: str) -> None:
-    saved(project, "m.onnx", types.joined(dtype))
-    project.test_file(
-        '@pytest.mark.trt_model("models/m.onnx", profiles='
-        '{"a": ((0, 3), (2, 3), (4, 3)), "b": ((1, 3), (1, 3), (1, 3))})\n'
-        "@pytest.mark.trt_consistency()\n"
-        "def test_it(trt_session, trt_inputs, trt_shape):\n"
-        "    rows = {'min': 0, 'opt': 2, 'max': 4}[trt_shape]\n"
-        "    outputs = trt_session.run(trt_inputs)\n"
-        "    assert [outputs[name].shape[0] for name in ('y', 'a_again', 'b_again')] == "
-        "[rows + 1, rows, 1]\n"
-        f"    assert all(array.dtype == '{dtype}' for array in outputs.values())\n"
-    )
-    project.run("--trt-arch=cpu").assert_outcomes(passed=3)
+def test_empty_tensors_are_accepted_and_returned_with_others(project) -> None:
+    cases = {}
+    for dtype in types.TYPES:
+        saved(project, f"{dtype}.onnx", types.joined(dtype))
+        source = (
+            f'@pytest.mark.trt_model("models/{dtype}.onnx", profiles='
+            '{"a": ((0, 3), (2, 3), (4, 3)), "b": ((1, 3), (1, 3), (1, 3))})\n'
+            "@pytest.mark.trt_consistency()\n"
+            "def test_it(trt_session, trt_inputs, trt_shape):\n"
+            "    rows = {'min': 0, 'opt': 2, 'max': 4}[trt_shape]\n"
+            "    outputs = trt_session.run(trt_inputs)\n"
+            "    assert [outputs[name].shape[0] for name in ('y', 'a_again', 'b_again')] == "
+            "[rows + 1, rows, 1]\n"
+            f"    assert all(array.dtype == '{dtype}' for array in outputs.values())\n"
+        )
+        cases[source] = ""
+    project.ends(cases).assert_outcomes(passed=3 * len(cases))
 
 
 def test_outputs_that_are_all_empty_do_not_pass(project) -> None:

@@ -229,43 +229,46 @@ def test_nothing_is_compared_where_nothing_is_timed(race) -> None:
     assert len(race.project.plans()) == 1
 
 
-@pytest.mark.parametrize(
-    ("marker", "model", "message"),
-    [
-        (
-            'faster_than={"fp32": 1.5}',
-            '"models/linear.onnx"',
-            "faster_than names only fp32, which*TRT167",
-        ),
-        (
-            'faster_than={"models/linear.onnx": 1.5}',
-            '"models/linear.onnx", precision=("fp32", "fp16")',
-            "faster_than names only models/linear.onnx, which is the engine under test*TRT167",
-        ),
-        ('faster_than={"fp4": 1.5}', '"models/linear.onnx"', "*'fp4', which is neither*TRT150"),
-        (
-            'faster_than={"models/none.onnx": 2}',
-            '"models/linear.onnx"',
-            "*none.onnx is missing*TRT156",
-        ),
-        (
-            'faster_than={"models/other.onnx": 2}',
-            '"models/linear.onnx"',
-            "*whose inputs differ*TRT150",
-        ),
-        (
-            'faster_than={"fp32": "fast"}',
-            '"models/linear.onnx"',
-            "*'fast', which is not a factor*TRT165",
-        ),
-    ],
-)
-def test_what_cannot_be_compared_is_refused_at_collection(race, marker, model, message) -> None:
+NOT_COMPARED = [
+    (
+        'faster_than={"fp32": 1.5}',
+        '"models/linear.onnx"',
+        "faster_than names only fp32, which*TRT167",
+    ),
+    (
+        'faster_than={"models/linear.onnx": 1.5}',
+        '"models/linear.onnx", precision=("fp32", "fp16")',
+        "faster_than names only models/linear.onnx, which is the engine under test*TRT167",
+    ),
+    ('faster_than={"fp4": 1.5}', '"models/linear.onnx"', "*'fp4', which is neither*TRT150"),
+    (
+        'faster_than={"models/none.onnx": 2}',
+        '"models/linear.onnx"',
+        "*none.onnx is missing*TRT156",
+    ),
+    (
+        'faster_than={"models/other.onnx": 2}',
+        '"models/linear.onnx"',
+        "*whose inputs differ*TRT150",
+    ),
+    (
+        'faster_than={"fp32": "fast"}',
+        '"models/linear.onnx"',
+        "*'fast', which is not a factor*TRT165",
+    ),
+]
+
+
+def test_what_cannot_be_compared_is_refused_at_collection(race) -> None:
     save_other(race.project.path / "models" / "other.onnx")
-    race.write(marker, model=model)
-    result = race.run()
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines([f"*{message}*"])
+    test = "def test_speed(trt_benchmark):\n    pass\n"
+    race.project.refuses(
+        {
+            f"@pytest.mark.trt_model({model}, {PROFILES})\n"
+            f"@pytest.mark.trt_benchmark({marker})\n{test}": f"*{message}*"
+            for marker, model, message in NOT_COMPARED
+        }
+    )
 
 
 def test_fixture_of_pytest_benchmark_has_nothing_to_interleave_with(race) -> None:

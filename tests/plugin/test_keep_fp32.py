@@ -61,30 +61,26 @@ def test_per_model_has_its_own(project) -> None:
     result.stdout.fnmatch_lines(["*kept ('MatMul',) True"])
 
 
-@pytest.mark.parametrize(
-    ("marker", "line"),
-    [
-        ('precision="fp32", keep_fp32=["Add"]', "*no effect where precision is fp32*TRT361*"),
-        ('precision=("fp32", "tf32"), keep_fp32="Add"', "*precision is fp32, tf32*TRT361*"),
-        (
-            'precision="fp16", by_precision={"tf32": {"keep_fp32": ["Add"]}}',
-            "*by_precision: keep_fp32 has no effect on tf32 engines*TRT361*",
-        ),
-        ('precision="fp16", keep_fp32=3', "*invalid keep_fp32=3*TRT150*"),
-        ('precision="fp16", keep_fp32=["Add", ""]', "*invalid keep_fp32=*TRT150*"),
-        (
-            'precision="fp16", by_backend={"onnxruntime": {"keep_fp32": {"Add": 1}}}',
-            "*invalid keep_fp32=*TRT150*",
-        ),
-        ('plan="a.plan", precision="fp16", keep_fp32=["Add"]', "*plan= nothing*'keep_fp32'*"),
-    ],
-)
-def test_what_has_no_effect_or_no_meaning_is_refused_at_collection(
-    project, marker: str, line: str
-) -> None:
-    result = kept(project, marker)
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines([line])
+NO_EFFECT = [
+    ('precision="fp32", keep_fp32=["Add"]', "*no effect where precision is fp32*TRT361*"),
+    ('precision=("fp32", "tf32"), keep_fp32="Add"', "*precision is fp32, tf32*TRT361*"),
+    (
+        'precision="fp16", by_precision={"tf32": {"keep_fp32": ["Add"]}}',
+        "*by_precision: keep_fp32 has no effect on tf32 engines*TRT361*",
+    ),
+    ('precision="fp16", keep_fp32=3', "*invalid keep_fp32=3*TRT150*"),
+    ('precision="fp16", keep_fp32=["Add", ""]', "*invalid keep_fp32=*TRT150*"),
+    (
+        'precision="fp16", by_backend={"onnxruntime": {"keep_fp32": {"Add": 1}}}',
+        "*invalid keep_fp32=*TRT150*",
+    ),
+    ('plan="a.plan", precision="fp16", keep_fp32=["Add"]', "*plan= nothing*'keep_fp32'*"),
+]
+
+
+def test_what_has_no_effect_or_no_meaning_is_refused_at_collection(project) -> None:
+    source = f"@pytest.mark.trt_model({MODEL}, {{}})\n{KEPT.lstrip()}"
+    project.refuses({source.format(marker): line for marker, line in NO_EFFECT})
 
 
 def test_an_outer_marker_can_be_undone(project) -> None:

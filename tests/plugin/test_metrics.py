@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ET
 import pytest
 from builders import save_linear
 from builders_report import check_schema
+from plugin.conftest import RUNS, checked
 
 #: The engine is compared with another model, so that it differs.
 NUDGED = '"models/nudged.onnx", reference="models/linear.onnx"'
@@ -41,14 +42,12 @@ def nudged(project, save):
     return project
 
 
-def check(project, consistency, *args, model=NUDGED, body='trt_session.run({"image": images})'):
-    project.test_file(
-        "from functions import *\n"
-        "from pytest_trt import metrics\n"
-        f"@pytest.mark.trt_model({model})\n"
-        f"@pytest.mark.trt_consistency({consistency})\n"
-        "def test_it(trt_session, images):\n    " + body.replace("\n", "\n    ")
-    )
+def source(consistency, *, model=NUDGED, body=RUNS):
+    return "from functions import *\n" + checked(body, model=model, consistency=consistency)
+
+
+def check(project, consistency, *args, model=NUDGED, body=RUNS):
+    project.test_file(source(consistency, model=model, body=body))
     return project.run(*args)
 
 
@@ -67,28 +66,28 @@ def at_fp32(given):
 LOOSE = "rtol=1.0, atol=1.0, "
 
 
-@pytest.mark.parametrize(
-    ("metrics", "outcome"),
-    [
-        ('metrics={"max_abs": "<= 0.2"}', "passed"),
-        ('metrics={"max_abs": "<= 0.001"}', "failed"),
-        ('outputs={"probs": {"metrics": {"kl_divergence": "<= 0.01"}}}', "passed"),
-        ('outputs={"probs": {"metrics": {"kl_divergence": "<= 1e-9"}}}', "failed"),
-        ('outputs={"logits": {"metrics": {"snr_db": ">= 10", "psnr_db": ">= 10"}}}', "passed"),
-        ('outputs={"logits": {"metrics": {"snr_db": ">= 90"}}}', "failed"),
-        ('outputs={"probs": {"metrics": {"same": (agreement, ">= 0.7")}}}', "passed"),
-        ('outputs={"probs": {"metrics": {"same": (agreement, "> 1")}}}', "failed"),
-        ('metrics={"far": (in_all, "<= 0.2")}', "passed"),
-        ('metrics={"far": (in_all, "<= 0.001")}', "failed"),
-        ('metrics={"of_inputs": (of_inputs, "> 1")}', "passed"),
-        ('metrics={"of_inputs": (of_inputs, "<= 1")}', "failed"),
-        (within("<= 0") + at_fp32("metrics={'max_abs': None}"), "passed"),
-        (within("<= 1") + at_fp32(within("<= 0")), "failed"),
-        (at_probs(within("<= 1")) + at_fp32(at_probs(within("<= 0"))), "failed"),
-    ],
-)
-def test_metrics_are_judged_beside_the_tolerance(nudged, metrics, outcome) -> None:
-    check(nudged, LOOSE + metrics).assert_outcomes(**{outcome: 1})
+JUDGED = [
+    ('metrics={"max_abs": "<= 0.2"}', ""),
+    ('metrics={"max_abs": "<= 0.001"}', "*, required *"),
+    ('outputs={"probs": {"metrics": {"kl_divergence": "<= 0.01"}}}', ""),
+    ('outputs={"probs": {"metrics": {"kl_divergence": "<= 1e-9"}}}', "*, required *"),
+    ('outputs={"logits": {"metrics": {"snr_db": ">= 10", "psnr_db": ">= 10"}}}', ""),
+    ('outputs={"logits": {"metrics": {"snr_db": ">= 90"}}}', "*, required *"),
+    ('outputs={"probs": {"metrics": {"same": (agreement, ">= 0.7")}}}', ""),
+    ('outputs={"probs": {"metrics": {"same": (agreement, "> 1")}}}', "*, required *"),
+    ('metrics={"far": (in_all, "<= 0.2")}', ""),
+    ('metrics={"far": (in_all, "<= 0.001")}', "*, required *"),
+    ('metrics={"of_inputs": (of_inputs, "> 1")}', ""),
+    ('metrics={"of_inputs": (of_inputs, "<= 1")}', "*, required *"),
+    (within("<= 0") + at_fp32("metrics={'max_abs': None}"), ""),
+    (within("<= 1") + at_fp32(within("<= 0")), "*, required *"),
+    (at_probs(within("<= 1")) + at_fp32(at_probs(within("<= 0"))), "*, required *"),
+]
+
+
+def test_metrics_are_judged_beside_the_tolerance(nudged) -> None:
+    result = nudged.ends({source(LOOSE + metrics): lines for metrics, lines in JUDGED})
+    result.assert_outcomes(passed=7, failed=8)
 
 
 def test_tolerance_applies_beside_metrics_unless_elements_are_not_compared(nudged) -> None:
@@ -120,26 +119,27 @@ def test_failure_of_an_engine_has_its_own_code(project) -> None:
     result.stdout.fnmatch_lines(["never 0.5, required >= 0.9 (linear.onnx, fp32, cpu)*TRT414*"])
 
 
-@pytest.mark.parametrize(
-    ("function", "problem"),
-    [
-        ("broken", "it raised KeyError: 'boxes', line * of broken"),
-        ("lambda o, r: float('nan')", "it returned NaN"),
-        ("lambda o, r: None", "it returned None, not one real number"),
-        ("lambda o, r: o['probs']", "it returned ndarray of shape [[]4, 4], not one real number"),
-    ],
-)
-def test_metric_without_a_value_fails_by_name(project, function, problem) -> None:
+NO_VALUE = [
+    ("broken", "it raised KeyError: 'boxes', line * of broken"),
+    ("lambda o, r: float('nan')", "it returned NaN"),
+    ("lambda o, r: None", "it returned None, not one real number"),
+    ("lambda o, r: o['probs']", "it returned ndarray of shape [[]4, 4], not one real number"),
+]
+
+
+def test_metric_without_a_value_fails_by_name(project) -> None:
     project.pytester.makepyfile(functions=FUNCTIONS)
-    given = f'metrics={{"mine": ({function}, ">= 0.9")}}'
-    result = check(project, given, model='"models/linear.onnx"')
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(
-        [
-            "mine has no value (linear.onnx, fp32, cpu)*TRT419*",
-            f"  metric 'mine' has no value: {problem}",
-            "Fix: Correct the metric, *",
-        ]
+    given = 'metrics={{"mine": ({}, ">= 0.9")}}'
+    project.refuses(
+        {
+            source(given.format(function), model='"models/linear.onnx"'): [
+                "mine has no value (linear.onnx, fp32, cpu)*TRT419*",
+                f"  metric 'mine' has no value: {problem}",
+                "Fix: Correct the metric, *",
+            ]
+            for function, problem in NO_VALUE
+        },
+        where="",
     )
 
 
@@ -183,23 +183,25 @@ NEVER = "output 'logits' has elementwise=False and no metric, so it could never 
 UNKNOWN_OUTPUT = "a tolerance is given for output 'prob', which the model does not have"
 
 
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ("elementwise=False", NEVER),
-        ('elementwise=False, outputs={"probs": {"metrics": {"max_abs": "<= 1"}}}', NEVER),
-        ('metrics={"iou": ">= 0.9"}', "*metric 'iou' is unknown"),
-        ('metrics={"iou": (lambda o: 1, ">= 0.9")}', "*metric 'iou': its function takes (o)"),
-        ('metrics={"max_abs": ">= 0.1"}', "*'>= 0.1' would fail the better engines*"),
-        ('outputs={"prob": {"metrics": {"max_abs": "<= 0.1"}}}', UNKNOWN_OUTPUT),
-        ('by_precision={"fp32": {"metrics": {"max_abs": "0.1"}}}', "*'0.1' is not a limit"),
-        ('elementwise="no", metrics={"max_abs": "<= 1"}', "*elementwise='no' is not True or False"),
-    ],
-)
-def test_mistakes_are_errors_at_collection(project, given, message) -> None:
-    result = project.check(consistency=given)
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines([f"{message} ?TRT14?]", "  in test_it.py::test_it"])
+MISTAKES = [
+    ("elementwise=False", NEVER),
+    ('elementwise=False, outputs={"probs": {"metrics": {"max_abs": "<= 1"}}}', NEVER),
+    ('metrics={"iou": ">= 0.9"}', "*metric 'iou' is unknown"),
+    ('metrics={"iou": (lambda o: 1, ">= 0.9")}', "*metric 'iou': its function takes (o)"),
+    ('metrics={"max_abs": ">= 0.1"}', "*'>= 0.1' would fail the better engines*"),
+    ('outputs={"prob": {"metrics": {"max_abs": "<= 0.1"}}}', UNKNOWN_OUTPUT),
+    ('by_precision={"fp32": {"metrics": {"max_abs": "0.1"}}}', "*'0.1' is not a limit"),
+    ('elementwise="no", metrics={"max_abs": "<= 1"}', "*elementwise='no' is not True or False"),
+]
+
+
+def test_mistakes_are_errors_at_collection(project) -> None:
+    project.refuses(
+        {
+            checked(consistency=given): [f"{message} ?TRT14?]", "  in test_*.py::test_*"]
+            for given, message in MISTAKES
+        }
+    )
 
 
 def test_selftest_proves_metrics(nudged) -> None:

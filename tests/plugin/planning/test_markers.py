@@ -5,180 +5,132 @@ import pytest
 BODY = "def test_it(trt_session):\n    pass\n"
 
 
-@pytest.mark.parametrize(
-    ("marks", "message"),
-    [
-        pytest.param(
-            'pytest.mark.trt_model("models/linear.onnx", precison="fp16")',
-            [
-                "trt_model has no keyword 'precison'*",
-                "  in test_it.py::test_it",
-                "Fix: Did you mean 'precision'?*",
-            ],
-            id="unknown keyword",
-        ),
-        pytest.param(
-            'pytest.mark.trt_model("models/linear.onnx", precision="fp4")',
-            [
-                "*trt_model: unknown precision 'fp4'*",
-                "Fix: Use one or several of fp32, tf32, fp16, bf16, int8, *",
-            ],
-            id="unknown precision",
-        ),
-        pytest.param(
-            'pytest.mark.trt_model("models/linear.onnx", precision=("fp16", "fp16"))',
-            ["*names a precision twice*"],
-            id="precision twice",
-        ),
-        pytest.param(
-            'pytest.mark.trt_model("models/linear.onnx", precision=())',
-            ["*trt_model: unknown precision ()*"],
-            id="no precision",
-        ),
-        pytest.param(
-            'pytest.mark.trt_model("models/lineer.onnx")',
-            ["*the model models/lineer.onnx is missing*", "Fix: *", "  - models/linear.onnx"],
-            id="missing model",
-        ),
-        pytest.param(
-            'pytest.mark.trt_model(precision="fp16")', ["*names no model*"], id="no model"
-        ),
-        pytest.param(
-            'pytest.mark.trt_model("models")',
-            ["*models is a folder*", "  - models/linear.onnx"],
-            id="folder",
-        ),
-        pytest.param("pytest.mark.trt_model(7)", ["*trt_model: 7 is not a path*"], id="no path"),
-        pytest.param(
-            'pytest.mark.trt_model("models/linear.onnx", "fp16")',
-            ["*2 positional arguments*"],
-            id="positional",
-        ),
-        pytest.param(
-            'pytest.mark.trt_model("models/linear.onnx", seed="x")',
-            ["*seed='x'*"],
-            id="seed",
-        ),
-        pytest.param(
-            'pytest.mark.trt_model("models/linear.onnx", input_ranges={"imag": (0, 1)})',
-            ["*'imag'*", "Fix: *"],
-            id="range of an unknown input",
-        ),
-        pytest.param(
-            'pytest.mark.trt_model("models/linear.onnx", input_ranges={"image": (1, 0)})',
-            ["*(1, 0)*image*"],
-            id="range out of order",
-        ),
-        pytest.param(
-            'pytest.mark.trt_model("models/linear.onnx", reference="models/none.onnx")',
-            ["*the model models/none.onnx is missing*"],
-            id="missing reference",
-        ),
-        pytest.param(
-            'pytest.mark.trt_model("models/linear.onnx"), pytest.mark.trt_consistency(rtol=1e-2)',
-            ["*rtol*atol*", "  in test_it.py::test_it"],
-            id="rtol alone",
-        ),
-        pytest.param(
-            'pytest.mark.trt_model("models/linear.onnx"), pytest.mark.trt_consistency(rtoll=1)',
-            ["*'rtoll'*"],
-            id="unknown tolerance",
-        ),
-        pytest.param(
-            'pytest.mark.trt_model("models/linear.onnx"),'
-            ' pytest.mark.trt_consistency(outputs={"probs": {"top_1": 0.9}})',
-            ["*probs*top_1*"],
-            id="unknown tolerance of an output",
-        ),
-        pytest.param(
-            'pytest.mark.trt_model("models/linear.onnx"),'
-            ' pytest.mark.trt_consistency(outputs=["probs"])',
-            ["*outputs=*", "*a mapping of output names to tolerances*"],
-            id="outputs",
-        ),
-        pytest.param(
-            'pytest.mark.trt_model("models/linear.onnx"),'
-            ' pytest.mark.trt_consistency(by_precision={"fp4": {"rtol": 1, "atol": 1}})',
-            ["*trt_consistency, by_precision: unknown precision 'fp4' *", "Fix: *fp32, tf32*"],
-            id="unknown precision of a tolerance",
-        ),
-        pytest.param(
-            'pytest.mark.trt_model("models/linear.onnx"),'
-            ' pytest.mark.trt_consistency(by_precision={"fp16": {"rtol": 1}})',
-            ["*trt_consistency, by_precision 'fp16': rtol=1 is given without atol*"],
-            id="rtol alone of a precision",
-        ),
-        pytest.param(
-            'pytest.mark.trt_model("models/linear.onnx"),'
-            ' pytest.mark.trt_consistency(by_precision={"fp16": 0.1})',
-            ["*by_precision={'fp16': 0.1} *", "Fix: *a mapping of precisions to tolerances."],
-            id="by_precision",
-        ),
-        pytest.param(
-            'pytest.mark.trt_model("models/linear.onnx", precision="fp16"),'
-            ' pytest.mark.trt_consistency(by_precision={"fp16": {"outputs": {"prob": {}}}})',
-            ["*'prob'*", "Fix: *probs*"],
-            id="unknown output of a precision",
-        ),
-        pytest.param(
-            "pytest.mark.trt_consistency()", ["*has no model to check*"], id="no model marker"
-        ),
-    ],
-)
-def test_wrong_marker_is_a_collection_error_that_names_the_test(project, marks, message) -> None:
-    project.test_file(f"pytestmark = [{marks}]\n{BODY}")
-    result = project.run()
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(message)
-    assert "Traceback" not in result.stdout.str()
+WRONG = [
+    (
+        'pytest.mark.trt_model("models/linear.onnx", precison="fp16")',
+        [
+            "trt_model has no keyword 'precison'*",
+            "  in test_*.py::test_*",
+            "Fix: Did you mean 'precision'?*",
+        ],
+    ),
+    (
+        'pytest.mark.trt_model("models/linear.onnx", precision="fp4")',
+        [
+            "*trt_model: unknown precision 'fp4'*",
+            "Fix: Use one or several of fp32, tf32, fp16, bf16, int8, *",
+        ],
+    ),
+    (
+        'pytest.mark.trt_model("models/linear.onnx", precision=("fp16", "fp16"))',
+        ["*names a precision twice*"],
+    ),
+    (
+        'pytest.mark.trt_model("models/linear.onnx", precision=())',
+        ["*trt_model: unknown precision ()*"],
+    ),
+    (
+        'pytest.mark.trt_model("models/lineer.onnx")',
+        ["*the model models/lineer.onnx is missing*", "Fix: *", "  - models/linear.onnx"],
+    ),
+    ('pytest.mark.trt_model(precision="fp16")', ["*names no model*"]),
+    ('pytest.mark.trt_model("models")', ["*models is a folder*", "  - models/linear.onnx"]),
+    ("pytest.mark.trt_model(7)", ["*trt_model: 7 is not a path*"]),
+    ('pytest.mark.trt_model("models/linear.onnx", "fp16")', ["*2 positional arguments*"]),
+    ('pytest.mark.trt_model("models/linear.onnx", seed="x")', ["*seed='x'*"]),
+    (
+        'pytest.mark.trt_model("models/linear.onnx", input_ranges={"imag": (0, 1)})',
+        ["*'imag'*", "Fix: *"],
+    ),
+    (
+        'pytest.mark.trt_model("models/linear.onnx", input_ranges={"image": (1, 0)})',
+        ["*(1, 0)*image*"],
+    ),
+    (
+        'pytest.mark.trt_model("models/linear.onnx", reference="models/none.onnx")',
+        ["*the model models/none.onnx is missing*"],
+    ),
+    (
+        'pytest.mark.trt_model("models/linear.onnx"), pytest.mark.trt_consistency(rtol=1e-2)',
+        ["*rtol*atol*", "  in test_*.py::test_*"],
+    ),
+    (
+        'pytest.mark.trt_model("models/linear.onnx"), pytest.mark.trt_consistency(rtoll=1)',
+        ["*'rtoll'*"],
+    ),
+    (
+        'pytest.mark.trt_model("models/linear.onnx"),'
+        ' pytest.mark.trt_consistency(outputs={"probs": {"top_1": 0.9}})',
+        ["*probs*top_1*"],
+    ),
+    (
+        'pytest.mark.trt_model("models/linear.onnx"),'
+        ' pytest.mark.trt_consistency(outputs=["probs"])',
+        ["*outputs=*", "*a mapping of output names to tolerances*"],
+    ),
+    (
+        'pytest.mark.trt_model("models/linear.onnx"),'
+        ' pytest.mark.trt_consistency(by_precision={"fp4": {"rtol": 1, "atol": 1}})',
+        ["*trt_consistency, by_precision: unknown precision 'fp4' *", "Fix: *fp32, tf32*"],
+    ),
+    (
+        'pytest.mark.trt_model("models/linear.onnx"),'
+        ' pytest.mark.trt_consistency(by_precision={"fp16": {"rtol": 1}})',
+        ["*trt_consistency, by_precision 'fp16': rtol=1 is given without atol*"],
+    ),
+    (
+        'pytest.mark.trt_model("models/linear.onnx"),'
+        ' pytest.mark.trt_consistency(by_precision={"fp16": 0.1})',
+        ["*by_precision={'fp16': 0.1} *", "Fix: *a mapping of precisions to tolerances."],
+    ),
+    (
+        'pytest.mark.trt_model("models/linear.onnx", precision="fp16"),'
+        ' pytest.mark.trt_consistency(by_precision={"fp16": {"outputs": {"prob": {}}}})',
+        ["*'prob'*", "Fix: *probs*"],
+    ),
+    ("pytest.mark.trt_consistency()", ["*has no model to check*"]),
+]
 
 
-@pytest.mark.parametrize(
-    ("profiles", "message"),
-    [
-        ('{"imagee": ((1, 8), (4, 8), (8, 8))}', ["*imagee*"]),
-        ('{"image": ((8, 8), (4, 8), (1, 8))}', ["*opt is 4*below min*"]),
-        ('{"image": ((1, 9), (4, 9), (8, 9))}', ["*"]),
-    ],
-)
-def test_wrong_profile_is_a_collection_error(project, profiles, message) -> None:
-    project.test_file(
-        f'@pytest.mark.trt_model("models/linear.onnx", profiles={profiles})\n'
-        "def test_it(trt_session):\n    pass\n"
+def test_wrong_marker_is_a_collection_error_that_names_the_test(project) -> None:
+    project.refuses({f"pytestmark = [{marks}]\n{BODY}": message for marks, message in WRONG})
+
+
+WRONG_PROFILES = [
+    ('{"imagee": ((1, 8), (4, 8), (8, 8))}', ["*imagee*"]),
+    ('{"image": ((8, 8), (4, 8), (1, 8))}', ["*opt is 4*below min*"]),
+    ('{"image": ((1, 9), (4, 9), (8, 9))}', ["*"]),
+]
+
+
+def test_wrong_profile_is_a_collection_error(project) -> None:
+    model = 'pytest.mark.trt_model("models/linear.onnx", profiles={})'
+    project.refuses(
+        {
+            f"@{model.format(profiles)}\n{BODY}": [*message, "Fix: *"]
+            for profiles, message in WRONG_PROFILES
+        }
     )
-    result = project.run()
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*ERROR collecting*", *message, "Fix: *"])
 
 
 SPEED = "def test_it(trt_benchmark):\n    pass\n"
 
 
-@pytest.mark.parametrize(
-    ("marks", "body", "message"),
-    [
-        pytest.param(
-            'trt_benchmark(p98="10%")', SPEED, "*trt_benchmark has no keyword 'p98'*", id="unknown"
-        ),
-        pytest.param('trt_benchmark(p99="1%")', SPEED, "*too small to be measured*", id="too fine"),
-        pytest.param('trt_benchmark(mode="wall")', SPEED, "*mode='wall'*", id="mode"),
-        pytest.param("trt_benchmark(batch=0)", SPEED, "*batch=0*", id="batch"),
-        pytest.param(
-            'trt_benchmark(p50="off", p95=None, p99="off", throughput="off")',
-            SPEED,
-            "*cannot fail*",
-            id="all off",
-        ),
-        pytest.param("skipif(False)", SPEED, "*no trt_benchmark marker*", id="no marker"),
-    ],
-)
-def test_wrong_benchmark_marker_is_a_collection_error(project, marks, body, message) -> None:
-    project.test_file(
-        f'pytestmark = [pytest.mark.trt_model("models/linear.onnx"), pytest.mark.{marks}]\n{body}'
+WRONG_SPEED = [
+    ('trt_benchmark(p98="10%")', "*trt_benchmark has no keyword 'p98'*"),
+    ('trt_benchmark(p99="1%")', "*too small to be measured*"),
+    ('trt_benchmark(mode="wall")', "*mode='wall'*"),
+    ("trt_benchmark(batch=0)", "*batch=0*"),
+    ('trt_benchmark(p50="off", p95=None, p99="off", throughput="off")', "*cannot fail*"),
+    ("skipif(False)", "*no trt_benchmark marker*"),
+]
+
+
+def test_wrong_benchmark_marker_is_a_collection_error(project) -> None:
+    marks = 'pytestmark = [pytest.mark.trt_model("models/linear.onnx"), pytest.mark.{}]'
+    project.refuses(
+        {f"{marks.format(one)}\n{SPEED}": [message, "Fix: *"] for one, message in WRONG_SPEED}
     )
-    result = project.run("--trt-arch=cpu")
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*ERROR collecting*", message, "Fix: *"])
 
 
 def test_benchmark_without_a_model_is_a_collection_error(project) -> None:

@@ -24,14 +24,18 @@ def exported(tmp_path_factory):
 RUNS = "def test_it(trt_session, images):\n    trt_session.run({'image': images})\n"
 
 
+def exported(project, model: str = "linear.onnx") -> str:
+    """Return the source of a fixture that copies a model."""
+    return EXPORTED.replace("pytest.SOURCE", repr(str(project.path / "models" / model)))
+
+
 @pytest.fixture
 def suite(project):
     """Run a test file in which the fixture `exported` copies a model."""
     save_linear(project.path / "models" / "wrong.onnx", nudge=0.5)
 
     def run(source: str, *args: str, model: str = "linear.onnx") -> pytest.RunResult:
-        given = repr(str(project.path / "models" / model))
-        project.test_file(EXPORTED.replace("pytest.SOURCE", given) + source)
+        project.test_file(exported(project, model) + source)
         return project.run(*args)
 
     return run
@@ -41,18 +45,21 @@ def collected(result: pytest.RunResult) -> list[str]:
     return [line.partition("::test_it")[2] for line in result.outlines if "::" in line]
 
 
-@pytest.mark.parametrize("scope", ["session", "module", "class", "function"])
 @pytest.mark.parametrize("model", ["linear.onnx", "wrong.onnx"])
-def test_model_is_built_and_compared_when_the_test_runs(suite, scope: str, model: str) -> None:
+def test_model_is_built_and_compared_when_the_test_runs(suite, project, model: str) -> None:
     source = (
-        f'@pytest.fixture(scope="{scope}")\ndef made(exported):\n    yield str(exported)\n'
+        '@pytest.fixture(scope="{scope}")\ndef made(exported):\n    yield str(exported)\n'
         f'@{M}(fixture="made", reference="models/linear.onnx", precision=("fp32", "fp16"))\n'
         f"@{C}\ndef test_it(trt_session, trt_model_path, made, images):\n"
         "    assert str(trt_model_path) == made\n"
-        "    trt_session.run({'image': images})\n"
+        "    trt_session.run({{'image': images}})\n"
     )
     wrong = model == "wrong.onnx"
-    suite(source, model=model).assert_outcomes(passed=2 * (not wrong), failed=2 * wrong)
+    scopes = ("session", "module", "class", "function")
+    cases = {
+        exported(project, model) + source.format(scope=scope): "*TRT4*" * wrong for scope in scopes
+    }
+    project.ends(cases).assert_outcomes(passed=8 * (not wrong), failed=8 * wrong)
 
 
 def test_model_that_another_test_writes_again_is_read_again(suite) -> None:
@@ -97,34 +104,33 @@ def test_values_that_only_the_model_can_tell_apart_are_refused(suite, values, po
         result.stdout.fnmatch_lines(["*only the model shows whether*one point or three*TRT210*"])
 
 
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ('fixture="exportd"', "*there is no such fixture*TRT176*"),
-        ('fixture="trt_engine"', "*requests the model itself*TRT176*"),
-        ('fixture="circular"', "*requests the model itself*TRT176*"),
-        ('fixture="several"', "*the fixture several has parameters*TRT154*"),
-        ('fixture="of_several"', "*the fixture several has parameters*TRT154*"),
-        ('"models/linear.onnx", fixture="exported"', "*was given a model and fixture=*TRT150*"),
-        ('model="models/linear.onnx", fixture="exported"', "*was given a model and fixture=*"),
-        ("fixture=7", "*invalid fixture=7*TRT150*"),
-        ('fixture="exported", precision="fp4"', "*unknown precision*TRT150*"),
-        ('fixture="exported", profiles={"image": ((4, 8), (1, 8), (16, 8))}', "*TRT210*"),
-        ('fixture="exported", profiles=7', "*TRT210*"),
-        ('fixture="exported", reference="models/lost.onnx"', "*lost.onnx is missing*TRT156*"),
-        ('fixture="exported", per_model={"x": {}}', "*per_model names 'x'*TRT150*"),
-        ('fixture="exported", per_model={"exported": {"fixture": "x"}}', "*no keyword 'fixture'*"),
-    ],
-)
-def test_what_is_wrong_without_the_model_is_refused_at_collection(suite, given, message) -> None:
-    result = suite(
+WRONG_WITHOUT_MODEL = [
+    ('fixture="exportd"', "*there is no such fixture*TRT176*"),
+    ('fixture="trt_engine"', "*requests the model itself*TRT176*"),
+    ('fixture="circular"', "*requests the model itself*TRT176*"),
+    ('fixture="several"', "*the fixture several has parameters*TRT154*"),
+    ('fixture="of_several"', "*the fixture several has parameters*TRT154*"),
+    ('"models/linear.onnx", fixture="exported"', "*was given a model and fixture=*TRT150*"),
+    ('model="models/linear.onnx", fixture="exported"', "*was given a model and fixture=*"),
+    ("fixture=7", "*invalid fixture=7*TRT150*"),
+    ('fixture="exported", precision="fp4"', "*unknown precision*TRT150*"),
+    ('fixture="exported", profiles={"image": ((4, 8), (1, 8), (16, 8))}', "*TRT210*"),
+    ('fixture="exported", profiles=7', "*TRT210*"),
+    ('fixture="exported", reference="models/lost.onnx"', "*lost.onnx is missing*TRT156*"),
+    ('fixture="exported", per_model={"x": {}}', "*per_model names 'x'*TRT150*"),
+    ('fixture="exported", per_model={"exported": {"fixture": "x"}}', "*no keyword 'fixture'*"),
+]
+
+
+def test_what_is_wrong_without_the_model_is_refused_at_collection(suite, project) -> None:
+    source = EXPORTED + (
         "@pytest.fixture\ndef circular(trt_session):\n    pass\n"
         "@pytest.fixture(params=[1, 2])\ndef several(exported):\n    return exported\n"
         "@pytest.fixture\ndef of_several(several):\n    return several\n"
-        f"@{M}({given})\n{RUNS}"
     )
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines([message])
+    project.refuses(
+        {f"{source}@{M}({given})\n{RUNS}": message for given, message in WRONG_WITHOUT_MODEL}
+    )
 
 
 def test_chosen_path_is_refused_at_collection(suite) -> None:
@@ -136,46 +142,36 @@ def test_chosen_path_is_refused_at_collection(suite) -> None:
     result.stdout.fnmatch_lines(["*do not*parametrise trt_model_path*"])
 
 
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ('fixture="none"', "*the fixture none, which trt_model names, returned NoneType*TRT176*"),
-        ('fixture="lost"', "*the model */lost.onnx is missing*TRT156*"),
-        ('fixture="tmp_path"', "*is a folder*TRT156*"),
-        ('fixture="text"', "*is a text file*TRT201*"),
-        ('fixture="exported", profiles={"imag": ((1, 8), (4, 8), (8, 8))}', "*no input 'imag'*"),
-        ('fixture="exported", profiles={"image": ((1, 9), (4, 9), (8, 9))}', "*TRT210*"),
-        ('fixture="exported", input_ranges={"imag": (0, 1)}', "*'imag'*"),
-        ('fixture="exported", reference="models/flat.onnx"', "*different inputs*TRT152*"),
-    ],
-)
-def test_what_only_the_model_shows_fails_the_setup(suite, project, given, message) -> None:
-    save_linear(project.path / "models" / "flat.onnx").write_bytes(
-        save_linear(project.path / "other.onnx", features=3)
-        .read_bytes()
-        .replace(b"image", b"pixel")
-    )
-    result = suite(
+SHOWN_BY_MODEL = [
+    ('fixture="none"', "*the fixture none, which trt_model names, returned NoneType*TRT176*"),
+    ('fixture="lost"', "*the model */lost.onnx is missing*TRT156*"),
+    ('fixture="tmp_path"', "*is a folder*TRT156*"),
+    ('fixture="text"', "*is a text file*TRT201*"),
+    ('fixture="exported", profiles={"imag": ((1, 8), (4, 8), (8, 8))}', "*no input 'imag'*"),
+    ('fixture="exported", profiles={"image": ((1, 9), (4, 9), (8, 9))}', "*TRT210*"),
+    ('fixture="exported", input_ranges={"imag": (0, 1)}', "*'imag'*"),
+    ('fixture="exported", reference="models/flat.onnx"', "*different inputs*TRT152*"),
+]
+
+
+def test_what_only_the_model_shows_fails_the_setup(suite, project) -> None:
+    flat = save_linear(project.path / "models" / "flat.onnx", features=3)
+    flat.write_bytes(flat.read_bytes().replace(b"image", b"pixel"))
+    start = exported(project) + (
         "@pytest.fixture\ndef none():\n    pass\n"
         "@pytest.fixture\ndef lost(tmp_path):\n    return tmp_path / 'lost.onnx'\n"
         "@pytest.fixture\ndef text():\n    return __file__\n"
-        f"@{M}({given})\n{RUNS}"
     )
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*ERROR at setup of test_it*", message])
-
-
-def test_tolerance_of_an_unknown_output_fails_the_setup(suite) -> None:
-    mark = f'@{M}(fixture="exported")\n'
-    result = suite(f"{mark}@{C}(outputs={{'prob': {{'cosine': 0.9}}}})\n{RUNS}")
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*for output 'prob', which the model does not have*TRT140*"])
-
-
-def test_dynamic_inputs_without_profiles_are_not_generated(suite) -> None:
-    result = suite(f'@{M}(fixture="exported")\ndef test_it(trt_inputs):\n    pass\n')
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*no profile has a range of shapes for it*TRT211*"])
+    mark = f'{start}@{M}(fixture="exported")\n'
+    cases = {f"{start}@{M}({given})\n{RUNS}": message for given, message in SHOWN_BY_MODEL} | {
+        f"{mark}@{C}(outputs={{'prob': {{'cosine': 0.9}}}})\n{RUNS}": (
+            "*for output 'prob', which the model does not have*TRT140*"
+        ),
+        f"{mark}def test_it(trt_inputs):\n    pass\n": (
+            "*no profile has a range of shapes for it*TRT211*"
+        ),
+    }
+    project.refuses(cases, where="ERROR at setup of ")
 
 
 def test_relative_path_is_that_of_the_current_folder(suite) -> None:

@@ -156,59 +156,52 @@ def test_tests_that_use_no_engine_are_not_multiplied(zoo) -> None:
     assert collected(zoo, f'{M}("models/*.onnx")', "def test_it():\n    pass\n") == [""]
 
 
-@pytest.mark.parametrize(
-    ("mark", "message", "fix"),
-    [
-        ('"modles/*.onnx"', "no model matches the pattern modles/*TRT156", "*Correct the pattern*"),
-        ('"models/*.onxx"', "no model matches the pattern *TRT156", "  - models/linear.onnx"),
-        ('["models/linear.onnx"] * 2', "*names a model twice: 'models/linear.onnx'*", "*once*"),
-        ("[]", "*[[][]] names no model*TRT150", "*at least one path*"),
-        ("{}", "*{} names no model*TRT150", "*at least one path*"),
-        ('{7: "models/linear.onnx"}', "*7 is not an id of a model*", "*text*"),
-        ('{"a": ["models/linear.onnx"]}', "*not a path*", "*"),
-    ],
-)
-def test_what_names_no_model_is_refused(zoo, mark: str, message: str, fix: str) -> None:
-    zoo.test_file(f"@{M}({mark})\n{BUILDS}")
-    result = zoo.run()
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines([f"*{message}*", fix])
+NO_MODEL = [
+    ('"modles/*.onnx"', "no model matches the pattern modles/*TRT156", "*Correct the pattern*"),
+    ('"models/*.onxx"', "no model matches the pattern *TRT156", "  - models/linear.onnx"),
+    ('["models/linear.onnx"] * 2', "*names a model twice: 'models/linear.onnx'*", "*once*"),
+    ("[]", "*[[][]] names no model*TRT150", "*at least one path*"),
+    ("{}", "*{} names no model*TRT150", "*at least one path*"),
+    ('{7: "models/linear.onnx"}', "*7 is not an id of a model*", "*text*"),
+    ('{"a": ["models/linear.onnx"]}', "*not a path*", "*"),
+]
+
+
+def test_what_names_no_model_is_refused(zoo) -> None:
+    zoo.refuses(
+        {f"@{M}({mark})\n{BUILDS}": [f"*{message}*", fix] for mark, message, fix in NO_MODEL}
+    )
 
 
 ALL = f'@{M}("models/*.onnx")\n'
 
 
-@pytest.mark.parametrize(
-    ("test", "message"),
-    [
-        (
-            f"{ALL}@{C}\ndef test_it(trt_engines, images):\n"
-            "    trt_engines('models/linear.onnx').run({'image': images})\n",
-            "*name 2 models, but the test uses none of the fixtures*TRT154*",
-        ),
-        (
-            f"import unittest\n{ALL}class TestIt(unittest.TestCase):\n"
-            "    @pytest.fixture(autouse=True)\n"
-            "    def fixtures(self, trt_session):\n        pass\n"
-            "    def test_it(self):\n        pass\n",
-            "*name trt_model_path models/linear.onnx and models/other.onnx, but*TRT154*",
-        ),
-        (
-            f"@pytest.fixture\ndef trt_model_path():\n    return 'x'\n{ALL}{BUILDS}",
-            "*overrides trt_model_path*TRT154*",
-        ),
-        (
-            f"{ALL}@pytest.mark.parametrize('trt_model_path', ['models/othr.onnx'])\n{BUILDS}",
-            "*trt_model_path='models/othr.onnx', which its markers do not name*TRT154*",
-        ),
-    ],
-    ids=["trt_engines alone", "unittest", "override", "unknown choice"],
-)
-def test_test_that_would_check_one_of_several_models_is_refused(zoo, test, message) -> None:
-    zoo.test_file(test)
-    result = zoo.run()
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines([message])
+ONE_OF_SEVERAL = [
+    (
+        f"{ALL}@{C}\ndef test_it(trt_engines, images):\n"
+        "    trt_engines('models/linear.onnx').run({'image': images})\n",
+        "*name 2 models, but the test uses none of the fixtures*TRT154*",
+    ),
+    (
+        f"import unittest\n{ALL}class TestIt(unittest.TestCase):\n"
+        "    @pytest.fixture(autouse=True)\n"
+        "    def fixtures(self, trt_session):\n        pass\n"
+        "    def test_it(self):\n        pass\n",
+        "*name trt_model_path models/linear.onnx and models/other.onnx, but*TRT154*",
+    ),
+    (
+        f"@pytest.fixture\ndef trt_model_path():\n    return 'x'\n{ALL}{BUILDS}",
+        "*overrides trt_model_path*TRT154*",
+    ),
+    (
+        f"{ALL}@pytest.mark.parametrize('trt_model_path', ['models/othr.onnx'])\n{BUILDS}",
+        "*trt_model_path='models/othr.onnx', which its markers do not name*TRT154*",
+    ),
+]
+
+
+def test_test_that_would_check_one_of_several_models_is_refused(zoo) -> None:
+    zoo.refuses(dict(ONE_OF_SEVERAL))
 
 
 def test_fixture_that_is_requested_while_the_test_runs_is_refused(zoo) -> None:
@@ -311,52 +304,48 @@ def test_closest_marker_that_gives_a_keyword_decides_it_for_each_model(zoo) -> N
     zoo.run().assert_outcomes(passed=5)
 
 
-@pytest.mark.parametrize(
-    ("marks", "message"),
-    [
-        (
-            f"{M}('models/*.onnx', per_model={{'models/othr.onnx': {{}}}})",
-            "trt_model: per_model names 'models/othr.onnx', which is not a model of*TRT150",
-        ),
-        (
-            f"{M}({{'models/other.onnx': 'models/linear.onnx', 'b': 'models/other.onnx'}}, "
-            "per_model={'models/other.onnx': {}})",
-            "*names 'models/other.onnx', which is several: 'models/other.onnx', 'b' *TRT150",
-        ),
-        (
-            f"{M}('models/*.onnx'), {C}(per_model={{'linear': {{'rtol': 0, 'atol': 0}}}})",
-            "trt_consistency: per_model names 'linear', which is not a model of the test*",
-        ),
-        (
-            f"{M}('models/*.onnx', per_model={{'models/other.onnx': {{'precison': 'fp16'}}}})",
-            "trt_model, per_model 'models/other.onnx', has no keyword 'precison'*TRT150",
-        ),
-        (
-            f"{M}('models/*.onnx', per_model={{'models/other.onnx': {{'model': 'x'}}}})",
-            "*per_model 'models/other.onnx', has no keyword 'model'*",
-        ),
-        (
-            f"{M}('models/*.onnx', per_model={{'models/other.onnx': {{'precision': 'fp4'}}}})",
-            "*unknown precision 'fp4'*",
-        ),
-        (
-            f"{M}({{'a': 'models/other.onnx'}}, "
-            "per_model={'a': {}, 'models/other.onnx': {}})",
-            "*per_model names 'a' and the same model by another name*",
-        ),
-        (f"{M}('models/*.onnx', per_model=['fp16'])", "*invalid per_model=[[]'fp16'[]]*"),
-        (
-            f"{M}('models/*.onnx', precision='fp16'), "
-            f"{M}(per_model={{'models/other.onnx': {{'precision': 'fp32'}}}})",
-            "trt_model is given twice on the module *, with different precision*",
-        ),
-    ],
-)
-def test_mistakes_in_per_model_are_refused(zoo, marks: str, message: str) -> None:
-    zoo.test_file(f"pytestmark = [{marks}]\ndef test_it(trt_session):\n    pass\n")
-    result = zoo.run()
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines([f"{message}*"])
+MISTAKES = [
+    (
+        f"{M}('models/*.onnx', per_model={{'models/othr.onnx': {{}}}})",
+        "trt_model: per_model names 'models/othr.onnx', which is not a model of*TRT150",
+    ),
+    (
+        f"{M}({{'models/other.onnx': 'models/linear.onnx', 'b': 'models/other.onnx'}}, "
+        "per_model={'models/other.onnx': {}})",
+        "*names 'models/other.onnx', which is several: 'models/other.onnx', 'b' *TRT150",
+    ),
+    (
+        f"{M}('models/*.onnx'), {C}(per_model={{'linear': {{'rtol': 0, 'atol': 0}}}})",
+        "trt_consistency: per_model names 'linear', which is not a model of the test*",
+    ),
+    (
+        f"{M}('models/*.onnx', per_model={{'models/other.onnx': {{'precison': 'fp16'}}}})",
+        "trt_model, per_model 'models/other.onnx', has no keyword 'precison'*TRT150",
+    ),
+    (
+        f"{M}('models/*.onnx', per_model={{'models/other.onnx': {{'model': 'x'}}}})",
+        "*per_model 'models/other.onnx', has no keyword 'model'*",
+    ),
+    (
+        f"{M}('models/*.onnx', per_model={{'models/other.onnx': {{'precision': 'fp4'}}}})",
+        "*unknown precision 'fp4'*",
+    ),
+    (
+        f"{M}({{'a': 'models/other.onnx'}}, per_model={{'a': {{}}, 'models/other.onnx': {{}}}})",
+        "*per_model names 'a' and the same model by another name*",
+    ),
+    (f"{M}('models/*.onnx', per_model=['fp16'])", "*invalid per_model=[[]'fp16'[]]*"),
+    (
+        f"{M}('models/*.onnx', precision='fp16'), "
+        f"{M}(per_model={{'models/other.onnx': {{'precision': 'fp32'}}}})",
+        "trt_model is given twice on the module *, with different precision*",
+    ),
+]
+
+
+def test_mistakes_in_per_model_are_refused(zoo) -> None:
+    test = "def test_it(trt_session):\n    pass\n"
+    zoo.refuses({f"pytestmark = [{marks}]\n{test}": f"{message}*" for marks, message in MISTAKES})
 
 
 def test_an_override_of_trt_inputs_returns_the_generated_ones_for_other_models(zoo) -> None:

@@ -491,39 +491,32 @@ WITH_REFERENCE = CHECKED.replace("linear.onnx'", "linear.onnx', reference='model
 OVERRIDE = f"{WRONG}@pytest.fixture\ndef trt_reference(GIVEN):\n    return wrong\n"
 
 
-@pytest.mark.parametrize(
-    ("source", "message"),
-    [
-        (f"{WRONG}def trt_reference():\n    return wrong\n{CHECKED}", NOT_DECORATED),
-        (
-            f"class TestIt:\n    def trt_reference(self):\n        return 1\n"
-            f"    @{M}('models/linear.onnx')\n    @{C}\n"
-            f"    def test_it(self, trt_session, images):\n    {USES}",
-            NOT_DECORATED,
-        ),
-        (
-            "def trt_inputs():\n    return {}\n"
-            + CHECKED.replace("images", "trt_inputs").replace(
-                "{'image': trt_inputs}", "trt_inputs"
-            ),
-            "trt_inputs in * is a function without @pytest.fixture*TRT180*",
-        ),
-        (
-            f"{WRONG}@pytest.fixture\ndef trt_refrence():\n    return wrong\n{CHECKED}",
-            "*fixture trt_refrence, which looks like a misspelt trt_reference*TRT180*",
-        ),
-        (
-            OVERRIDE.replace("GIVEN", "") + WITH_REFERENCE,
-            "*name reference=linear.onnx, but the project overrides trt_reference*TRT180*",
-        ),
-    ],
-    ids=["function", "method", "inputs", "misspelt", "reference="],
-)
-def test_override_without_effect_is_refused_and_not_ignored(project, source, message) -> None:
-    project.test_file(source)
-    result = project.run()
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines([message])
+WITHOUT_EFFECT = [
+    (f"{WRONG}def trt_reference():\n    return wrong\n{CHECKED}", NOT_DECORATED),
+    (
+        f"class TestIt:\n    def trt_reference(self):\n        return 1\n"
+        f"    @{M}('models/linear.onnx')\n    @{C}\n"
+        f"    def test_it(self, trt_session, images):\n    {USES}",
+        NOT_DECORATED,
+    ),
+    (
+        "def trt_inputs():\n    return {}\n"
+        + CHECKED.replace("images", "trt_inputs").replace("{'image': trt_inputs}", "trt_inputs"),
+        "trt_inputs in * is a function without @pytest.fixture*TRT180*",
+    ),
+    (
+        f"{WRONG}@pytest.fixture\ndef trt_refrence():\n    return wrong\n{CHECKED}",
+        "*fixture trt_refrence, which looks like a misspelt trt_reference*TRT180*",
+    ),
+    (
+        OVERRIDE.replace("GIVEN", "") + WITH_REFERENCE,
+        "*name reference=linear.onnx, but the project overrides trt_reference*TRT180*",
+    ),
+]
+
+
+def test_override_without_effect_is_refused_and_not_ignored(project) -> None:
+    project.refuses(dict(WITHOUT_EFFECT))
 
 
 def test_function_of_a_conftest_that_overrides_nothing_is_refused(project) -> None:

@@ -36,6 +36,9 @@ def save_reference(path, *, nudge: float = 0.0, mask: bool = False, swapped: boo
     onnx.save(model, path)
 
 
+RUNS = "def test_it(trt_session, images):\n    trt_session.run({'image': images})\n"
+
+
 @pytest.fixture
 def suite(project):
     """A project with references of other names: right, wrong, and with more of both."""
@@ -46,8 +49,7 @@ def suite(project):
     save_reference(models / "more.onnx", mask=True)
 
     def run(marks: str, test: str = "", *args: str) -> pytest.RunResult:
-        body = "def test_it(trt_session, images):\n    trt_session.run({'image': images})\n"
-        project.test_file(f"@{M}('models/linear.onnx', {marks})\n@{C}\n{test or body}")
+        project.test_file(f"@{M}('models/linear.onnx', {marks})\n@{C}\n{test or RUNS}")
         return project.run(*args)
 
     return run
@@ -205,40 +207,37 @@ def test_outputs_that_only_the_reference_has_are_offered_to_be_ignored(suite, pr
     )
 
 
-@pytest.mark.parametrize(
-    ("marks", "message"),
-    [
-        (R, "*different inputs: pixels (float32); image (float32)*TRT152*"),
-        (f'{R}, reference_names={{"imag": "pixels"}}', "*names 'imag', but the model has no such*"),
-        (f'{R}, reference_names={{"image": "pixel"}}', "*names 'pixel', but the reference has no*"),
-        (
-            f'{R}, reference_names={{"image": "scores"}}',
-            "*'scores', but the reference has no*input*",
-        ),
-        (f'{R}, {NAMES}, reference_only="hidden"', "*reference_only names 'hidden', but the ref*"),
-        (f'{R}, {NAMES}, reference_only="scores"', "*'scores' of the reference has no single*"),
-        (
-            f'{R}, reference_names={{"image": "pixels", "logits": "scores", "probs": "scores"}}',
-            "*'scores' of the reference has no single counterpart*TRT150*",
-        ),
-        (f'{R}, reference_names=["image"]', "*invalid reference_names=*TRT150*"),
-        (f"{R}, reference_only=7", "*invalid reference_only=7*TRT150*"),
-        (NAMES, "*need reference=*TRT150*"),
-        ('reference_only=("mask",)', "*need reference=*TRT150*"),
-        (f'reference="models/more.onnx", {NAMES}', "*different inputs: pixels *mask*TRT152*"),
-        (
-            'reference="models/crossing.onnx", '
-            'reference_names={"logits": "probs", "probs": "more"}',
-            "*'logits' of the reference has no single counterpart*",
-        ),
-        (
-            'reference="models/both.onnx", reference_names={"image": "pixels"}, '
-            'reference_only="image"',
-            "*'image' of the reference has no single counterpart*",
-        ),
-    ],
-)
-def test_names_that_neither_side_has_are_refused(suite, project, marks, message) -> None:
+NEITHER_HAS = [
+    (R, "*different inputs: pixels (float32); image (float32)*TRT152*"),
+    (f'{R}, reference_names={{"imag": "pixels"}}', "*names 'imag', but the model has no such*"),
+    (f'{R}, reference_names={{"image": "pixel"}}', "*names 'pixel', but the reference has no*"),
+    (
+        f'{R}, reference_names={{"image": "scores"}}',
+        "*'scores', but the reference has no*input*",
+    ),
+    (f'{R}, {NAMES}, reference_only="hidden"', "*reference_only names 'hidden', but the ref*"),
+    (f'{R}, {NAMES}, reference_only="scores"', "*'scores' of the reference has no single*"),
+    (
+        f'{R}, reference_names={{"image": "pixels", "logits": "scores", "probs": "scores"}}',
+        "*'scores' of the reference has no single counterpart*TRT150*",
+    ),
+    (f'{R}, reference_names=["image"]', "*invalid reference_names=*TRT150*"),
+    (f"{R}, reference_only=7", "*invalid reference_only=7*TRT150*"),
+    (NAMES, "*need reference=*TRT150*"),
+    ('reference_only=("mask",)', "*need reference=*TRT150*"),
+    (f'reference="models/more.onnx", {NAMES}', "*different inputs: pixels *mask*TRT152*"),
+    (
+        'reference="models/crossing.onnx", reference_names={"logits": "probs", "probs": "more"}',
+        "*'logits' of the reference has no single counterpart*",
+    ),
+    (
+        'reference="models/both.onnx", reference_names={"image": "pixels"}, reference_only="image"',
+        "*'image' of the reference has no single counterpart*",
+    ),
+]
+
+
+def test_names_that_neither_side_has_are_refused(suite, project) -> None:
     models = project.path / "models"
     crossing = onnx.load(models / "linear.onnx")
     crossing.graph.node.append(helper.make_node("Relu", ["logits"], ["more"]))
@@ -249,9 +248,12 @@ def test_names_that_neither_side_has_are_refused(suite, project, marks, message)
     both = onnx.load(models / "renamed.onnx")
     both.graph.input.append(helper.make_tensor_value_info("image", TensorProto.FLOAT, [8]))
     onnx.save(both, models / "both.onnx")
-    result = suite(marks)
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines([message])
+    project.refuses(
+        {
+            f"@{M}('models/linear.onnx', {marks})\n@{C}\n{RUNS}": message
+            for marks, message in NEITHER_HAS
+        }
+    )
 
 
 def test_dynamic_input_that_only_the_reference_has_is_not_generated(suite, project) -> None:
