@@ -103,8 +103,10 @@ def test_engine_without_memory_is_red_and_later_tests_are_right(
 
 LOST = """
 import pytest
+from cuda.bindings import runtime as cuda
 
 def test_that_runs_no_engine(lose_the_gpu):
+    assert int(cuda.cudaFree(0)[0]) == 0  # starts CUDA
     lose_the_gpu()  # nobody waits for the kernel, so nobody sees that it failed
 
 pytestmark = pytest.mark.trt_model("small.onnx", profiles={"image": (8, 3, 16, 16)})
