@@ -91,8 +91,9 @@ def _ranges(
 ) -> Iterator[tuple[str, ShapeRange | ValueRange]]:
     """Yield the ranges of one profile: of inputs that are dynamic in the plan or the model."""
     specs = {spec.name: spec for spec in model.inputs}
-    # From TensorRT 10 on. By position: the keywords have each other's names.
+    # From TensorRT 10 on, and before. By position: the keywords have each other's names.
     values_of = getattr(engine, "get_tensor_profile_values", None)
+    values_of = values_of or getattr(engine, "get_profile_shape_input", None)
     for name in sorted(inputs, key=list(specs).index):
         if engine.is_shape_inference_io(name) and values_of is not None:
             values = [tuple(map(int, point)) for point in values_of(index, name)]

@@ -105,6 +105,16 @@ def test_profiles_layers_and_memory_are_read(read) -> None:
     assert content.hidden_weights == 2
 
 
+def test_values_are_read_with_tensorrt_8_too(read, monkeypatch) -> None:
+    values_of = ReadEngine.get_tensor_profile_values
+    monkeypatch.delattr(ReadEngine, "get_tensor_profile_values")
+    monkeypatch.setattr(ReadEngine, "get_profile_shape_input", values_of, raising=False)
+    assert [one["size"] for one in read(doubling()).profiles] == [
+        ValueRange((1,), (2,), (3,)),
+        ValueRange((1,), (3,), (4,)),
+    ]
+
+
 def test_plan_that_was_built_for_one_shape_has_that_as_its_profile(read) -> None:
     content = read(doubling(fixed=(4, 2), num_optimization_profiles=1))
     assert content.profiles[0]["x"] == ShapeRange((4, 2), (4, 2), (4, 2))
