@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
@@ -96,7 +97,9 @@ def _ranges(
     values_of = values_of or getattr(engine, "get_profile_shape_input", None)
     for name in sorted(inputs, key=list(specs).index):
         if engine.is_shape_inference_io(name) and values_of is not None:
-            values = [tuple(map(int, point)) for point in values_of(index, name)]
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # 8.6 has no other way
+                values = [tuple(map(int, point)) for point in values_of(index, name)]
             if len(values) == 3:
                 yield name, ValueRange(*values)
         elif -1 in (shape := tuple(engine.get_tensor_shape(name))):

@@ -6,7 +6,7 @@ The builder is played by this test; tests/gpu/test_calibrator.py has the real on
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +19,8 @@ from backends.fake_gpu import FakeRuntime, fake_runtime
 from pytest_trt.backends.tensorrt.build_job import BuildPlan, Calibrator
 from pytest_trt.backends.tensorrt.calibrator import calibrating
 from pytest_trt.backends.tensorrt.log import LogTail
-from pytest_trt.diagnostics import ConfigurationError
+from pytest_trt.diagnostics import ConfigurationError, EngineRunError, InputError
+from pytest_trt.tensors.spec import Tensors
 from pytest_trt.tensors.stored import write_samples
 
 __all__ = ["fake_runtime"]
@@ -52,10 +53,14 @@ def _tensor(name: str, shape: tuple[int, ...], member: str) -> SimpleNamespace:
 
 @contextmanager
 def built(
-    folder: Path, algorithm: str = "entropy", tail: LogTail | None = None, ids: str = "ids"
+    folder: Path,
+    algorithm: str = "entropy",
+    tail: LogTail | None = None,
+    ids: str = "ids",
+    samples: Sequence[Tensors] = SAMPLES,
 ) -> Iterator[Any]:
     """Provide the configuration with which a network is built."""
-    write_samples(folder / "samples", SAMPLES)
+    write_samples(folder / "samples", samples)
     calibrator = Calibrator(algorithm, folder / "samples", folder / "tables" / "a.calibration", 0)
     plan = BuildPlan("", "m.onnx", "", folder, folder, calibrator=calibrator)
     # TensorRT 8.6 takes INT64 inputs as INT32.
@@ -107,6 +112,34 @@ def test_an_exception_in_a_callback_is_not_lost(fake_runtime: FakeRuntime, tmp_p
     with built(tmp_path, tail=tail) as config:
         assert config.int8_calibrator.get_batch(["an input that is not there"]) is None
     with pytest.raises(KeyError):
+        tail.raise_pending()
+
+
+def test_ranges_of_some_of_the_samples_are_not_stored(
+    fake_runtime: FakeRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when memory runs out: TensorRT takes that for the end of the samples."""
+    tail, names = LogTail(), ["image", "ids"]
+    with built(tmp_path, tail=tail) as config:
+        calibrator = config.int8_calibrator
+        assert calibrator.get_batch(names)
+        no_memory = (fake_runtime.cudaError_t.cudaErrorMemoryAllocation,)
+        monkeypatch.setattr(fake_runtime, "cudaMemcpyAsync", lambda *args: no_memory)
+        assert calibrator.get_batch(names) is None
+        calibrator.write_calibration_cache(memoryview(b"ranges"))
+        assert calibrator.read_calibration_cache() is None
+    with pytest.raises(EngineRunError, match="cudaMemcpyAsync failed"):
+        tail.raise_pending()
+
+
+def test_an_index_that_the_builder_cannot_hold_is_refused(
+    fake_runtime: FakeRuntime, tmp_path: Path
+) -> None:
+    tail = LogTail()
+    large = [{**SAMPLES[0], "ids": np.array([1, 1 << 31])}]
+    with built(tmp_path, tail=tail, samples=large) as config:
+        assert config.int8_calibrator.get_batch(["image", "ids"]) is None
+    with pytest.raises(InputError, match="which ends at 2147483647"):
         tail.raise_pending()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,8 +106,12 @@ def test_profiles_layers_and_memory_are_read(read) -> None:
     assert content.hidden_weights == 2
 
 
+@pytest.mark.filterwarnings("error")
 def test_values_are_read_with_tensorrt_8_too(read, monkeypatch) -> None:
-    values_of = ReadEngine.get_tensor_profile_values
+    def values_of(engine: ReadEngine, index: int, name: str) -> list[list[int]]:
+        warnings.warn("get_profile_shape_input is deprecated", DeprecationWarning, stacklevel=2)
+        return [[1], [2 + index], [3 + index]]
+
     monkeypatch.delattr(ReadEngine, "get_tensor_profile_values")
     monkeypatch.setattr(ReadEngine, "get_profile_shape_input", values_of, raising=False)
     assert [one["size"] for one in read(doubling()).profiles] == [
