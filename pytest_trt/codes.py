@@ -954,8 +954,9 @@ CODES: dict[str, Code] = {
     "TRT422": Code(
         "little was compared",
         "An output passed that had no elements, that had the same value in every element, or whose "
-        "tolerance passes an engine that always returns one value; or nan='ignore' skipped "
-        "elements that are NaN or infinite on one side alone.",
+        "tolerance or metrics pass an engine that always returns one value, or the first sample's "
+        "values for all; or nan='ignore' skipped elements that are NaN or infinite on one side "
+        "alone.",
         "Use inputs for which the output varies, a smaller atol, or top1, cosine or a metric.",
     ),
     "TRT420": Code(

@@ -472,7 +472,7 @@ class ConsistencyCheck:
             }
         comparison = compare_values(items.tensors, expected, tolerances, histogram=histogram)
         metrics = (
-            one.measure(outputs, reference, inputs)
+            one.measure(outputs, reference, inputs, trial=_needs_trial(one, comparison))
             for one in self.metrics(engine)
             if not incomplete or (one.judges is not None and reference.keys() >= {*one.judges})
         )
@@ -496,7 +496,7 @@ class ConsistencyCheck:
         metrics = tuple(
             one.of_sketches(lacking)
             if (lacking := [name for name in sketches if one.judges_output(name)])
-            else one.measure(items.tensors, whole, inputs)
+            else one.measure(items.tensors, whole, inputs, trial=_needs_trial(one, comparison))
             for one in self.metrics(engine)
         )
         return replace(_with_owners(comparison, items.owners), metrics=metrics)
@@ -699,3 +699,12 @@ def _build_notes(engine: Engine) -> list[str]:
     notes = [f"at build time: {note}" for note in engine.notes[:_NOTES]]
     more = len(engine.notes) - _NOTES
     return [*notes, f"and {count(more, 'more note')}, in the report"] if more > 0 else notes
+
+
+def _needs_trial(metric: MetricCheck, comparison: Comparison) -> bool:
+    """Whether a metric alone judges an output, or would fail what its elements would not."""
+    return any(
+        not one.tolerance.elementwise or one.same_samples or one.least is not None
+        for one in comparison.outputs
+        if metric.judges_output(one.name)
+    )

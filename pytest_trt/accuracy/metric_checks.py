@@ -12,7 +12,7 @@ import inspect
 import math
 import re
 import traceback
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
@@ -80,9 +80,32 @@ class MetricCheck:
         """Whether it judges an output."""
         return self.judges is None or name in self.judges
 
-    def measure(self, outputs: Tensors, reference: Tensors, inputs: Tensors) -> MetricOutcome:
-        """Return the metric's value at one run, judged."""
-        return self._outcome(*self._value(outputs, reference, inputs))
+    def measure(
+        self, outputs: Tensors, reference: Tensors, inputs: Tensors, *, trial: bool = False
+    ) -> MetricOutcome:
+        """Return the metric's value at one run, judged.
+
+        Args:
+            outputs: What the engine returned.
+            reference: What is right.
+            inputs: What the engine was given.
+            trial: Whether to try outputs that do not depend on the inputs, too.
+        """
+        outcome = self._outcome(*self._value(outputs, reference, inputs))
+        if not trial or self.known is None or not outcome.passed:
+            return outcome
+        passes = [
+            self._outcome(*self._value(made, reference, inputs)).passed
+            for made in (self._made(reference, how) for how in (_one_value, _first_sample))
+        ]
+        return replace(outcome, one_value=passes[0], same_samples=passes[1])
+
+    def _made(
+        self, reference: Tensors, how: Callable[[np.ndarray, bool], np.ndarray]
+    ) -> dict[str, Any]:
+        """Return the outputs that it judges, made of the reference's."""
+        names = self.judges or ()
+        return {name: how(np.asarray(reference[name]), not self.output) for name in names}
 
     def of_sketches(self, names: Sequence[str]) -> MetricOutcome:
         """Return the outcome of a run at which only sketches of these outputs are stored."""
@@ -136,6 +159,21 @@ class MetricCheck:
         except BaseException as error:  # pytest.skip(), too: elements have been compared
             return None, _raised(error, self.function)
         return _number(found)
+
+
+def _one_value(array: np.ndarray, is_nothing: bool) -> np.ndarray:
+    """Return an array with one value in all elements: 0, which no detection has, or the mean."""
+    if is_nothing or not array.size:
+        return np.zeros_like(array)
+    if array.dtype.kind in "iu":
+        return np.full_like(array, array.flat[0])
+    with np.errstate(all="ignore"):
+        return np.full_like(array, array.astype(np.float64).mean().astype(array.dtype))
+
+
+def _first_sample(array: np.ndarray, _: bool) -> np.ndarray:
+    """Return an array with the first row along axis 0 in all rows."""
+    return np.broadcast_to(array[:1], array.shape) if array.ndim else array
 
 
 def _read_only(value: object) -> object:

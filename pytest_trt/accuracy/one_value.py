@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pytest_trt.accuracy.result import AccuracyResult, OutputResult
+from pytest_trt.accuracy.result import AccuracyResult, MetricOutcome, OutputResult, all_known
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,18 +28,88 @@ class OneValue:
 
 
 def passed_by_one_value(checks: Sequence[AccuracyResult]) -> list[OneValue]:
-    """Return the outputs of an engine that one value in all elements passes, in all its checks."""
-    found: dict[str, list[tuple[OutputResult, bool]]] = {}
+    """Return the outputs of an engine that one value in all elements passes, in all of its checks.
+
+    An output of integers or booleans is left out if another output of the engine depends on the
+    inputs: flags, and numbers of what was found, often have one value.
+    """
+    outputs = _by_name(checks)
+    found = [one for runs in outputs.values() if (one := _of_output(runs)) is not None]
+    if len({*(one.output for one in found), *_same_samples(outputs)}) == len(outputs):
+        return found
+    return [one for one in found if not _is_exact(outputs[one.output])]
+
+
+def passed_by_same_samples(checks: Sequence[AccuracyResult]) -> list[str]:
+    """Return other outputs that pass if all samples get the values of the first, in all runs."""
+    outputs = _by_name(checks)
+    same, one_value = _same_samples(outputs), {one.output for one in passed_by_one_value(checks)}
+    one_value.update(name for name, runs in outputs.items() if _passes_metrics(runs))
+    every = len({*same, *one_value}) == len(outputs)
+    return [
+        name for name in same if name not in one_value and (every or not _is_exact(outputs[name]))
+    ]
+
+
+def passed_by_one_value_of_metrics(checks: Sequence[AccuracyResult]) -> list[tuple[str, str]]:
+    """Return metrics that pass one value, in all checks, and the output that they alone judge.
+
+    The output is empty for a metric of several.
+    """
+    found = {
+        (metric.name, metric.output): None
+        for runs in _by_name(checks).values()
+        if _passes_metrics(runs)
+        for _, metrics in runs
+        for metric in metrics
+    }
+    return list(found)
+
+
+#: An output in each check, and the metrics that judge it there.
+_Runs = Sequence[tuple[OutputResult, Sequence[MetricOutcome]]]
+
+
+def _by_name(checks: Sequence[AccuracyResult]) -> dict[str, _Runs]:
+    found: dict[str, list[tuple[OutputResult, Sequence[MetricOutcome]]]] = {}
     for check in checks:
-        of_metrics = {metric.output for metric in check.metrics}
         for output in check.outputs:
             if output.size:
-                measured = not of_metrics.isdisjoint({output.name, ""})
-                found.setdefault(output.name, []).append((output, measured))
-    return [one for outputs in found.values() if (one := _of_output(outputs)) is not None]
+                metrics = [one for one in check.metrics if one.output in ("", output.name)]
+                found.setdefault(output.name, []).append((output, metrics))
+    return dict(found)
 
 
-def _of_output(outputs: Sequence[tuple[OutputResult, bool]]) -> OneValue | None:
+def _passes_metrics(runs: _Runs) -> bool:
+    """Whether metrics alone judge an output, and one value passes them."""
+    return all(
+        metrics
+        and all(metric.one_value for metric in metrics)
+        and not (one.tolerance.elementwise or one.tolerance.has_measure)
+        for one, metrics in runs
+    )
+
+
+def _is_exact(runs: _Runs) -> bool:
+    return "float" not in runs[0][0].dtype
+
+
+def _same_samples(outputs: Mapping[str, _Runs]) -> list[str]:
+    """Return the outputs whose samples are the same, as far as the tolerances and metrics show."""
+    return [
+        name
+        for name, runs in outputs.items()
+        if all_known(
+            *(
+                one.same_samples and all(metric.same_samples for metric in metrics)
+                for one, metrics in runs
+            )
+        )
+    ]
+
+
+def _of_output(runs: _Runs) -> OneValue | None:
+    outputs = [(one, any(not metric.one_value for metric in metrics)) for one, metrics in runs]
     ranges = [
         (one.least, one.largest, *_allowed(one, one.least, one.largest, measured=measured))
         for one, measured in outputs
@@ -63,6 +133,12 @@ def values_within(least: float, largest: float, rtol: float, atol: float) -> tup
     """Return the least and the largest value that all elements allow; the least is larger for none.
 
     What an element allows grows with it, so the outermost elements decide.
+
+    Args:
+        least: The smallest element.
+        largest: The largest element.
+        rtol: Allowed difference, as a share of the element.
+        atol: Allowed difference.
     """
     return largest - atol - rtol * abs(largest), least + atol + rtol * abs(least)
 

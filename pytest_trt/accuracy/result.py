@@ -154,6 +154,8 @@ class MetricOutcome:
         not_stored: Whether that is because only a sketch of an output is stored.
         runs: Runs at which it was measured.
         failed_runs: Those of them at which it was outside its limit, or had no value.
+        one_value: Whether one value in all elements would have passed, in every run.
+        same_samples: Whether the values of the first sample would have passed in all samples.
     """
 
     name: str
@@ -166,6 +168,8 @@ class MetricOutcome:
     not_stored: bool = False
     runs: int = 1
     failed_runs: int = 0
+    one_value: bool = False
+    same_samples: bool = False
 
     @property
     def passed(self) -> bool:
@@ -258,8 +262,10 @@ class OutputResult:
         ranked: Of how many rows the sketch has the largest elements; None where no limit ranks.
         whole_bytes: Size of the stored output if it were stored whole; 0 where it is.
         least: Smallest element of the reference, over all runs; None where no value is within the
-            tolerance of all elements, or it is not known, not finite, or no float.
+            tolerance of all elements, or it is not known, not finite, or no real number.
         largest: Its largest element.
+        same_samples: Whether the values of the reference's first sample, the first row along axis
+            0, would have passed in all samples of every run; None where no run had several.
     """
 
     name: str
@@ -288,6 +294,7 @@ class OutputResult:
     whole_bytes: int = 0
     least: float | None = None
     largest: float | None = None
+    same_samples: bool | None = None
 
     @property
     def passed(self) -> bool:
@@ -423,7 +430,11 @@ def merge_runs(comparisons: Iterable[Comparison]) -> Comparison:
 def _worse(one: MetricOutcome, other: MetricOutcome) -> MetricOutcome:
     worst = other if other.excess > one.excess else one
     return replace(
-        worst, runs=one.runs + other.runs, failed_runs=one.failed_runs + other.failed_runs
+        worst,
+        runs=one.runs + other.runs,
+        failed_runs=one.failed_runs + other.failed_runs,
+        one_value=one.one_value and other.one_value,
+        same_samples=one.same_samples and other.same_samples,
     )
 
 
@@ -451,6 +462,7 @@ def _merged(one: OutputResult, other: OutputResult) -> OutputResult:
         histogram=_summed(one.histogram, other.histogram),
         least=_bound(min, *((run.size, run.least) for run in (one, other))),
         largest=_bound(max, *((run.size, run.largest) for run in (one, other))),
+        same_samples=all_known(one.same_samples, other.same_samples),
         findings=(*worst.findings, *(f for f in rest.findings if f.kind not in kinds)),
     )
 
@@ -466,6 +478,12 @@ def _bound(
     bounds = [bound for size, bound in runs if size]
     known = [bound for bound in bounds if bound is not None]
     return outermost(known) if known and len(known) == len(bounds) else None
+
+
+def all_known(*found: bool | None) -> bool | None:
+    """Return whether all hold that are known; None if none is."""
+    known = [one for one in found if one is not None]
+    return all(known) if known else None
 
 
 def _summed(one: tuple[int, ...] | None, other: tuple[int, ...] | None) -> tuple[int, ...] | None:

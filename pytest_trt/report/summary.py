@@ -10,7 +10,11 @@ from pathlib import PurePosixPath
 from rich.cells import cell_len
 
 from pytest_trt import units
-from pytest_trt.accuracy.one_value import passed_by_one_value
+from pytest_trt.accuracy.one_value import (
+    passed_by_one_value,
+    passed_by_one_value_of_metrics,
+    passed_by_same_samples,
+)
 from pytest_trt.accuracy.result import MetricOutcome
 from pytest_trt.benchmark.messages import (
     ENGINE_NAMES,
@@ -250,6 +254,17 @@ def _hardly_compared(row: Row) -> Iterator[str]:
                 f"the tolerance of output {one.output!r} passes an engine that always returns "
                 f"{one.value:.4g}: the output was {one.least:.4g} to {one.largest:.4g}{most}"
             )
+    for metric, of_output in passed_by_one_value_of_metrics(row.checks):
+        of = f" of output {of_output!r}" * bool(of_output)
+        yield (
+            f"the limit of metric {metric!r}{of} passes an engine that always returns one value: "
+            "use inputs for which it fails, or a stricter limit"
+        )
+    for name in passed_by_same_samples(row.checks):
+        yield (
+            f"what is allowed of output {name!r} passes an engine that returns the first sample's "
+            "values for all samples: use inputs for which they differ more, or allow less"
+        )
 
 
 def _facts(key: _Key, row: Row) -> Iterator[str]:

@@ -6,8 +6,14 @@ import numpy as np
 import pytest
 from builders_report import check
 
-from pytest_trt.accuracy.compare import compare_outputs
-from pytest_trt.accuracy.one_value import passed_by_one_value
+from pytest_trt.accuracy.compare import compare_outputs, compare_values
+from pytest_trt.accuracy.metric_checks import MetricCheck, parse_metrics
+from pytest_trt.accuracy.metrics.detection import detections
+from pytest_trt.accuracy.one_value import (
+    passed_by_one_value,
+    passed_by_one_value_of_metrics,
+    passed_by_same_samples,
+)
 from pytest_trt.accuracy.result import AccuracyResult, MetricOutcome, merge_runs
 from pytest_trt.accuracy.tolerance import Tolerance
 
@@ -121,3 +127,140 @@ def test_an_output_of_which_a_sketch_is_stored_has_no_range() -> None:
     (output,) = compared([0.0, 0.1]).outputs
     unknown = replace(output, least=None, largest=None)
     assert passed_by_one_value([check(outputs=(output,)), check(outputs=(unknown,))]) == []
+
+
+SAME = [[0.1, 0.9], [0.12, 0.88], [0.1, 0.85]]
+OTHERS = [[0.1, 0.9], [0.9, 0.1]]
+
+
+def of_samples(
+    *runs: object, tolerance: Tolerance = LOOSE, name: str = "y", dtype: type = np.float32
+) -> AccuracyResult:
+    arrays = [{name: np.array(run, dtype)} for run in runs]
+    results = [compare_outputs(one, one, {name: tolerance}) for one in arrays]
+    return check(outputs=merge_runs(results).outputs)
+
+
+@pytest.mark.parametrize(
+    "checks",
+    [
+        [of_samples(SAME)],
+        [of_samples(SAME[:1], SAME, OTHERS[:1])],
+        [of_samples(SAME), of_samples(SAME[:2])],
+        [of_samples([SAME, SAME])],
+        [of_samples(SAME, tolerance=Tolerance(0, 0, elementwise=False, top1=1.0))],
+        [of_samples(SAME, tolerance=Tolerance(0, 0, elementwise=False, cosine=0.99))],
+        [of_samples([*SAME * 16, [0.9, 0.1]], tolerance=replace(LOOSE, max_mismatch_pct=5.0))],
+        [of_samples([[1, 2], [1, 2]], tolerance=Tolerance(0, 0), dtype=np.int64)],
+    ],
+)
+def test_values_of_the_first_sample_pass_in_all(checks: list[AccuracyResult]) -> None:
+    assert passed_by_same_samples(checks) == ["y"]
+
+
+@pytest.mark.parametrize(
+    "checks",
+    [
+        [of_samples(OTHERS)],
+        [of_samples(SAME, OTHERS)],
+        [of_samples(SAME), of_samples(OTHERS)],
+        [of_samples(SAME[:1])],  # one sample
+        [of_samples([0.1, 0.9])],  # no samples
+        [of_samples([[0.5], [0.5]])],  # one value
+        [of_samples(SAME, tolerance=Tolerance(0.0, 0.01))],
+        [of_samples(SAME, tolerance=Tolerance(0.0, 0.01, max_mismatch_pct=5.0))],
+        [of_samples([[0.4, 0.5], [0.5, 0.4]], tolerance=replace(LOOSE, top1=1.0))],
+        [of_samples([[np.nan, 0.5], [0.5, 0.5]], tolerance=replace(LOOSE, nan="match"))],
+        [replace(of_samples(SAME), metrics=(METRIC,))],
+        [
+            of_samples(OTHERS, name="probs"),
+            of_samples([[1, 2], [1, 2]], tolerance=Tolerance(0, 0), dtype=np.int64),
+        ],
+    ],
+)
+def test_values_of_the_first_sample_do_not_pass_in_all(checks: list[AccuracyResult]) -> None:
+    assert passed_by_same_samples(checks) == []
+
+
+def test_equal_integers_count_where_no_other_output_depends_on_the_inputs() -> None:
+    labels = of_samples([2, 2, 2], tolerance=Tolerance(0, 0), name="label", dtype=np.int64)
+    assert [one.value for one in passed_by_one_value([labels])] == [2.0]
+    flat = of_samples([[0.5], [0.5]], name="score")
+    assert [one.output for one in passed_by_one_value([labels, flat])] == ["label", "score"]
+    assert passed_by_one_value([labels, of_samples(OTHERS)]) == []
+    others = of_samples([2, 3], tolerance=Tolerance(0, 0), name="label", dtype=np.int64)
+    assert passed_by_one_value([others]) == []
+
+
+PROBS = np.array([[0.1, 0.6, 0.3], [0.5, 0.2, 0.3]], np.float32)
+
+
+def judged(limits: dict[str, str], *runs: np.ndarray, **fields: object) -> AccuracyResult:
+    """Return the check of an output by these metrics, with what would pass too."""
+    tolerance = Tolerance(**{"rtol": 0.0, "atol": 0.0, "elementwise": False} | fields)
+    results = []
+    for run in runs:
+        sides = {"y": run}
+        checks = [replace(one, output="y") for one in parse_metrics(limits, "marker").values()]
+        metrics = tuple(one.measure(sides, sides, {}, trial=True) for one in checks)
+        comparison = compare_values(sides, sides, {"y": tolerance})
+        results.append(replace(comparison, metrics=metrics))
+    merged = merge_runs(results)
+    return check(outputs=merged.outputs, metrics=merged.metrics)
+
+
+@pytest.mark.parametrize(
+    ("limits", "runs", "found"),
+    [
+        ({"max_abs": "<= 0.5"}, [PROBS], ["max_abs"]),
+        ({"mean_abs": "<= 0.5", "snr_db": ">= 5"}, [PROBS, PROBS / 2], ["mean_abs", "snr_db"]),
+        ({"kl_divergence": "<= 1"}, [PROBS], ["kl_divergence"]),
+        ({"max_abs": "<= 0.1"}, [PROBS], []),
+        ({"max_abs": "<= 0.5", "snr_db": ">= 40"}, [PROBS], []),
+        ({"max_abs": "<= 0.5"}, [PROBS, PROBS * 10], []),
+        ({"top1": ">= 0.9"}, [PROBS], []),
+    ],
+)
+def test_metrics_that_alone_judge_an_output_may_pass_one_value(
+    limits: dict[str, str], runs: list[np.ndarray], found: list[str]
+) -> None:
+    checks = [judged(limits, *runs)]
+    assert passed_by_one_value_of_metrics(checks) == [(name, "y") for name in found]
+    assert passed_by_same_samples(checks) == []
+    assert passed_by_one_value_of_metrics([judged(limits, *runs, elementwise=True)]) == []
+    assert passed_by_one_value_of_metrics([judged(limits, *runs, cosine=0.9)]) == []
+
+
+def test_metrics_that_alone_judge_an_output_may_pass_the_first_sample_for_all() -> None:
+    same = np.array([[0.1, 0.6, 0.3], [0.1, 0.62, 0.28]], np.float32)
+    limits = {"snr_db": ">= 20", "top1": ">= 1"}
+    assert passed_by_same_samples([judged(limits, same)]) == ["y"]
+    assert passed_by_same_samples([judged(limits, same, PROBS)]) == []
+    # What the elements pass, a metric may fail.
+    loose = judged({"snr_db": ">= 60"}, same, rtol=0.1, atol=0.1, elementwise=True)
+    assert passed_by_same_samples([loose]) == []
+
+
+@pytest.mark.parametrize(("score", "found"), [(0.1, [("objects", "")]), (0.9, [])])
+def test_a_metric_of_detections_may_have_none(score: float, found: list) -> None:
+    sides = {"boxes": np.array([[0.0, 0.0, 1.0, 1.0]]), "scores": np.array([score])}
+    function = detections("boxes", "scores", min_score=0.5)
+    (one,) = parse_metrics({"objects": (function, ">= 0.9")}, "marker").values()
+    assert isinstance(one, MetricCheck)
+    tolerances = dict.fromkeys(sides, Tolerance(0, 0, elementwise=False))
+    outputs = compare_values(sides, sides, tolerances).outputs
+    result = check(outputs=outputs, metrics=(one.measure(sides, sides, {}, trial=True),))
+    assert passed_by_one_value_of_metrics([result]) == found
+
+
+def test_functions_of_the_project_are_not_called_again() -> None:
+    calls: list[object] = []
+
+    def mine(actual: object, expected: object) -> float:
+        calls.append(actual)
+        return 1.0
+
+    (one,) = parse_metrics({"mine": (mine, ">= 0.9")}, "marker").values()
+    assert isinstance(one, MetricCheck)
+    assert not one.measure({"y": PROBS}, {"y": PROBS}, {}, trial=True).one_value
+    assert len(calls) == 1

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from builders_report import check, engine
 
-from pytest_trt.accuracy.compare import compare_outputs
-from pytest_trt.accuracy.result import merge_runs
+from pytest_trt.accuracy.compare import compare_outputs, compare_values
+from pytest_trt.accuracy.result import MetricOutcome, merge_runs
 from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.diagnostics import Diagnostic
 from pytest_trt.engine.record import EngineRecord
@@ -212,6 +212,26 @@ def test_output_whose_tolerance_passes_one_value_is_reported() -> None:
     assert fnmatch.filter(shown(0.01, 0.05), flat)
     assert fnmatch.filter(shown(0.5, 0.5), "*output 'probs' was 0.5 in every element*")
     assert not fnmatch.filter(shown(0.01, 0.5), "*output 'probs'*")
+
+
+def test_output_whose_samples_are_the_same_is_reported() -> None:
+    def shown(*samples: list[float]) -> list[str]:
+        sides = [{"probs": np.array(samples, np.float32)}] * 2
+        outputs = compare_outputs(*sides, Tolerance(0.1, 0.1)).outputs
+        return lines(result(checks=(check(outputs=outputs),)))
+
+    same = "*output 'probs' passes an engine that returns the first sample's values for all*"
+    assert fnmatch.filter(shown([0.1, 0.9], [0.12, 0.88]), same)
+    assert not fnmatch.filter(shown([0.1, 0.9], [0.9, 0.1]), "*output 'probs'*")
+
+
+def test_metric_that_passes_one_value_is_reported() -> None:
+    outputs = compare_values(
+        *[{"y": np.ones((2, 2))}] * 2, Tolerance(0, 0, elementwise=False)
+    ).outputs
+    metric = MetricOutcome("snr_db", "y", "dB", ">=", 40.0, 50.0, one_value=True)
+    shown = lines(result(checks=(check(outputs=outputs, metrics=(metric,)),)))
+    assert fnmatch.filter(shown, "*the limit of metric 'snr_db' of output 'y' passes an engine*")
 
 
 @pytest.mark.parametrize(("actual", "reported"), [(np.nan, True), (1.0, False)])
