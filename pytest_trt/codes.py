@@ -320,6 +320,15 @@ CODES: dict[str, Code] = {
         "trt_inputs.",
         ("model", "tensor", "value"),
     ),
+    "TRT183": Code(
+        "few rows of a table looked up",
+        "The model looks up rows of a table by indices that it computes from an input, such as by "
+        "an offset or a remainder, so their range is unknown. trt_inputs generated 0 to 1 for it, "
+        "and no run had larger values. An engine that is wrong for other rows passes.",
+        "Give values that select all rows: input_ranges= of trt_model, such as "
+        'input_ranges={"ids": (0, 99)}, or an override of trt_inputs.',
+        ("model", "tensor"),
+    ),
     "TRT180": Code(
         "override without effect",
         "A function that lacks @pytest.fixture, or a fixture with a misspelt name, does not "

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from pytest_trt.onnx.input_roles import condition_inputs, index_limits, shape_inputs
+from pytest_trt.onnx.input_roles import condition_inputs, index_roles, inlined, shape_inputs
 from pytest_trt.onnx.proto import Graph, StoredModel, StoredTensor
 from pytest_trt.records import to_data
 from pytest_trt.tensors.elements import element_name
@@ -14,7 +14,7 @@ from pytest_trt.tensors.spec import TensorSpec
 
 #: Raise this whenever `Contents.of` can return other facts for the same file: it invalidates cached
 #: contents.
-CONTENTS_SCHEMA = 5
+CONTENTS_SCHEMA = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +22,8 @@ class Contents:
     """The content of an ONNX file, without its weights.
 
     Attributes:
-        opset, ir_version, inputs, outputs, op_types, index_limits, shape_inputs, condition_inputs,
-            elements: See `OnnxModel`.
+        opset, ir_version, inputs, outputs, op_types, index_limits, computed_indices, shape_inputs,
+            condition_inputs, elements: See `OnnxModel`.
         external: Tensors whose bytes are in other files.
     """
 
@@ -33,6 +33,7 @@ class Contents:
     outputs: tuple[TensorSpec, ...]
     op_types: Mapping[str, int]
     index_limits: Mapping[str, int]
+    computed_indices: Mapping[str, int]
     shape_inputs: tuple[str, ...]
     condition_inputs: tuple[str, ...]
     elements: Mapping[str, int]
@@ -42,13 +43,17 @@ class Contents:
     def of(cls, stored: StoredModel, graph: Graph) -> Contents:
         """Return the contents of a parsed model."""
         inputs = graph.own_inputs
+        if stored.bodies:
+            graph = replace(graph, all_nodes=inlined(graph.all_nodes, stored.bodies))
+        indices = index_roles(graph, inputs)
         return cls(
             opset=stored.opset,
             ir_version=stored.ir_version,
             inputs=inputs,
             outputs=graph.outputs,
             op_types=dict(stored.op_types),
-            index_limits=index_limits(graph, inputs),
+            index_limits=indices.limits,
+            computed_indices=indices.computed,
             shape_inputs=shape_inputs(graph, inputs),
             condition_inputs=condition_inputs(graph, inputs),
             elements={element_name(number): count for number, count in stored.elements.items()},

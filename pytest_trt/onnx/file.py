@@ -134,8 +134,9 @@ class OnnxModel:
         is_quantized: Whether the graph holds QuantizeLinear or DequantizeLinear nodes.
         op_types: How many nodes there are of each operator, subgraphs included; operators outside
             the default domain as "domain::Operator".
-        index_limits: The number of rows of the constant table that an integer input indexes
-            (by Gather, as for an embedding), by input name.
+        index_limits: The number of rows of the constant table that an input indexes (by Gather, as
+            for an embedding), by input name.
+        computed_indices: The same of inputs of which such indices are computed, as by an offset.
         shape_inputs: Names of inputs whose values are used as a shape in the main graph.
         condition_inputs: Names of single inputs that decide which branch of an If, or how often a
             Loop runs.
@@ -157,6 +158,7 @@ class OnnxModel:
     is_quantized: bool
     op_types: Mapping[str, int]
     index_limits: Mapping[str, int]
+    computed_indices: Mapping[str, int] = field(default_factory=dict)
     shape_inputs: tuple[str, ...] = ()
     condition_inputs: tuple[str, ...] = ()
     elements: Mapping[str, int] = field(default_factory=dict)
@@ -249,6 +251,7 @@ def load_model(
         ),
         op_types=contents.op_types,
         index_limits=contents.index_limits,
+        computed_indices=contents.computed_indices,
         shape_inputs=contents.shape_inputs,
         condition_inputs=contents.condition_inputs,
         elements=contents.elements,

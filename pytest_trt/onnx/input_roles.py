@@ -1,11 +1,14 @@
-"""What a model uses the values of its integer inputs for: rows of a table, or a shape."""
+"""What a model uses the values of its inputs for: rows of a table, or a shape."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice, zip_longest
 
 from pytest_trt.diagnostics import ConfigurationError, Remedy
-from pytest_trt.onnx.proto import Graph, Node
+from pytest_trt.onnx.proto import Function, Graph, Node
+from pytest_trt.tensors.elements import element_name, is_integer
 from pytest_trt.tensors.profiles import Profile, example_ranges, pasted
 from pytest_trt.tensors.spec import TensorSpec
 from pytest_trt.tensors.value_ranges import ValueRange, example_values, may_hold_shape
@@ -19,48 +22,142 @@ _KEEPS_VALUES = {
     "Where": slice(1, None),
 }
 
+#: Operators that compute indices of others; Mul does it of masks, too, whose values are 0 and 1.
+_COMPUTES_INDICES = frozenset({"Abs", "Add", "Ceil", "Div", "Floor", "Mod", "Neg", "Round", "Sub"})
+
 #: Operators whose first output has the shape of their first input, behind a stored table.
 _KEEPS_SHAPE = frozenset({"Cast", "DequantizeLinear", "Identity"})
 
+#: Nodes that are followed at most, and calls of functions in each other: these multiply.
+_MOST_NODES = 100_000
+_MOST_NESTED = 50
+
 #: Places of indices and of the table whose rows they are, and the axis of rows if it is fixed.
 _LOOKUPS: Mapping[str, tuple[tuple[int, int, int | None], ...]] = {
-    "Gather": ((1, 0, None),),
+    **dict.fromkeys(("Gather", "GatherElements", "GatherND"), ((1, 0, None),)),
     "com.microsoft::EmbedLayerNormalization": ((0, 2, 0), (1, 4, 0)),
 }
 
 
-def index_limits(graph: Graph, inputs: Iterable[TensorSpec]) -> dict[str, int]:
-    """Return the rows of the smallest table that each integer input indexes.
+@dataclass(frozen=True, slots=True)
+class IndexRoles:
+    """Rows of the smallest table that an input indexes, by input name.
 
-    A table is indexed by Gather, or multiplied with one-hot rows that OneHot or Equal make. Only
-    tables that the model stores count, and only indices that come from an input directly or
-    through operators that select or rearrange them. Branches and loop bodies count, functions of
-    the model do not.
+    Attributes:
+        limits: Of inputs that hold the indices.
+        computed: Of other inputs, of which indices are computed: which values are valid is unknown.
     """
-    indices = {
-        spec.name: frozenset({spec.name})
-        for spec in inputs
-        if spec.dtype.lstrip("u").startswith("int")
-    }
+
+    limits: Mapping[str, int]
+    computed: Mapping[str, int]
+
+
+def index_roles(graph: Graph, inputs: Iterable[TensorSpec]) -> IndexRoles:
+    """Return which inputs index tables.
+
+    A table is indexed by Gather or GatherElements, or multiplied with one-hot rows that OneHot or
+    Equal make. Only tables that the model stores, or makes of stored ones, count. An input holds
+    indices if they come from it directly or through operators that select or rearrange them; one of
+    floats only if all that reads it casts it to integers. Branches, loop bodies and functions
+    count, as far as `graph.all_nodes` has them.
+    """
+    specs = {spec.name: frozenset({spec.name}) for spec in inputs if _is_number(spec.dtype)}
+    integers = {spec.name for spec in inputs if is_integer(spec.dtype)}
+    read = {name for node in graph.all_nodes if not _is_cast(node) for name in node.inputs}
+    indices = {name: own for name, own in specs.items() if name in integers or name not in read}
+    computed = dict(specs)
     one_hot: dict[str, frozenset[str]] = {}
     tables = dict(graph.all_initializers)
     limits: dict[str, int] = {}
+    others: dict[str, int] = {}
     for node in graph.all_nodes:  # what a node reads was made by those before it
-        if node.operator == "Constant":
-            tables.update(dict.fromkeys(node.outputs, node.dims))
-        elif node.operator in _KEEPS_SHAPE and node.inputs and node.inputs[0] in tables:
-            tables.update(dict.fromkeys(node.outputs, tables[node.inputs[0]]))
-        for sources, table, axis in _lookups(node, indices, one_hot):
-            dims = tables.get(table, ())
-            rows = dims[axis] if -len(dims) <= axis < len(dims) else 0
-            if rows > 0:
-                limits.update({one: min(rows, limits.get(one, rows)) for one in sources})
+        dims = _stored_by(node, tables)
+        if dims is not None:
+            tables.update(dict.fromkeys(node.outputs, dims))
+        for found, of in ((limits, indices), (others, computed)):
+            if node.operator == "GatherND" and found is limits:
+                continue  # each of its rows may be of another axis
+            for sources, table, axis in _lookups(node, of, one_hot):
+                dims = tables.get(table, ())
+                rows = dims[axis] if -len(dims) <= axis < len(dims) else 0
+                if rows > 0:
+                    found.update({one: min(rows, found.get(one, rows)) for one in sources})
         _follow(node, indices)
         _follow(node, one_hot)
+        _follow(node, computed)
+        if node.operator in _COMPUTES_INDICES:
+            computed.update(dict.fromkeys(node.outputs, _sources(node.inputs, computed)))
         if node.operator in ("OneHot", "Equal"):
             compared = node.inputs[: 1 if node.operator == "OneHot" else 2]
             one_hot.update(dict.fromkeys(node.outputs, _sources(compared, indices)))
-    return limits
+    return IndexRoles(limits, {name: rows for name, rows in others.items() if name not in limits})
+
+
+def _is_number(dtype: str) -> bool:
+    return is_integer(dtype) or dtype.startswith(("float", "bfloat"))
+
+
+def _is_cast(node: Node) -> bool:
+    """Whether a node makes integers of what it reads."""
+    return node.operator == "Cast" and is_integer(element_name(node.to))
+
+
+def _stored_by(node: Node, tables: Mapping[str, tuple[int, ...]]) -> tuple[int, ...] | None:
+    """Return the shape of the table that a node gives, if it is stored or made of stored ones."""
+    if node.operator == "Constant":
+        return node.dims
+    if not node.inputs or node.inputs[0] not in tables:
+        return None
+    first = tables[node.inputs[0]]
+    if node.operator in _KEEPS_SHAPE:
+        return first
+    if node.operator == "Transpose" and len(first) == 2:
+        return first[::-1]
+    others = [tables[name] for name in node.inputs[1:] if name in tables]
+    if len(others) < len(node.inputs) - 1:
+        return None
+    if node.operator in ("Add", "Div", "Mul", "Sub"):
+        pairs = zip_longest(first[::-1], others[0][::-1], fillvalue=1)
+        return tuple(max(pair) for pair in pairs)[::-1]
+    if node.operator == "Concat" and -len(first) <= node.axis < len(first):
+        axis = node.axis % len(first)
+        total = sum(dims[axis] for dims in (first, *others) if len(dims) > axis)
+        return (*first[:axis], total, *first[axis + 1 :])
+    return None
+
+
+def inlined(nodes: Iterable[Node], functions: Mapping[str, Function]) -> tuple[Node, ...]:
+    """Return nodes with those that functions run in place of their calls, as far as they matter.
+
+    Args:
+        nodes: The nodes.
+        functions: The functions by name.
+    """
+    return tuple(islice(_expanded(nodes, functions, ()), _MOST_NODES))
+
+
+def _expanded(
+    nodes: Iterable[Node], functions: Mapping[str, Function], calls: tuple[str, ...]
+) -> Iterator[Node]:
+    for place, node in enumerate(nodes):
+        body = functions.get(node.operator)
+        # One that calls itself, or is nested that deeply, no exporter makes.
+        if body is None or node.operator in calls or len(calls) >= _MOST_NESTED:
+            yield node
+            continue
+        outer = dict(zip(body.inputs, node.inputs, strict=False))
+        outer |= {"": ""}
+        outer |= zip(body.outputs, node.outputs, strict=False)
+        inner = "/".join((*calls, node.operator, str(place), *node.outputs[:1]))
+        renamed = (
+            replace(
+                one,
+                inputs=tuple(outer.get(name, f"{inner}/{name}") for name in one.inputs),
+                outputs=tuple(outer.get(name, f"{inner}/{name}") for name in one.outputs),
+            )
+            for one in body.nodes
+        )
+        yield from _expanded(renamed, functions, (*calls, node.operator))
 
 
 def _lookups(

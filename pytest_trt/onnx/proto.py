@@ -138,7 +138,7 @@ class StoredTensor:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One node; `axis` is the integer attribute of that name, or 0.
+    """One node; `axis` and `to` are the integer attributes of these names, or 0.
 
     `dims` is the shape of the tensor that it stores: that of a Constant.
     """
@@ -148,6 +148,16 @@ class Node:
     outputs: tuple[str, ...]
     axis: int
     dims: tuple[int, ...] = ()
+    to: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function of the model: what a call of it runs, without subgraphs."""
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    nodes: tuple[Node, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +195,8 @@ class StoredModel:
     #: Calls of the main graph, and of each function by its name, subgraphs included.
     calls: Counter[str] = field(default_factory=Counter)
     functions: dict[str, Counter[str]] = field(default_factory=dict)
+    #: What each function runs, by its name.
+    bodies: dict[str, Function] = field(default_factory=dict)
 
 
 def read_model(source: Source, *, nodes: bool = True) -> StoredModel:
@@ -283,17 +295,24 @@ class _Walk:
 
     def function(self, start: int, end: int) -> None:
         name = domain = ""
+        inputs, outputs, nodes = [], [], []
         with self.counting() as calls:
             for tag, value, stop in fields(self._source, start, end):
                 if tag == tags.FUNCTION_NODE:
-                    self._node(value, stop, 0)
+                    nodes.append(self._node(value, stop, 0))
+                elif tag == tags.FUNCTION_INPUT:
+                    inputs.append(text(self._source, value, stop))
+                elif tag == tags.FUNCTION_OUTPUT:
+                    outputs.append(text(self._source, value, stop))
                 elif tag == tags.FUNCTION_ATTRIBUTE_PROTO:
                     self._attribute(value, stop, 0)
                 elif tag == tags.FUNCTION_NAME:
                     name = text(self._source, value, stop)
                 elif tag == tags.FUNCTION_DOMAIN:
                     domain = text(self._source, value, stop)
-        self._found.functions[_operator(domain, name)] = calls
+        called = _operator(domain, name)
+        self._found.functions[called] = calls
+        self._found.bodies[called] = Function(tuple(inputs), tuple(outputs), tuple(nodes))
 
     def training_info(self, start: int, end: int) -> None:
         for tag, value, stop in fields(self._source, start, end):
@@ -335,7 +354,7 @@ class _Walk:
         source = self._source
         inputs, outputs = [], []
         op_type = domain = ""
-        axis = 0
+        axis = to = 0
         dims: tuple[int, ...] = ()
         for tag, value, stop in fields(source, start, end):
             if tag == tags.NODE_INPUT:
@@ -349,10 +368,11 @@ class _Walk:
             elif tag == tags.NODE_ATTRIBUTE:
                 name, number, stored = self._attribute(value, stop, depth)
                 axis = number if name == "axis" else axis
+                to = number if name == "to" else to
                 dims = stored or dims
         operator = _operator(domain, op_type)
         self._found.op_types[operator] += 1
-        return Node(operator, tuple(inputs), tuple(outputs), axis, dims)
+        return Node(operator, tuple(inputs), tuple(outputs), axis, dims, to)
 
     def _attribute(self, start: int, end: int, depth: int) -> tuple[str, int, tuple[int, ...]]:
         """Return the attribute's name, its integer or 0, and the shape of its tensor or ()."""

@@ -128,6 +128,8 @@ class TestState:
         generated: Inputs of `trt_inputs` that decide which branch of the model runs, and their
             values.
         conditions: The values that such inputs had in runs that were compared.
+        computed_indices: Inputs of `trt_inputs` that are at most 1, of which rows of a table are
+            computed, and how many rows it has; without those that were larger in a compared run.
         answers: Its stored answers; None where its checks compare with none.
         metrics: Its task metrics; None where it records none.
         speed: The result of its benchmark, once there is one.
@@ -168,6 +170,7 @@ class TestState:
         self.shapes: set[frozenset[tuple[str, tuple[int, ...]]]] = set()
         self.generated: dict[str, int] = {}
         self.conditions: dict[str, set[int]] = {}
+        self.computed_indices: dict[str, int] = {}
         self.answers: Answers | None = None
         self.metrics: Recorded | None = None
         self.speed: BenchmarkResult | None = None
@@ -193,11 +196,14 @@ class TestState:
             self.notes.append(note)
 
     def compared(self, inputs: Tensors) -> None:
-        """Record the shapes of a run that was compared, and the branches that it took."""
+        """Record the shapes of a run that was compared, its branches, and its rows of tables."""
         arrays = (item for item in inputs.items() if hasattr(item[1], "shape"))
         self.shapes.add(frozenset((name, array.shape) for name, array in arrays))
         for name in self.generated.keys() & inputs.keys():
             self.conditions.setdefault(name, set()).add(int(inputs[name].item()))
+        for name in self.computed_indices.keys() & inputs.keys():
+            if inputs[name].max(initial=0) > 1:
+                del self.computed_indices[name]
 
     def ended(self) -> TestState:
         """Return what the next attempt needs of one that has been torn down, and release the rest.

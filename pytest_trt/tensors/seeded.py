@@ -49,7 +49,7 @@ class ModelInputs(Protocol):
 
     @property
     def index_limits(self) -> Mapping[str, int]:
-        """Rows of the table that an integer input indexes, by input name."""
+        """Rows of the table that an input indexes, by input name."""
 
 
 def seeded_inputs(
@@ -63,10 +63,10 @@ def seeded_inputs(
     """Return one tensor for every input of a model; a seed gives the same ones on every machine.
 
     Each input has its own generator, keyed by seed and name, and so depends on no other input.
-    Floats are uniform in [0, 1) and integers are 0 or 1, as in Polygraphy's DataLoader. An integer
-    input that indexes a table (`index_limits`) gets 0 to rows - 1. Other integers of at most 16
-    bits get all values of their type: they are pixels, bytes or samples of audio, and 0 and 1 are
-    a black image, or silence. Bools are random.
+    Floats are uniform in [0, 1) and integers are 0 or 1, as in Polygraphy's DataLoader. An input
+    that indexes a table (`index_limits`) gets 0 to rows - 1, one of floats too. Other integers of
+    at most 16 bits get all values of their type: they are pixels, bytes or samples of audio, and 0
+    and 1 are a black image, or silence. Bools are random.
 
     Args:
         model: The model.
@@ -87,8 +87,9 @@ def seeded_inputs(
         if spec.name in values:
             made[spec.name] = np.array(values[spec.name], spec.dtype).reshape(shape)
         else:
-            bounds = ranges.get(spec.name) or _default_range(spec, limits.get(spec.name))
-            made[spec.name] = _seeded(spec, shape, seed, bounds)
+            rows = None if spec.name in ranges else limits.get(spec.name)
+            bounds = ranges.get(spec.name) or _default_range(spec, rows)
+            made[spec.name] = _seeded(spec, shape, seed, bounds, whole=rows is not None)
     return made
 
 
@@ -266,7 +267,10 @@ def _check_range(spec: TensorSpec, bounds: object) -> None:
 def _default_range(spec: TensorSpec, rows: int | None) -> tuple[float, float]:
     dtype = _require_seedable(spec)
     if not is_integer(spec.dtype):
-        return 0, 1
+        if rows is None:
+            return 0, 1
+        # From there on, not all whole numbers are floats, and some are rounded up.
+        return 0, min(rows - 1, 2 ** (int(_info(spec.dtype, "finfo")(dtype).nmant) + 1))
     low, high = _limits(spec.dtype, dtype)
     if rows is not None:
         return 0, min(rows - 1, high)
@@ -304,7 +308,7 @@ def _info(name: str, kind: str) -> Any:
 
 
 def _seeded(
-    spec: TensorSpec, shape: Shape, seed: int, bounds: tuple[float, float]
+    spec: TensorSpec, shape: Shape, seed: int, bounds: tuple[float, float], *, whole: bool
 ) -> npt.NDArray[np.generic]:
     dtype = _require_seedable(spec)
     _require_memory(spec, shape)
@@ -313,7 +317,7 @@ def _seeded(
     except MemoryError as error:
         raise _too_large(spec, shape) from error
     bits = _random_bits(spec.name, seed)
-    make = _integers if dtype.kind == "b" or is_integer(spec.dtype) else _floats
+    make = _integers if whole or dtype.kind == "b" or is_integer(spec.dtype) else _floats
     for start in range(0, made.size, _CHUNK):
         part = made[start : start + _CHUNK]
         part[:] = make(bits.random_raw(part.size), spec.dtype, dtype, *bounds)

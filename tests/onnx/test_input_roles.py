@@ -14,7 +14,8 @@ from onnx.helper import make_node as node
 
 from pytest_trt.diagnostics import ConfigurationError
 from pytest_trt.onnx.file import load_model
-from pytest_trt.onnx.input_roles import require_values
+from pytest_trt.onnx.input_roles import inlined, require_values
+from pytest_trt.onnx.proto import Function, Node
 from pytest_trt.tensors.profiles import parse_profiles
 from pytest_trt.tensors.seeded import seeded_inputs
 from pytest_trt.tensors.spec import TensorSpec
@@ -316,26 +317,105 @@ def test_the_smallest_of_several_tables_is_the_limit(tmp_path):
     assert _limits(tmp_path, _gather(), _gather("small"), tables=(_TABLE, small)) == {"ids": 3}
 
 
-@pytest.mark.parametrize("operator", ["Add", "Mod", "ArgMax"])
-def test_indices_that_are_computed_say_nothing_of_the_input(tmp_path, operator):
+@pytest.mark.parametrize(
+    ("operator", "rows"),
+    [("Add", {"ids": 10}), ("Mod", {"ids": 10}), ("ArgMax", {}), ("CumSum", {}), ("Mul", {})],
+)
+def test_indices_that_are_computed_say_nothing_of_the_input(tmp_path, operator, rows):
+    """Of a mask, positions are made by CumSum and Mul: its values are 0 and 1 anyway."""
     computed = helper.make_node(operator, ["ids", "ids"], ["other"])
 
-    assert _limits(tmp_path, computed, _gather(indices="other")) == {}
+    found = _load(tmp_path, computed, _gather(indices="other"))
+    assert (found.index_limits, found.computed_indices) == ({}, rows)
 
 
-def test_a_table_that_is_computed_has_no_known_rows(tmp_path):
-    assert _limits(tmp_path, _gather(table="computed")) == {}
+def test_rows_of_several_axes_have_no_known_limit(tmp_path):
+    found = _load(tmp_path, node("GatherND", ["table", "ids"], ["y"]))
+    assert (found.index_limits, found.computed_indices) == ({}, {"ids": 10})
+    assert _limits(tmp_path, node("GatherElements", ["table", "ids"], ["y"], axis=1)) == {"ids": 6}
 
 
-def test_an_axis_that_the_table_lacks_is_ignored(tmp_path):
-    assert _limits(tmp_path, _gather(axis=2)) == {}
+@pytest.mark.parametrize(
+    ("made", "rows"),
+    [
+        (node("Transpose", ["table"], ["t"], perm=[1, 0]), 6),
+        (node("Mul", ["table", "scale"], ["t"]), 10),
+        (node("Add", ["row", "table"], ["t"]), 10),
+        (node("Concat", ["table", "table", "row"], ["t"], axis=0), 21),
+        (node("Concat", ["table", "table"], ["t"], axis=-1), 10),
+    ],
+)
+def test_a_table_may_be_made_of_stored_ones(tmp_path, made, rows):
+    scale = numpy_helper.from_array(np.zeros((), np.float32), "scale")
+    row = numpy_helper.from_array(np.zeros((1, 6), np.float32), "row")
+
+    assert _limits(tmp_path, made, _gather("t"), tables=(_TABLE, scale, row)) == {"ids": rows}
 
 
-def test_a_float_input_is_not_an_index(tmp_path):
-    floats = value("ids", ("n",), TensorProto.FLOAT)
-    cast = helper.make_node("Cast", ["ids"], ["whole"], to=TensorProto.INT64)
+def test_tables_of_functions_count(tmp_path):
+    """Such as the embedding module of an exporter that makes a function of each module."""
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("local", 1)]
+    look = helper.make_function(
+        "local", "Look", ["w", "i"], ["o"], [node("Gather", ["w", "i"], ["o"])], opsets
+    )
+    body = [
+        node("Identity", ["i"], ["same"]),
+        node("Look", ["w", "same"], ["t"], domain="local"),
+        node("Look", ["w", "other"], ["u"], domain="local"),
+        node("Add", ["t", "u"], ["o"]),
+    ]
+    module = helper.make_function("local", "Embedding", ["i", "w", "other"], ["o"], body, opsets)
+    calls = [
+        node("Embedding", ["ids", "table", "zero"], ["a"], domain="local"),
+        node("Embedding", ["kinds", "small", "zero"], ["b"], domain="local"),
+    ]
+    inputs = [_IDS, value("kinds", ("n",), TensorProto.INT64)]
+    small = numpy_helper.from_array(np.zeros((3, 6), np.float32), "small")
+    outputs = [value("a", None), value("b", None)]
+    proto = model_proto(calls, inputs=inputs, outputs=outputs, initializers=[_TABLE, small])
+    proto.functions.extend([module, look])
+    proto.opset_import.append(opsets[1])
+    found = load_model(save(proto, tmp_path / "m.onnx"))
+    assert found.index_limits == {"ids": 10, "kinds": 3}
 
-    assert _limits(tmp_path, cast, _gather(indices="whole"), inputs=(floats,)) == {}
+
+@pytest.mark.parametrize("calls", [1, 3])
+def test_functions_that_call_each_other_deeply_or_often_end(calls):
+    functions = {
+        f"F{number}": Function(
+            ("i",), ("o",), (Node(f"F{(number + 1) % 5000}", ("i",), ("o",), 0),) * calls
+        )
+        for number in range(5000)
+    }
+    found = inlined([Node("F0", ("ids",), ("x",), 0)], functions)
+    assert len(found) == (1 if calls == 1 else 100_000)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "limits", "computed"),
+    [
+        ([node("Cast", ["ids"], ["whole"], to=INT64)], {"ids": 10}, {}),
+        (
+            [node("Slice", ["ids", "a", "b"], ["s"]), node("Cast", ["s"], ["whole"], to=INT64)],
+            {},
+            {"ids": 10},
+        ),
+        (
+            [node("Cast", ["ids"], ["whole"], to=INT64), node("Neg", ["ids"], ["n"])],
+            {},
+            {"ids": 10},
+        ),
+        ([node("Cast", ["ids"], ["whole"], to=FLOAT)], {}, {"ids": 10}),
+        ([node("ArgMax", ["ids"], ["whole"])], {}, {}),
+    ],
+)
+def test_floats_are_indices_if_all_that_reads_them_makes_them_integers(
+    tmp_path, nodes, limits, computed
+):
+    floats = value("ids", ("n",), FLOAT)
+
+    found = _load(tmp_path, *nodes, _gather(indices="whole"), inputs=(floats,))
+    assert (found.index_limits, found.computed_indices) == (limits, computed)
 
 
 def test_a_circle_of_index_nodes_ends(tmp_path):

@@ -336,6 +336,37 @@ def test_branch_that_a_generated_value_chooses_is_noted(
     assert ("'rate' of rate.onnx decides which branch runs" in line) is noted
 
 
+@pytest.mark.parametrize(
+    ("given", "ids", "noted"),
+    [
+        ("", "[trt_inputs['ids']]", True),
+        ("", "[trt_inputs['ids'], np.array([9, 10])]", False),
+        (", input_ranges={'ids': (0, 15)}", "[trt_inputs['ids']]", False),
+        ("", "[np.array([0, 1])] if trt_inputs else []", True),
+    ],
+)
+def test_rows_of_a_table_that_generated_values_do_not_select_are_noted(
+    suite, project, given: str, ids: str, noted: bool
+) -> None:
+    """Such as those behind an offset: how large the input may be is unknown."""
+    nodes = [
+        helper.make_node("Add", ["ids", "two"], ["places"]),
+        helper.make_node("Gather", ["table", "places"], ["y"]),
+    ]
+    table = helper.make_tensor("table", networks.FLOAT, [18, 2], list(map(float, range(36))))
+    two = helper.make_tensor("two", networks.INT64, [], [2])
+    inputs = [networks.value("ids", [2], networks.INT64)]
+    proto = networks.model(nodes, inputs, [networks.value("y", [2, 2])], [table, two])
+    networks.saved(proto, project.path / "models" / "rows.onnx")
+    result = suite(
+        f"@M('models/rows.onnx'{given})\n@C\ndef test_it(trt_session, trt_inputs):\n"
+        f"    for ids in {ids}:\n        trt_session.run({{'ids': ids}})\n"
+    )
+    result.assert_outcomes(passed=1)
+    (line,) = [line for line in result.outlines if "TRT183" in line] or [""]
+    assert ("rows.onnx computes rows of a table of 18 from 'ids'" in line) is noted
+
+
 def test_precision_that_is_passed_to_the_fixture_decides(suite) -> None:
     suite(
         "@M(**GOOD)\n@C\n@pytest.mark.parametrize('trt_precision', ['fp16'], indirect=True)\n"

@@ -86,6 +86,20 @@ def test_indices_stay_inside_their_type():
     assert np.unique(_one("int8", limits={"x": 257})).tolist() == list(range(128))
 
 
+@pytest.mark.parametrize(
+    ("dtype", "rows", "largest"),
+    [("float32", 7, 6), ("float64", 7, 6), ("float16", 3000, 2048), ("bfloat16", 1000, 256)],
+)
+def test_indices_in_floats_are_whole_numbers_that_stay_inside_their_table(dtype, rows, largest):
+    x = _one(dtype, limits={"x": rows}).astype(np.float64)
+
+    assert (x == np.floor(x)).all()
+    assert (x.min(), x.max()) == (pytest.approx(0, abs=5), pytest.approx(largest, abs=5))
+    assert x.max() <= rows - 1
+    given = _one(dtype, limits={"x": rows}, ranges={"x": (0.25, 0.5)}).astype(np.float64)
+    assert 0.25 <= given.min() < given.max() <= 0.5
+
+
 def test_indices_stay_inside_their_table_and_reach_its_ends():
     x = _one("int64", limits={"x": 7})
 

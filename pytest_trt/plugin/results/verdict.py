@@ -358,6 +358,9 @@ def _left_out(item: pytest.Item, state: TestState) -> Iterator[Diagnostic]:
     for name, value in state.generated.items():
         if state.conditions.get(name) == {value}:
             yield _one_branch(plan.model.name, name, value)
+    if state.shapes:
+        for name, rows in state.computed_indices.items():
+            yield _few_rows(plan.model.name, name, rows)
     if not plan.profiles or not state.shapes:
         return
     point = params_of(item).get(SHAPE)
@@ -386,6 +389,20 @@ def _one_branch(model: str, name: str, value: int) -> Diagnostic:
         remedy=Remedy(
             "Give the values that the model is used with, a marker or test for each, as in:",
             (f'input_ranges={{"{name}": ({1 - value}, {1 - value})}}',),
+        ),
+        severity="note",
+    )
+
+
+def _few_rows(model: str, name: str, rows: int) -> Diagnostic:
+    return Diagnostic(
+        "TRT183",
+        f"{model} computes rows of a table of {rows:,} from {name!r}, and trt_inputs generated 0 "
+        "to 1 for it: what other rows hold was not compared",
+        {"model": model, "tensor": name, "rows": rows},
+        remedy=Remedy(
+            "Give values that select all rows: input_ranges= of trt_model, or an override of "
+            "trt_inputs."
         ),
         severity="note",
     )
