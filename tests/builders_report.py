@@ -118,6 +118,7 @@ def run(**overrides: Any) -> dict[str, Any]:
         "collection_errors": {},
         "collection_reasons": {},
         "skipped_files": {},
+        "skipped_model_files": [],
         "diagnostics": [],
     }
     return {**values, **overrides}

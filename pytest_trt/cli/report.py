@@ -17,7 +17,7 @@ from pytest_trt.cli.output import echo, echo_data, echo_json
 from pytest_trt.cli.report_export import export_report
 from pytest_trt.cli.report_import import import_files
 from pytest_trt.cli.table import Row, print_table
-from pytest_trt.diagnostics import Diagnostic
+from pytest_trt.diagnostics import Diagnostic, ReportError
 from pytest_trt.records import from_data
 from pytest_trt.report.coverage import is_covered, missing_verdicts
 from pytest_trt.report.document import Document
@@ -119,6 +119,12 @@ def merge(
         echo(line, err=as_json)
     if untested or not (is_covered(merged["coverage"]) and _succeeded(merged)):
         raise SystemExit(1)
+    if not merged["tests"]:
+        raise ReportError(
+            "no test of a model is in these reports",
+            fix="Check which files the jobs test; reports have the tests of models alone.",
+            facts={"files": [str(file) for file in files]},
+        )
 
 
 report.add_command(compare_reports)
@@ -198,6 +204,8 @@ def _print_runs(document: Document) -> None:
             echo(f"  {file} could not be collected:")
             for line in why.splitlines()[-_ERROR_LINES:]:
                 echo(f"    {line}")
+        for file in run["skipped_model_files"]:
+            echo(f"  {file} was skipped as a whole: {run['skipped_files'][file]}")
         for one in run["diagnostics"]:
             for line in from_data(Diagnostic, one).lines():
                 echo(f"  {line}")

@@ -11,7 +11,7 @@ import os
 import sys
 import traceback
 from collections.abc import Generator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from pytest_trt.diagnostics import PytestTrtError
 from pytest_trt.plugin import faults
 from pytest_trt.plugin.fixtures import *  # noqa: F403 - found as names of this module
 from pytest_trt.plugin.names import MARKER_LINES
-from pytest_trt.plugin.options.table import add_options, anything_given
+from pytest_trt.plugin.options.table import add_options, anything_given, report_paths
 from pytest_trt.plugin.results import transfer
 from pytest_trt.plugin.results.collector import ResultCollector
 from pytest_trt.plugin.results.ledger import Ledger
@@ -47,6 +47,23 @@ _ENDED = (
     pytest.ExitCode.TESTS_FAILED,
     pytest.ExitCode.NO_TESTS_COLLECTED,
 )
+
+
+#: Options with which pytest runs nothing.
+_NO_RUN = ("help", "version", "collectonly", "markers")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Remove the reports of an earlier run: one that does not start would leave them."""
+    given = early_config.known_args_namespace
+    # A worker has the options of the process that started it.
+    if "PYTEST_XDIST_WORKER" in os.environ or any(getattr(given, one, False) for one in _NO_RUN):
+        return
+    for path in report_paths(early_config, getattr(given, "trt_report", None)):
+        if path.suffix in (".html", ".json"):  # of .prom, a collector reads the last run's
+            with suppress(OSError, RuntimeError):
+                path.expanduser().unlink()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -43,7 +43,8 @@ def coverage_of(
     """Return required verdicts and those that are missing, or None where none are required.
 
     Every test that any run of the document collected and that needs an engine must have
-    passed or failed on each architecture. Without any such test, nothing is covered.
+    passed or failed on each architecture. Without any such test, nothing is covered. A file of
+    such tests that every run skipped as a whole counts as one.
     """
     if not required:
         return None
@@ -60,15 +61,33 @@ def coverage_of(
         for arch in required
         if arch not in by_arch or not _has_verdict_on(arch, by_arch[arch])
     ]
+    skipped = skipped_model_files(document)
+    missing += [
+        {"test": file, "arch": arch, "status": Status.SKIPPED.value, "reason": why}
+        | {"built_only": False}
+        for file, why in skipped.items()
+        for arch in required
+    ]
     coverage = {
         "required": list(required),
-        "tests": len(by_test),
+        "tests": len(by_test) + len(skipped),
         "missing": missing,
         "uncollected": list(uncollected(document)),
         "option": option,
     }
     diagnostic = None if is_covered(coverage) else to_data(missing_verdicts(coverage))
     return {**coverage, "diagnostic": diagnostic}
+
+
+def skipped_model_files(document: Mapping[str, Any]) -> dict[str, str]:
+    """Return the files of models' tests that every run skipped as a whole, and why."""
+    collected = {test["file"] for test in document["tests"]}
+    return {
+        file: f"the whole file: {run['skipped_files'][file]}"
+        for run in document["runs"]
+        for file in run["skipped_model_files"]
+        if file not in collected
+    }
 
 
 def uncollected(document: Mapping[str, Any]) -> dict[str, str]:
@@ -186,6 +205,8 @@ def _remedy(coverage: Mapping[str, Any], required: Sequence[str]) -> Remedy:
     statuses = {one["status"] for one in missing}
     elsewhere = any(one["built_only"] or one["status"] is None for one in missing)
     texts = [*dict.fromkeys(text for of, text in _OF_STATUS.items() if of.value in statuses)]
+    if any("::" not in one["test"] for one in missing):
+        texts.append("A skipped file is not for these machines: leave it out with --ignore.")
     if any(one["built_only"] for one in missing):
         texts.append("Engines that were built but not run give no verdict.")
     if not elsewhere:

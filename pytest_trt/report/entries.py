@@ -129,6 +129,7 @@ class Run:
         diagnostics: What concerns no single test, such as baselines of models that no longer exist.
         collection_reasons: Why files could not be collected, in one line each.
         skipped_files: Files that were skipped as a whole, and why: no report has their tests.
+        skipped_model_files: Of them, those that name a marker or fixture of the plugin.
     """
 
     id: str
@@ -149,6 +150,7 @@ class Run:
     diagnostics: tuple[Diagnostic, ...] = ()
     collection_reasons: Mapping[str, str] = field(default_factory=dict)
     skipped_files: Mapping[str, str] = field(default_factory=dict)
+    skipped_model_files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -86,6 +86,9 @@ def _of_run(run: Mapping[str, Any]) -> Iterator[str]:
     for file, why in errors.items():
         shown = escaping.markdown(file)
         yield f"❌ {shown} could not be collected\n\n{escaping.markdown_block(why)}\n\n"
+    for file in run["skipped_model_files"]:
+        why = escaping.markdown(run["skipped_files"][file])
+        yield f"{_OTHER_MARK} {escaping.markdown(file)} was skipped as a whole: {why}\n\n"
     for one in run["diagnostics"]:
         shown = str(from_data(Diagnostic, one))
         yield f"**The run as a whole**\n\n{escaping.markdown_block(shown)}\n\n"

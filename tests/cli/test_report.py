@@ -162,6 +162,12 @@ def test_verdicts_that_errors_prevent_need_no_other_machine(saved) -> None:
     assert "remove sm86" not in output
 
 
+def test_reports_without_a_test_of_a_model_are_nothing_to_merge(tmp_path) -> None:
+    for name in ("a.json", "b.json"):
+        write_report(tmp_path / name, document({}, id=name))
+    assert "no test of a model is in these reports" in error("merge", "a.json", "b.json")
+
+
 def test_pattern_or_folder_without_a_report_is_no_unreadable_report(saved, tmp_path) -> None:
     (tmp_path / "reports").mkdir()
     assert "no report was found: the folder reports has none" in error("merge", "reports")

@@ -684,6 +684,14 @@ def test_baselines_are_written_to_the_given_folder(speed) -> None:
     assert list(speed.project.path.glob("elsewhere/*/test_it.json"))
 
 
+def test_baselines_are_next_to_the_ini_file_whatever_root_folder_is_named(speed) -> None:
+    speed.project.pytester.makeini("[pytest]")
+    speed.run().assert_outcomes(passed=1)
+    speed.slow_down()
+    speed.run(f"--rootdir={speed.project.path.parent}").assert_outcomes(failed=1)
+    assert not (speed.project.path.parent / "trt_baselines").exists()
+
+
 def test_build_only_skips_what_would_be_timed(speed) -> None:
     speed.run("--trt-build-only").assert_outcomes(skipped=1)
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib.util
 
 import pytest
+from builders_cli import run_command
 
 pytestmark = pytest.mark.usefixtures("engines_of_other_tests")
 
@@ -89,6 +90,34 @@ def test_a_status_that_is_not_a_verdict_does_not_pass(project, source, args, mes
     result.stdout.fnmatch_lines(
         ["  cpu: no verdict for 1 of 2 tests", f"    test_it.py::test_b: {message}"]
     )
+
+
+SKIPPED_FILE = "import pytest\npytest.importorskip('no_tensorrt')\n"
+
+
+@needs_xdist
+@pytest.mark.parametrize("processes", ["-n0", pytest.param("-n1", marks=pytest.mark.exhaustive)])
+def test_file_of_models_that_was_skipped_as_a_whole_has_no_verdict(project, processes) -> None:
+    project.test_file(CHECKED.format("a"), test_gpu=SKIPPED_FILE + CHECKED.format("b"))
+    result = project.run("--trt-require-arch=cpu", processes, "--trt-report=report.json")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(
+        [
+            "1 of 2 required verdicts are missing (--trt-require-arch=cpu) [[]TRT930]",
+            "    test_gpu.py: skipped: the whole file: could not import 'no_tensorrt'*",
+            "Fix: Tests were skipped: remove what skips them.*",
+            "  - A skipped file is not for these machines: leave it out with --ignore.",
+        ]
+    )
+    merged = run_command("report", "merge", "report.json", "--require-arch=cpu")
+    assert "test_gpu.py was skipped as a whole: could not import 'no_tensorrt'" in merged.stdout
+    assert "1 of 2 required verdicts are missing" in merged.stdout
+
+
+def test_skipped_file_without_models_needs_no_verdict(project) -> None:
+    project.test_file(CHECKED.format("a"), test_gpu=SKIPPED_FILE + "def test_b():\n    pass\n")
+    assert project.run("--trt-require-arch=cpu", "--trt-report=report.json").ret == 0
+    assert "as a whole" not in run_command("report", "show", "report.json").stdout
 
 
 def test_failing_test_has_reached_its_verdict(project) -> None:

@@ -38,6 +38,17 @@ def test_incomplete_one_of_three_is_missing_by_name_and_with_its_reason() -> Non
     )
 
 
+def test_file_that_one_run_skipped_and_another_tested_is_not_missing() -> None:
+    files = {"skipped_files": {"test_it.py": "no torch"}, "skipped_model_files": ["test_it.py"]}
+    empty = document({}, arch="sm89", **files)
+    merged = merge_documents({**runs(sm86=two()), "sm89.json": empty}, ("sm86",))
+    check_schema(merged)
+    assert is_covered(merged["coverage"])
+    merged = merge_documents({"sm89.json": empty}, ("sm89",))
+    (missing,) = merged["coverage"]["missing"]
+    assert missing["reason"] == "the whole file: no torch"
+
+
 def test_architecture_that_nothing_was_run_for_is_one_line_and_not_a_list() -> None:
     coverage = merge_documents(runs(sm86=two()), ("sm86", "sm120"))["coverage"]
     missing = missing_verdicts(coverage)

@@ -6,7 +6,9 @@ loaded only where it is needed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -406,6 +408,19 @@ def ini_value(config: pytest.Config, option: Option) -> Any:
         raise pytest.UsageError(
             f"{error}. Write such a value, or use pytest 9.2 or newer."
         ) from error
+
+
+def report_paths(config: pytest.Config, flag: Sequence[str] | None) -> list[Path]:
+    """Return the report files that a flag or the ini file names, before they are checked."""
+    here, lines = config.invocation_params.dir, flag
+    if lines is None:
+        given: Any = ()
+        with suppress(TypeError):  # for `ini_value` to report
+            given = config.getini("trt_report") or ()
+        lines = given.splitlines() if isinstance(given, str) else given
+        here = config.inipath.parent if config.inipath else config.rootpath
+    named = (Path(str(line).strip()) for line in lines)
+    return [one if str(one).startswith("~") else here / one for one in named]
 
 
 def anything_given(config: pytest.Config) -> bool:

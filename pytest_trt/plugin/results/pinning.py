@@ -40,7 +40,8 @@ def baseline_folder(config: pytest.Config, start: Path) -> BaselineFolder:
     """Return the folder of the baselines of tests in a folder."""
     return find_folder(
         start,
-        rootdir=config.rootpath,
+        # Editors and CI may name another root folder with --rootdir.
+        rootdir=config.inipath.parent if config.inipath else config.rootpath,
         has_ini=config.inipath is not None,
         configured=settings_of(config).baseline_dir,
     )

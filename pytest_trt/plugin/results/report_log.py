@@ -32,6 +32,7 @@ from pytest_trt.diagnostics import (
 from pytest_trt.escaping import terminal
 from pytest_trt.extras import onnxruntime_distributions
 from pytest_trt.git import UntrustedError, head_commit
+from pytest_trt.plugin.names import MARKER_LINES
 from pytest_trt.plugin.options.table import (
     ENGINE_FIELDS,
     OPTIONS,
@@ -133,6 +134,7 @@ class ReportLog:
             "collection_errors": {},
             "collection_reasons": {},
             "skipped_files": {},
+            "skipped_model_files": [],
             "diagnostics": [_not_ended(started["started"])],
         }
         document = make_document(run, {}, {}, {})
@@ -276,6 +278,7 @@ class ReportLog:
             "collection_errors": self._collection_errors,
             "collection_reasons": self._collection_reasons,
             "skipped_files": self._skipped_files,
+            "skipped_model_files": [*filter(self._is_of_models, self._skipped_files)],
             "diagnostics": [*self._of_run, *little_compared(self._results())],
         }
         repeat = {
@@ -283,6 +286,14 @@ class ReportLog:
             for nodeid in self._planned
         }
         return make_document(run, self._planned, self._outcomes, repeat, required)
+
+    def _is_of_models(self, file: str) -> bool:
+        """Whether the source of a file, which was not collected, is of tests of engines."""
+        try:
+            source = (self._config.rootpath / file).read_text("utf-8", errors="replace")
+        except OSError:
+            return False
+        return any(name in source for name in (*MARKER_LINES, "trt_session", "trt_engine"))
 
     def _results(self) -> Iterator[TestResult]:
         from pytest_trt.report.record import TestResult

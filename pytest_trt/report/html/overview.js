@@ -48,6 +48,8 @@ function banner(run) {
     run.interrupted ? el("p", { class: "banner" }, el("strong", {}, "Interrupted. "), `The run ended before every test had run${run.stopped ? `: ${run.stopped}` : ""}.`) : null,
     errors.length ? el("div", { class: "banner", "data-status": "failed" }, el("strong", {}, `${counted(errors.length, "file")} could not be collected; the report lacks ${errors.length === 1 ? "its" : "their"} tests.`),
       errors.map(([file, why], at) => el("details", { open: at < OPENED }, el("summary", {}, file), el("pre", {}, why)))) : null,
+    run.skipped_model_files?.length ? el("div", { class: "banner" }, el("strong", {}, `${counted(run.skipped_model_files.length, "file")} of tests skipped as a whole`),
+      el("ul", {}, run.skipped_model_files.map((file) => el("li", {}, `${file}: ${run.skipped_files[file]}`)))) : null,
     run.diagnostics.map((one) => el("div", { class: "banner", "data-status": one.severity === "error" ? "failed" : "inconclusive" },
       el("strong", {}, one.message), el("ul", {}, one.details.map((line) => el("li", {}, line))), remedy(one.remedy))),
   ];

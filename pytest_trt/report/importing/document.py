@@ -111,6 +111,7 @@ def _run(found: Found, named: Named) -> dict[str, Any]:
         "collection_errors": {},
         "collection_reasons": {},
         "skipped_files": {},
+        "skipped_model_files": [],
         "diagnostics": [],
     }
 

@@ -350,11 +350,29 @@ def test_a_killed_run_leaves_no_report_of_an_earlier_one(report, processes) -> N
         assert done.returncode == (command == "merge")
 
 
-def test_an_earlier_report_stays_where_a_run_writes_none(report) -> None:
+@pytest.mark.parametrize("wrong", ["--no-such-option", "--trt-threads=x", "conftest", "ini"])
+def test_a_run_that_does_not_start_leaves_no_report_of_an_earlier_one(report, wrong) -> None:
+    report.project.test_file(SUITE)
+    report.run("-k", "passed")
+    figures = report.path.with_name("figures.prom")
+    figures.touch()
+    if wrong == "conftest":
+        report.project.pytester.makeconftest("import no_such_module")
+    elif wrong == "ini":
+        report.project.pytester.makeini("[pytest]\ntrt_report = report.json\n  figures.prom\n")
+        report.project.run("--trt-threads=x")
+    if wrong != "ini":
+        report.run(*[wrong] * (wrong != "conftest"), "--trt-report=figures.prom")
+    assert not report.path.exists()
+    assert figures.exists()
+
+
+@pytest.mark.parametrize("option", ["--collect-only", "--help", "--version"])
+def test_an_earlier_report_stays_where_a_run_writes_none(report, option) -> None:
     report.project.test_file(SUITE)
     report.run("-k", "passed")
     before = report.path.read_bytes()
-    report.run("--collect-only")
+    report.run(option)
     assert report.path.read_bytes() == before
 
 
