@@ -999,6 +999,14 @@ CODES: dict[str, Code] = {
         "Store the value that it has now with --trt-update, or correct what is recorded.",
         ("metric", "file"),
     ),
+    "TRT433": Code(
+        "limit of a task metric below what its samples can show",
+        "The metric was recorded over so few samples that only a loss of more than five times its "
+        "limit is certain enough to fail. Smaller ones are inconclusive: a warning.",
+        "Evaluate more samples, or record the value of each. --trt-inconclusive=fail makes every "
+        "loss beyond the limit a failure.",
+        ("metric", "file"),
+    ),
     "TRT435": Code(
         "outputs depend on the batch",
         "The outputs of a sample change by more than the tolerance when it runs alone, repeated "

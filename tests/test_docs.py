@@ -401,7 +401,6 @@ def test_commands_of_the_doctor_section_work(folder) -> None:
 def test_precisions_of_the_example_are_suggested_as_shown(folder) -> None:
     split, metric = blocks("python", section(page("precision.md"), "Which precision"))
     (folder.path / "accuracy.py").write_text(metric)
-    (folder.path / "samples").mkdir()
     subprocess.run([sys.executable, "-c", split], cwd=folder.path, check=True)
     (args,) = commands(section(page("precision.md"), "Which precision"))
     printed = folder.command(*args, "--arch=cpu", "--time=0.1")
@@ -418,7 +417,6 @@ def test_precisions_of_the_example_are_suggested_as_shown(folder) -> None:
 @pytest.mark.exhaustive
 def test_tolerances_of_the_example_are_proposed_as_shown(folder) -> None:
     split, _ = blocks("python", section(page("precision.md"), "Which precision"))
-    (folder.path / "samples").mkdir()
     subprocess.run([sys.executable, "-c", split], cwd=folder.path, check=True)
     text = section(page("precision.md"), "Which tolerances")
     (folder.path / "test_answers.py").write_text(blocks("python", text)[0])

@@ -768,11 +768,11 @@ def recorded_on_busy_host(
     """Return the warning on figures of an overloaded host that become a baseline."""
     return Diagnostic(
         "TRT664",
-        f"the baseline was recorded on an overloaded host ({result.subject})",
+        f"the host was overloaded while the baseline was measured ({result.subject})",
         _facts(result, {"reason": busy}),
         (busy, "only interleaved A/B runs can be compared with this baseline"),
         Remedy(
-            "Record it again on an idle host:", (update_command([result.test_argument], given),)
+            "Measure it again on an idle host:", (update_command([result.test_argument], given),)
         ),
         "warning",
     )

@@ -48,6 +48,8 @@ from pytest_trt.statistics.decline import (
     Decline,
     DeclineLimit,
     TaskMetricResult,
+    least_failing_hits,
+    least_failing_share,
     of_numbers,
     of_samples,
     of_shares,
@@ -57,6 +59,9 @@ from pytest_trt.terms import Verdict
 
 #: Samples that a baseline stores for one metric: 10,000 take about 100 kB.
 _MOST_SAMPLES = 10_000
+
+#: A limit is far below what can fail from this factor on, where that is a loss of a point or more.
+_FAR, _POINT = 5.0, 0.01
 
 _EXAMPLE = 'write limit="0.5 points" (of a share), "2%" (of the baseline) or 0.01.'
 
@@ -263,6 +268,7 @@ class TaskMetrics:
     def _of_result(self, result: TaskMetricResult) -> Iterator[Diagnostic]:
         name, facts = result.name, {**self._facts, "metric": result.name}
         if result.update:
+            yield from self._coarse(result, facts)
             return
         if result.stored is None:
             yield Diagnostic(
@@ -286,6 +292,32 @@ class TaskMetrics:
             yield self._worse(result, facts)
         elif -(result.decline or 0.0) > (1.0 + 1e-9) * (result.allowed or 0.0):
             yield self._better(result, facts)
+
+    def _least_failing(self, result: TaskMetricResult) -> float | None:
+        """Return the smallest decline from a value that fails; None where nothing bounds it."""
+        metric, limit = self._recorded[result.name]
+        value = result.value if result.update or result.stored is None else result.stored
+        allowed, lower = limit.allowed(value), metric.lower_is_better
+        if metric.of is not None:
+            return least_failing_share(value, metric.of, allowed, lower_is_better=lower)
+        if metric.samples and {*metric.samples} <= {0.0, 1.0}:
+            return least_failing_hits(len(metric.samples), allowed)
+        return None
+
+    def _coarse(self, result: TaskMetricResult, facts: dict[str, Fact]) -> Iterator[Diagnostic]:
+        """Yield a note on a limit that is far below the smallest decline that can fail."""
+        least, limit = self._least_failing(result), self._recorded[result.name][1]
+        if least is None or least <= max(_FAR * limit.allowed(result.value), _POINT):
+            return
+        of = f"{result.samples} samples" if result.samples else f"{result.of} trials"
+        yield Diagnostic(
+            "TRT433",
+            f"{result.name} of {of} fails only if it gets worse by {least:.3g} or more, and its "
+            f"limit is {result.limit}: smaller changes may be chance, and are a warning",
+            {**facts, "least": least, "allowed": limit.allowed(result.value)},
+            remedy=Remedy(_more(result), alternatives=("or set --trt-inconclusive=fail",)),
+            severity="note",
+        )
 
     def _better(self, result: TaskMetricResult, facts: dict[str, Fact]) -> Diagnostic:
         """Return the note on a baseline that a value far worse than this one would pass."""
@@ -312,13 +344,15 @@ class TaskMetrics:
         certain = "with 99% confidence the change is more than the limit"
         if not failed:
             fix = Remedy(
-                "Evaluate more samples."
-                if result.samples
-                else "Evaluate more samples, or record the value of each: samples=[...].",
+                _more(result),
                 alternatives=(f"if the change is intended: `{self._update}`",),
             )
             certain = "the data do not show with 99% confidence that the limit is exceeded"
-        least = () if result.least is None else (f"{certain} ({_least_text(result.least)})",)
+        fails = None if failed else self._least_failing(result)
+        enough = "" if fails is None else f"; {fails:.3g} would be enough"
+        least = (
+            () if result.least is None else (f"{certain} ({_least_text(result.least)}{enough})",)
+        )
         entry = self._entry
         reason = f", reason: {entry.reason}" if entry and entry.reason else ""
         when = (f"baseline of {entry.recorded[:10]}{reason}",) if entry else ()
@@ -368,6 +402,12 @@ class TaskMetrics:
             entry_digest(entry),
             update=self._updates or bool(new),
         )
+
+
+def _more(result: TaskMetricResult) -> str:
+    """Return what makes a smaller decline fail."""
+    each = "" if result.samples else ", or record the value of each: samples=[...]"
+    return f"Evaluate more samples{each}."
 
 
 def _least_text(least: float) -> str:

@@ -76,9 +76,9 @@ class ToleranceGatherer:
                 continue
             for sample in read_samples(self._data, run.engine.model.inputs):
                 outputs = run.model.run.session(run.engine).run(sample.inputs)
-                self._add(run, sample.inputs, outputs)
+                self._add(run, sample.inputs, outputs, own=False)
 
-    def _add(self, run: Recorded, inputs: Tensors, outputs: Tensors) -> None:
+    def _add(self, run: Recorded, inputs: Tensors, outputs: Tensors, *, own: bool = True) -> None:
         test, engine = self._test(run.model.item), run.engine
         reference, tolerances = run.check.expected(engine, inputs)
         actual = items_of(outputs, engine.model.outputs).tensors
@@ -89,7 +89,7 @@ class ToleranceGatherer:
         for name in names & actual.keys() & reference.keys():
             place = (name, engine.spec.precision)
             known = test.outputs.setdefault(place, OutputEvidence(tolerances[name]))
-            known.add(actual[name], reference[name])
+            known.add(actual[name], reference[name], own=own)
             known.differs = known.differs or differing.get(name, "")
 
     def _note_results(self, item: pytest.Item, run: Recorded) -> None:

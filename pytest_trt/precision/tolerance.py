@@ -61,6 +61,10 @@ _MOST_COSINE = 0.9999
 #: No smaller cosine is proposed: rows of unrelated numbers of one sign reach 0.75.
 _LEAST_COSINE = 0.9
 
+#: Other inputs decide a proposal whose errors are as many times those of the test's own, unless it
+#: allows so many times the largest error that it has another cause, such as the least tolerance.
+_OTHER_DATA, _DECIDED = 2.0, 10.0
+
 _MARKER = "trt_consistency"
 
 #: The growth of a stored error that is a note anyway.
@@ -80,6 +84,7 @@ class OutputEvidence:
         elements: How many finite elements were compared.
         scale: The largest |reference|.
         max_abs: The largest error.
+        own_max_abs: The largest error of what the test itself runs.
         nonfinite: Elements that are finite on one side only.
         cosine: The smallest cosine similarity of a row.
         top1: The smallest share, of a run, of rows whose largest element is the reference's.
@@ -93,6 +98,7 @@ class OutputEvidence:
     elements: int = 0
     scale: float = 0.0
     max_abs: float = 0.0
+    own_max_abs: float = 0.0
     nonfinite: int = 0
     cosine: float = 1.0
     top1: float | None = None
@@ -102,8 +108,14 @@ class OutputEvidence:
     _worst: dict[int, float] = field(default_factory=lambda: defaultdict(float))
     _counts: dict[int, int] = field(default_factory=lambda: defaultdict(int))
 
-    def add(self, actual: Array, reference: Array) -> None:
-        """Add one run; both are of one shape."""
+    def add(self, actual: Array, reference: Array, *, own: bool = True) -> None:
+        """Add one run; both are of one shape.
+
+        Args:
+            actual: What the engine returned.
+            reference: What the reference returned.
+            own: Whether the test itself runs these inputs.
+        """
         self.runs += 1
         if is_exact_dtype(dtype_name(reference.dtype)):
             self.exact = True
@@ -117,7 +129,10 @@ class OutputEvidence:
         errors, sizes = np.abs(a[finite] - r[finite]), np.abs(r[finite])
         self.elements += errors.size
         self.scale = max(self.scale, float(sizes.max(initial=0.0)))
-        self.max_abs = max(self.max_abs, float(errors.max(initial=0.0)))
+        largest = float(errors.max(initial=0.0))
+        self.max_abs = max(self.max_abs, largest)
+        if own:
+            self.own_max_abs = max(self.own_max_abs, largest)
         for exponent, worst in _worst_by_bin(sizes, errors):
             self._worst[exponent] = max(self._worst[exponent], worst)
         for exponent, number in zip(*np.unique(_bins(errors), return_counts=True), strict=True):
@@ -187,6 +202,7 @@ class ToleranceProposal:
         elements: Elements that it is from.
         scale: The largest |reference|.
         max_abs: The largest error.
+        own_max_abs: The largest error of what the test itself runs.
         quantiles: The error that 50%, 99% and 99.9% of the elements do not exceed.
         cosine: The smallest cosine similarity of a row.
         top1: The smallest top-1 agreement of a run; None where there is none.
@@ -201,9 +217,17 @@ class ToleranceProposal:
     elements: int
     scale: float
     max_abs: float
+    own_max_abs: float
     quantiles: tuple[float, float, float]
     cosine: float
     top1: float | None
+
+    @property
+    def is_of_other_data(self) -> bool:
+        """Whether inputs that the test does not run decided the proposal."""
+        allowed = self.fields.get("atol", 0.0) + self.fields.get("rtol", 0.0) * self.scale
+        decided = bool(self.fields) and allowed < _DECIDED * self.max_abs
+        return decided and self.max_abs > _OTHER_DATA * self.own_max_abs
 
 
 def propose(output: str, precision: str, found: OutputEvidence, margin: float) -> ToleranceProposal:
@@ -220,6 +244,7 @@ def propose(output: str, precision: str, found: OutputEvidence, margin: float) -
         found.elements,
         found.scale,
         found.max_abs,
+        found.own_max_abs,
         (found.quantile(0.5), found.quantile(0.99), found.quantile(0.999)),
         found.cosine,
         found.top1,

@@ -213,7 +213,7 @@ def _subject(key: _Key) -> str:
 def _rebuilt(row: Row) -> Iterator[str]:
     """Return why engines were built although an earlier one is cached."""
     return (
-        f"unlike a cached engine: {e.reason}"
+        f"not cached, unlike a similar engine: {e.reason}"
         for e in row.engines
         if e.reason and not (e.cached or e.warnings)
     )

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -217,6 +218,38 @@ def _bisected(of: int, successes: int, probability: float) -> float:
         else:
             high = middle
     return low
+
+
+def least_failing_hits(samples: int, allowed: float) -> float:
+    """Return the smallest loss of hits, as a share, that fails if no other sample improves.
+
+    Args:
+        samples: How many samples are hits or misses.
+        allowed: The loss that is allowed, as a share.
+    """
+    within = int(allowed * samples + 1e-9)
+    return math.ceil(samples * _bisected(samples, within, ERROR)) / samples
+
+
+def least_failing_share(value: float, of: int, allowed: float, *, lower_is_better: bool) -> float:
+    """Return the smallest decline of a share of as many trials that fails; infinite for none.
+
+    Args:
+        value: The share that is stored.
+        of: Of how many trials.
+        allowed: The decline that is allowed.
+        lower_is_better: Whether a larger share is a worse one.
+    """
+    hits = round(value * of)
+    most = of - hits if lower_is_better else hits
+
+    def fails(lost: int) -> bool:
+        now = (hits + lost if lower_is_better else hits - lost) / of
+        found = of_shares(value, of, now, of, lower_is_better=lower_is_better)
+        return found.judged(allowed) == Verdict.FAILED
+
+    lost = bisect_left(range(most + 1), True, key=fails)
+    return lost / of if lost <= most else math.inf
 
 
 def of_samples(before: Sequence[float], now: Sequence[float], *, lower_is_better: bool) -> Decline:

@@ -159,7 +159,7 @@ def test_baseline_of_an_overloaded_host_is_marked_and_only_interleaved(speed, bu
     result = speed.run()
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(
-        ["*the baseline was recorded on an overloaded host *TRT664*", f"*{BUSY}"]
+        ["*the host was overloaded while the baseline was measured *TRT664*", f"*{BUSY}"]
     )
     (entry,) = speed.stored()["tests"].values()
     assert entry["runs"][0]["environment"] == {"host_busy": BUSY}
@@ -174,6 +174,14 @@ def test_baseline_of_an_overloaded_host_is_marked_and_only_interleaved(speed, bu
     result = speed.run()
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["*inconclusive*", reported])
+
+
+def test_warning_that_fails_the_test_is_not_repeated_as_a_note(speed, busy_host) -> None:
+    busy_host(OVERLOADED)
+    result = speed.run("-W", "error::pytest_trt.PytestTrtWarning")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*the host was overloaded while *TRT664*", f"*{BUSY}"])
+    result.stdout.no_fnmatch_line("note: the host was overloaded*")
 
 
 def test_update_on_a_free_host_replaces_the_baseline_of_a_busy_one(speed, busy_host) -> None:

@@ -91,6 +91,37 @@ def test_later_values_are_compared(project, stored) -> None:
 
 
 @pytest.mark.parametrize(
+    ("record", "noted"),
+    [
+        ('"accuracy", samples=[1, 0] * 32, limit="0.5 points"', "64 samples .* worse by 0.0781"),
+        ('"errors", samples=[0, 1] * 32, limit=0, lower_is_better=True', "worse by 0.0781"),
+        ('"accuracy", 0.8, of=500, limit="0.5 points"', "500 trials .* worse by 0.0"),
+        ('"accuracy", samples=[1, 0] * 1000, limit="0.5 points"', ""),
+        ('"loss", samples=[0.25, 0.5] * 8, limit="0.5 points"', ""),
+        (accuracy(0.981), ""),
+        ('"accuracy", 0.8, limit="0.5 points"', ""),
+    ],
+)
+def test_a_limit_far_below_what_the_samples_show_is_noted_once(run, record, noted) -> None:
+    """With 64 samples and a limit of half a point, a loss of six points passed."""
+    result = run(record, "-W", "error")
+    result.assert_outcomes(passed=1)
+    assert ("TRT433" in result.stdout.str()) == bool(noted)
+    if noted:
+        result.stdout.re_match_lines([f".*{noted}.*"])
+    assert "TRT433" not in run(record).stdout.str()
+
+
+def test_an_inconclusive_metric_shows_what_would_fail(run) -> None:
+    run('"accuracy", samples=[1, 0] * 32, limit="0.5 points"').assert_outcomes(passed=1)
+    lost = '"accuracy", samples={} + [1, 0] * {}, limit="0.5 points"'
+    result = run(lost.format("[0] * 8", 28))
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*exceeded (worse by at least *; 0.0781 would be enough)"])
+    run(lost.format("[0] * 10", 27)).assert_outcomes(failed=1)
+
+
+@pytest.mark.parametrize(
     ("now", "noted"),
     [
         ('"accuracy", 0.995, limit="0.5 points"', False),

@@ -11,6 +11,7 @@ from builders import images, save_linear
 from pytest_trt.plugin.recording import Recorder, run_recorded
 from pytest_trt.plugin.tolerances import ToleranceGatherer
 from pytest_trt.precision.tolerance import edit
+from pytest_trt.report.precision.words import tolerance_notes
 
 TEST = """
 @pytest.mark.trt_model("models/linear.onnx", precision="fp16")
@@ -50,6 +51,17 @@ def test_data_is_run_as_well(project) -> None:
     (found,) = gatherer.proposals(2.0)
     assert {one.runs for one in found.outputs} == {3}
     assert {one.elements for one in found.outputs} == {4 * (4 + 5)}
+
+
+@pytest.mark.parametrize(("scale", "noted"), [(1.0, False), (100.0, True)])
+def test_a_proposal_that_other_data_decide_is_noted(project, scale, noted) -> None:
+    """The test would pass with engines whose errors on its own inputs are many times as large."""
+    np.savez(project.path / "data.npz", image=images(5) * np.float32(scale))
+    gatherer = ToleranceGatherer(project.path / "data.npz")
+    run(project, gatherer.recorder, TEST.format(rtol=0.1))
+    (found,) = gatherer.proposals(2.0)
+    lines = [line for line in tolerance_notes(found) if "on those of the test" in line]
+    assert [line.partition(":")[0] for line in lines] == ["logits, fp16"] * noted
 
 
 def test_test_that_fails_by_itself_still_fails(project) -> None:

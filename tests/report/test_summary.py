@@ -60,7 +60,10 @@ def test_infinite_use_fits_into_its_column() -> None:
 def test_engine_that_was_built_says_how_long_and_why() -> None:
     shown = lines(result(engines=(engine(cached=False, reason="TensorRT 10.9 -> 10.16"),)))
     assert any("built 12.3 s" in line for line in shown)
-    assert "built digits.onnx fp16 sm86: unlike a cached engine: TensorRT 10.9 -> 10.16" in shown
+    assert (
+        "built digits.onnx fp16 sm86: not cached, unlike a similar engine: TensorRT 10.9 -> 10.16"
+        in shown
+    )
 
 
 def test_engine_that_cannot_run_here_does_not_pass() -> None:
@@ -86,7 +89,7 @@ def test_reason_of_two_tests_is_reported_once() -> None:
     built = result(engines=(engine(cached=False, reason="seed 1 -> 2"),))
     assert (
         lines(built, built).count(
-            "built digits.onnx fp16 sm86: unlike a cached engine: seed 1 -> 2"
+            "built digits.onnx fp16 sm86: not cached, unlike a similar engine: seed 1 -> 2"
         )
         == 1
     )
@@ -167,7 +170,7 @@ def test_what_is_reported_alike_of_several_engines_is_one_line(number: int, name
     other = result(engines=(engine(path="other.onnx", cached=False, notes=("2e-12 became 0",)),))
     shown = [line for line in lines(*results, other) if line.startswith(("built", "note"))]
     assert shown == [
-        f"built {named}: unlike a cached engine: TensorRT 10.9 -> 10.16",
+        f"built {named}: not cached, unlike a similar engine: TensorRT 10.9 -> 10.16",
         f"note  {named}: the cache is full [TRT300]",
         f"note  {named}: 1e-12 became 6e-08",
         "note  other.onnx fp16 sm86: 2e-12 became 0",

@@ -170,11 +170,14 @@ def _conclude(item: pytest.Item, state: TestState) -> None:
     else:
         for note in _bad_layers(item, state):
             state.note(note)
-    failures += _warn(item, state.notes)
+    raised = _warn(item, state.notes)
+    failures += raised
     if failures:
         state.failed_by_checks = True
         _forget_skips(item)
-        raise CheckFailure(*failures, notes=state.notes)
+        shown = {one.headline for one in raised}
+        notes = [note for note in state.notes if note.headline not in shown]
+        raise CheckFailure(*failures, notes=notes)
 
 
 def _with_layers(

@@ -71,7 +71,7 @@ def verdict(suggestion: PrecisionSuggestion) -> str:
     """Return the result without the name of the model."""
     best = suggestion.best
     if best is not None:
-        return f"{best.precision} is the fastest precision within tolerance"
+        return f"{best.precision} is the fastest precision within tolerance on {suggestion.target}"
     if any(one.passed is not None for one in suggestion.precisions):
         return "no precision is within tolerance"
     return "nothing could be measured"
@@ -132,8 +132,14 @@ def tolerance_cells(one: ToleranceProposal) -> tuple[str, ...]:
 
 
 def tolerance_notes(test: TestTolerances) -> Iterator[str]:
-    """Yield why nothing is proposed for an output."""
+    """Yield why nothing is proposed for an output, and what a proposal does not catch."""
     for one in test.outputs:
+        if one.is_of_other_data:
+            yield (
+                f"{one.output}, {one.precision}: errors reach {figure(one.max_abs)} on the inputs "
+                f"of --data and {figure(one.own_max_abs)} on those of the test: make the test run "
+                "them too, or worse engines pass"
+            )
         if one.reason:
             yield f"{one.output}, {one.precision}: nothing is proposed: {one.reason}"
     if test.drift:

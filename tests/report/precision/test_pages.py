@@ -54,7 +54,9 @@ def test_row_has_a_cell_for_every_title() -> None:
 
 
 def test_heading_is_the_answer() -> None:
-    assert heading(SUGGESTION) == "m<b>.onnx: fp16 is the fastest precision within tolerance"
+    assert (
+        heading(SUGGESTION) == "m<b>.onnx: fp16 is the fastest precision within tolerance on sm86"
+    )
     none = replace(SUGGESTION, precisions=SUGGESTION.precisions[:1])
     assert heading(none).endswith("no precision is within tolerance")
     assert heading(replace(none, precisions=())).endswith("nothing could be measured")
