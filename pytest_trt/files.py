@@ -16,7 +16,7 @@ from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
-from pytest_trt.diagnostics import ReportError, as_typed
+from pytest_trt.diagnostics import Remedy, ReportError, as_typed
 from pytest_trt.private import NotPrivateError, runtime_folder
 
 #: How often a process that waits for a lock reports it, in seconds.
@@ -41,6 +41,9 @@ REST_NS = 60 * 10**9
 
 #: First bytes of a file that Git LFS has not downloaded. Source: its specification, `docs/spec.md`.
 LFS_POINTER = b"version https://git-lfs"
+
+#: What to do about such a file.
+LFS_PULL = Remedy("Install Git LFS, and download the file:", ("git lfs pull",))
 
 #: A tick of the coarsest clock of a file system, FAT's.
 TICK_NS = 2 * 10**9
@@ -113,6 +116,15 @@ def open_regular(path: Path) -> FileIO:
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     raise OSError(errno.EINVAL, "not a regular file", str(path))
+
+
+def is_lfs_pointer(path: Path) -> bool:
+    """Whether a file is a pointer that Git LFS left in the place of its content."""
+    try:
+        with open_regular(path) as file:
+            return file.read(len(LFS_POINTER)) == LFS_POINTER
+    except OSError:
+        return False
 
 
 @cache

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pytest_trt.diagnostics import ConfigurationError, Fact, Remedy, as_typed
+from pytest_trt.files import LFS_PULL, is_lfs_pointer
 from pytest_trt.onnx.file import HEAD_BYTES, OnnxModel, file_kind
 from pytest_trt.tensors.array_files import read_arrays
 from pytest_trt.tensors.containers import description
@@ -220,8 +221,9 @@ def _read(path: Path) -> Sequence[Mapping[str, Any]]:
         kind = None if isinstance(error, OSError) or form != ".npz" else _other_kind(path)
         if kind is not None:
             reason = f"it is {kind[0]}"
-            fix = kind[1] if kind[1].commands else fix
-        if path.suffix == ".onnx":
+        if is_lfs_pointer(path):
+            reason, fix = "it is a Git LFS pointer", LFS_PULL
+        elif path.suffix == ".onnx":
             fix = Remedy(f'name an ONNX model on the marker: trt_model(reference="{path.name}").')
         raise ConfigurationError(
             f"{shown}, which the trt_reference fixture returned, cannot be read as {form}: "

@@ -32,7 +32,7 @@ from pytest_trt.baseline.file import (
     read_file,
 )
 from pytest_trt.diagnostics import BaselineError, Remedy, as_typed
-from pytest_trt.files import LFS_POINTER, atomic_open, atomic_write, open_regular
+from pytest_trt.files import LFS_POINTER, LFS_PULL, atomic_open, atomic_write, open_regular
 from pytest_trt.git import is_unmerged
 from pytest_trt.records import RecordError, parse_json, to_data
 
@@ -253,7 +253,7 @@ def parse_data(
     if file.read(len(LFS_POINTER)) == LFS_POINTER:
         raise BaselineError(
             f"stored answers {name} are a Git LFS pointer, not the numbers",
-            fix=Remedy("Install Git LFS, and download them:", ("git lfs pull",)),
+            fix=LFS_PULL,
             code="TRT674",
             facts={"file": name},
         )

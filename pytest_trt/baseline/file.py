@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Protocol, TypeAlias, TypeVar
 
 from pytest_trt.baseline.entry import Entry
 from pytest_trt.diagnostics import BaselineError, Remedy, as_typed, git_restore_commands
-from pytest_trt.files import atomic_write, open_regular
+from pytest_trt.files import LFS_POINTER, LFS_PULL, atomic_write, open_regular
 from pytest_trt.git import is_unmerged, was_committed
 from pytest_trt.records import RecordError, from_data, parse_json, schema_of, to_data
 
@@ -149,6 +149,8 @@ def content_of(kind: type[_File], text: bytes, name: str, *, fix: Fix) -> _File:
     """
     if _MARKER.search(text):
         raise _invalid(name, "it contains merge conflict markers", fix())
+    if text.startswith(LFS_POINTER):
+        raise _invalid(name, "it is a Git LFS pointer", LFS_PULL)
     try:
         data = parse_json(text)
         schema = schema_of(data)

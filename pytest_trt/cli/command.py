@@ -64,6 +64,21 @@ class Command(click.Command):
         super().__init__(*args, **settings)
         self.examples, self.negative = tuple(examples), negative
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse arguments; an option of the group is not one of its commands, and is named."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            group = ctx.parent
+            name = error.option_name.replace("--trt-", "--")
+            if group is None or name not in {o for p in group.command.params for o in p.opts}:
+                raise
+            raise click.UsageError(
+                f"No such option {error.option_name!r} of {ctx.info_name}. Write it before: "
+                f"`{group.command_path} {name} ... {ctx.info_name}`",
+                ctx,
+            ) from error
+
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples, which are never wrapped, and what status 1 means."""
         _write_examples(self.examples, formatter)

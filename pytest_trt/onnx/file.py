@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pytest_trt import units
 from pytest_trt.diagnostics import Fact, ModelError, Remedy, as_typed
-from pytest_trt.files import LFS_POINTER, REST_NS, FileStamp, open_regular
+from pytest_trt.files import LFS_POINTER, LFS_PULL, REST_NS, FileStamp, open_regular
 from pytest_trt.hashing import LabelledHash
 from pytest_trt.onnx.contents import Contents
 from pytest_trt.onnx.digest import ByteProgress, model_digest
@@ -47,7 +47,7 @@ _BY_PREFIX = (
     (
         LFS_POINTER,
         "a Git LFS pointer",
-        Remedy("download the model in its repository:", commands=("git lfs pull",)),
+        LFS_PULL,
     ),
     (b"PK\x03\x04", "a zip archive (as PyTorch's .pt and .npz files are)", _EXPORT),
     (b"\x1f\x8b", "a gzip archive", Remedy("unpack it first.")),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pytest_trt.diagnostics import ModelError, Remedy, as_typed
-from pytest_trt.files import LFS_POINTER, FileStamp, open_regular
+from pytest_trt.files import LFS_POINTER, LFS_PULL, FileStamp, open_regular
 from pytest_trt.hashing import digest_open
 
 #: First bytes of libraries: ELF, Mach-O (64 bit, and of several machines), and Windows's.
@@ -97,7 +97,7 @@ class Library:
         with open_regular(self.path) as file:
             head = file.read(len(LFS_POINTER))
         if head.startswith(LFS_POINTER):
-            return "a Git LFS pointer", _LFS
+            return "a Git LFS pointer", LFS_PULL
         return "" if head.startswith(_LIBRARY_PREFIXES) else "no library", _FIX
 
 
@@ -105,7 +105,6 @@ _FIX = Remedy(
     "name a shared library that was compiled for this machine and this version of the product, "
     "with all libraries that it needs where the loader finds them."
 )
-_LFS = Remedy("download the library in its repository:", commands=("git lfs pull",))
 
 
 def _refused(path: Path, problem: str) -> ModelError:

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy.typing as npt
 
-from pytest_trt.diagnostics import InputError, as_typed
+from pytest_trt.diagnostics import InputError, Remedy, as_typed
+from pytest_trt.files import LFS_PULL, is_lfs_pointer
 from pytest_trt.onnx.file import OnnxModel
 from pytest_trt.tensors.array_files import SUFFIXES, read_arrays
 from pytest_trt.tensors.checks import check_inputs
@@ -63,6 +64,8 @@ def _read(file: Path, specs: Sequence[TensorSpec]) -> Iterator[Sample]:
     try:
         found = [named_arrays(arrays, specs) for arrays in read_arrays(file)]
     except (ValueError, OSError) as error:
+        if is_lfs_pointer(file):
+            raise _unusable(file, "is a Git LFS pointer", LFS_PULL) from error
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise _unusable(file, f"cannot be read: {reason}") from error
     for number, arrays in enumerate(found):
@@ -85,7 +88,7 @@ def _sample(file: Path, origin: str, arrays: dict[str, Any], specs: Sequence[Ten
     return Sample(inputs, arrays, origin)
 
 
-def _unusable(path: Path, problem: str, hint: str = "") -> InputError:
+def _unusable(path: Path, problem: str, hint: str | Remedy = "") -> InputError:
     return InputError(
         f"the data {as_typed(path)} {problem}",
         fix=hint or "write one .npz file per sample: numpy.savez(file, INPUT=array, ...).",

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_trt.diagnostics import InputError, as_typed
+from pytest_trt.files import LFS_PULL, is_lfs_pointer
 from pytest_trt.tensors.npz import read_npz
 from pytest_trt.tensors.polygraphy import SUFFIX, Arrays, read_saved
 from pytest_trt.tensors.seeded import memory_bytes
@@ -47,9 +48,13 @@ def load_inputs(path: str | Path) -> list[dict[str, npt.NDArray[np.generic]]]:
         return [dict(arrays) for arrays in read_arrays(path)]
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        pointer = is_lfs_pointer(path)
+        reason = "it is a Git LFS pointer" if pointer else reason
         raise InputError(
             f"the inputs {as_typed(path)} cannot be read: {reason}",
-            fix="name an .npz file, or what `polygraphy run --save-inputs` wrote.",
+            fix=LFS_PULL
+            if pointer
+            else "name an .npz file, or what `polygraphy run --save-inputs` wrote.",
             code="TRT234",
             facts={"path": str(path), "reason": reason},
         ) from error

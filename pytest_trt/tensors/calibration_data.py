@@ -27,7 +27,7 @@ from pytest_trt.diagnostics import (
     as_typed,
     in_context,
 )
-from pytest_trt.files import FileStamp, open_regular
+from pytest_trt.files import LFS_PULL, FileStamp, is_lfs_pointer, open_regular
 from pytest_trt.tensors.array_files import SUFFIXES, read_arrays
 from pytest_trt.tensors.calibration import CalibrationGatherer, CalibrationStatistics
 from pytest_trt.tensors.checks import check_inputs, example_feed, type_name
@@ -274,9 +274,13 @@ def _from_files(path: Path, inputs: Sequence[TensorSpec]) -> Iterator[tuple[str,
             samples = [named_arrays(arrays, inputs) for arrays in found]
         except (ValueError, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
+            pointer = is_lfs_pointer(file)
             raise unusable(
-                f"the calibration file {shown} cannot be read: {reason}",
-                "write it with numpy.savez or numpy.save, without Python objects.",
+                f"the calibration file {shown} cannot be read: "
+                f"{'it is a Git LFS pointer' if pointer else reason}",
+                LFS_PULL
+                if pointer
+                else "write it with numpy.savez or numpy.save, without Python objects.",
                 path=shown,
             ) from error
         for number, sample in enumerate(samples):

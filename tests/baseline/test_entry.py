@@ -13,6 +13,7 @@ from builders_baseline import save_baselines, stored, stored_run
 from pytest_trt.baseline.entry import CALLS_NEEDED, StoredNoise
 from pytest_trt.baseline.file import read_baselines
 from pytest_trt.diagnostics import BaselineError
+from pytest_trt.files import LFS_POINTER
 from pytest_trt.records import RecordError
 from pytest_trt.statistics.rounds import GROUP_CALLS
 
@@ -132,6 +133,15 @@ def test_broken_entry_is_an_error_that_names_test_and_field(tmp_path, change, sa
     error = broken(tmp_path, change)
     assert f"tests.test_a.{said}" in error.message
     assert error.diagnostic.code == "TRT602"
+
+
+def test_git_lfs_pointer_is_downloaded_and_not_restored(tmp_path: Path) -> None:
+    path = save_baselines(tmp_path, {"test_a": stored()})
+    path.write_bytes(LFS_POINTER)
+    with pytest.raises(BaselineError) as caught:
+        read_baselines(path)
+    assert "it is a Git LFS pointer" in str(caught.value)
+    assert caught.value.diagnostic.remedy.commands == ("git lfs pull",)
 
 
 def test_entry_that_is_none_is_an_error(tmp_path: Path) -> None:

@@ -157,6 +157,21 @@ def test_an_empty_argument_is_an_error_and_not_the_default(args: tuple[str, ...]
     assert f"{name} is empty: is a variable not set?" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("args", "advice"),
+    [
+        (("cache", "list", "--cache-dir=x"), "Write it before: `pytest-trt cache --cache-dir "),
+        (("cache", "list", "--trt-cache-dir", "x"), "`pytest-trt cache --cache-dir ... list`"),
+        (("cache", "list", "--unknown"), "No such option '--unknown'."),
+        (("inspect", "--cache-dir=x"), "No such option '--cache-dir'."),
+    ],
+)
+def test_an_option_of_the_group_after_the_command_is_named(args: tuple[str, ...], advice) -> None:
+    done = run_command(*args)
+    assert done.returncode == 2
+    assert advice in done.stderr
+
+
 # --- JSON
 
 

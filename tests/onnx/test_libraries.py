@@ -82,7 +82,7 @@ def test_another_file_is_not_loaded_from_a_path_that_was_loaded(library: Path) -
         (
             b"version https://git-lfs.github.com/spec/v1\n",
             ", which is a Git LFS pointer",
-            "download the library",
+            "install git lfs",
         ),
         (b"\x7fELF of another machine", "", "name a shared library"),
     ],

@@ -7,6 +7,7 @@ import pytest
 from builders import images, save_linear
 
 from pytest_trt.diagnostics import InputError
+from pytest_trt.files import LFS_POINTER
 from pytest_trt.onnx.file import load_model
 from pytest_trt.precision.samples import profile_of, read_samples, seeded_samples
 from pytest_trt.tensors.profiles import parse_profiles
@@ -41,6 +42,12 @@ def test_folder_without_samples_and_a_damaged_file_are_refused(model, tmp_path: 
         read_samples(tmp_path, model.inputs)
     (tmp_path / "a.npz").write_bytes(b"PK damaged")
     with pytest.raises(InputError, match="cannot be read"):
+        read_samples(tmp_path, model.inputs)
+
+
+def test_git_lfs_pointer_is_downloaded(model, tmp_path: Path) -> None:
+    (tmp_path / "a.npz").write_bytes(LFS_POINTER)
+    with pytest.raises(InputError, match=r"is a Git LFS pointer(.|\n)*git lfs pull"):
         read_samples(tmp_path, model.inputs)
 
 

@@ -11,6 +11,7 @@ import pytest
 from builders_model import remedy
 
 from pytest_trt.diagnostics import InputError, ModelError
+from pytest_trt.files import LFS_POINTER
 from pytest_trt.tensors.calibration_data import CalibrationData
 from pytest_trt.tensors.spec import TensorSpec
 from pytest_trt.tensors.stored import StoredSamples, write_samples
@@ -249,6 +250,12 @@ def test_a_truncated_file_is_named(folder) -> None:
     path = folder / "3.npz"
     path.write_bytes(path.read_bytes()[:-40])
     assert _uncalibrated(r"3\.npz cannot be read", folder, _ONE)
+
+
+@pytest.mark.parametrize("name", ["1.npz", "1.npy", "1.json"])
+def test_a_git_lfs_pointer_is_downloaded_not_written_again(folder, name) -> None:
+    (folder / name).write_bytes(LFS_POINTER + b".github.com/spec/v1\n")
+    assert "git lfs pull" in _uncalibrated("it is a Git LFS pointer", folder, _ONE)
 
 
 def test_an_array_alone_does_not_say_which_of_two_inputs_it_is(folder) -> None:

@@ -16,6 +16,7 @@ from builders import save_linear
 from mutations import changed, changed_bytes
 
 from pytest_trt import InputError, load_inputs
+from pytest_trt.files import LFS_POINTER
 from pytest_trt.tensors.polygraphy import is_saved, read_saved
 
 FILES = Path(__file__).parents[1] / "files" / "polygraphy"
@@ -74,6 +75,13 @@ def test_folder_has_a_file_for_each_iteration(tmp_path: Path) -> None:
 def test_npz_file_is_one_set_of_inputs(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=np.ones(3))
     assert [list(one) for one in load_inputs(str(tmp_path / "a.npz"))] == [["x"]]
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.json"])
+def test_git_lfs_pointer_is_downloaded(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(LFS_POINTER)
+    with pytest.raises(InputError, match=r"it is a Git LFS pointer(.|\n)*git lfs pull"):
+        load_inputs(tmp_path / name)
 
 
 def test_missing_file_is_an_error_with_a_code(tmp_path: Path) -> None:
