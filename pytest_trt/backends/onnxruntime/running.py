@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
@@ -16,9 +17,32 @@ from pytest_trt.records import from_data
 from pytest_trt.tensors.stored import read_samples, write_samples
 from pytest_trt.workers import calls
 
-#: What was loaded before a job asked for it: with the stamp that the model had before, and the
-#: handle of the session, which is released like any other.
-_ahead: list[tuple[Source, tuple[int, ...], str]] = []
+
+@dataclass(slots=True)
+class _Ahead:
+    """What was loaded before a job asked for it; it is released like any other.
+
+    Attributes:
+        source: What was loaded.
+        stamp: The stamp that the model had before.
+        handle: By which it is held.
+        is_given: Whether a job got it; the next one gets a session that nothing ran.
+    """
+
+    source: Source
+    stamp: tuple[int, ...]
+    handle: str
+    is_given: bool = False
+
+    def held(self, source: Source) -> retained.Retained | None:
+        """Return the session if it is held and of the bytes that the source has now."""
+        is_same = (self.source, self.stamp) == (source, retained.stamp_of(source.model))
+        return retained.of_handle(self.handle) if is_same else None
+
+
+#: The last of them.
+_ahead: _Ahead | None = None
+
 
 
 class _Progress(Protocol):
@@ -56,17 +80,18 @@ def do_run(progress: _Progress, job: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _load_ahead(source: Source) -> None:
-    stamp = retained.stamp_of(source.model)
-    _ahead.append((source, stamp, _loaded(source).handle))
+    global _ahead
+    # Every run of an engine expects the reference, which is held since the first.
+    if _ahead is None or _ahead.held(source) is None:
+        stamp = retained.stamp_of(source.model)
+        _ahead = _Ahead(source, stamp, _loaded(source).handle)
 
 
 def _loaded(source: Source) -> retained.Retained:
     """Return the session of a source, loaded unless it is held."""
-    while _ahead:
-        expected, stamp, handle = _ahead.pop()
-        early = retained.of_handle(handle)
-        if early and (expected, stamp) == (source, retained.stamp_of(source.model)):
-            return early
+    if _ahead is not None and not _ahead.is_given and (early := _ahead.held(source)):
+        _ahead.is_given = True
+        return early
     if source.plan is not None and (held := retained.of_plan(source.plan, source.threads)):
         return held
     retained.drop(large=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def source(tmp_path: Path) -> Iterator[Source]:
     """A reference; this process holds no session of another test."""
     yield Source(save_linear(tmp_path / "linear.onnx"), 1000)
     calls.ahead.clear()
-    running._ahead.clear()
+    running._ahead = None
     retained.drop()
     calls.later.clear()
 
@@ -76,6 +77,16 @@ def test_a_reference_is_loaded_after_the_reply_and_used_once(source, run, loaded
     np.testing.assert_array_equal(outputs["logits"], expected["logits"])
     run(source)
     assert len(loaded) == 3
+
+
+def test_further_runs_do_not_load_the_reference_that_is_held_since_the_first(
+    source, run, loaded, tmp_path
+) -> None:
+    model = other(tmp_path)
+    engine = replace(model, plan=model.model)
+    run(engine, ahead=source)
+    run(engine, ahead=source)
+    assert loaded == [source.model]
 
 
 def test_one_that_was_replaced_meanwhile_is_loaded_again(source, run, loaded, tmp_path) -> None:
