@@ -49,6 +49,7 @@ from pytest_trt.diagnostics import PytestTrtError
 
 _T = TypeVar("_T")
 _Decoder = Callable[[Any], Any]
+_Encoder = Callable[[Any], Any]
 
 #: How many characters of an unexpected value an error shows, and of a key in a path.
 _SHOWN, _SHOWN_STEP = 40, 100
@@ -58,9 +59,6 @@ _LARGEST = 2**63 - 1
 
 #: Levels of data whose type says nothing about them, such as facts of a diagnostic.
 _LEVELS = 20
-
-#: Types whose values are JSON-simple; most values have one of them.
-_PLAIN = frozenset({str, int, bool, NoneType})
 
 _NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
@@ -100,31 +98,28 @@ def path_text(path: Sequence[str | int]) -> str:
 def to_data(value: object) -> Any:
     """Return JSON-simple data of a dataclass, or of anything that fields may hold."""
     kind: Any = type(value)
-    if kind in _PLAIN:
-        return value
-    names = _field_names(kind)
-    if names is not None:
-        return {name: to_data(getattr(value, name)) for name in names}
-    if kind is tuple or kind is list:
-        return [to_data(item) for item in value]  # type: ignore[attr-defined]
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, str | int):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
-    if isinstance(value, Mapping):
-        return {str(to_data(key)): to_data(item) for key, item in value.items()}
-    if isinstance(value, AbstractSet):
-        return sorted(to_data(item) for item in value)
-    if isinstance(value, Collection):
-        return [to_data(item) for item in value]
-    return str(value)
+    return _encoder(kind)(value)
 
 
 @cache
-def _field_names(kind: type) -> tuple[str, ...] | None:
-    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else None
+def _encoder(kind: type) -> _Encoder:
+    """Return the function that makes data of a value of a type."""
+    if is_dataclass(kind):
+        names = [field.name for field in fields(kind)]
+        return lambda value: {name: to_data(getattr(value, name)) for name in names}
+    if issubclass(kind, Enum):
+        return lambda value: value.value
+    if issubclass(kind, str | int | NoneType):
+        return lambda value: value
+    if issubclass(kind, float):
+        return lambda value: value if math.isfinite(value) else str(value)
+    if issubclass(kind, Mapping):
+        return lambda value: {str(to_data(key)): to_data(item) for key, item in value.items()}
+    if issubclass(kind, AbstractSet):
+        return lambda value: sorted(map(to_data, value))
+    if issubclass(kind, Collection):
+        return lambda value: list(map(to_data, value))
+    return str
 
 
 def from_data(cls: type[_T], data: object, *, ignore_unknown: bool = False) -> _T:
