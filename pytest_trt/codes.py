@@ -1574,7 +1574,8 @@ CODES: dict[str, Code] = {
     ),
     "TRT663": Code(
         "baseline not updated",
-        "An update was requested, and the measurement was disturbed: the baseline is unchanged.",
+        "An update was requested, and the measurement was disturbed, or no test with a baseline "
+        "ran: the baseline is unchanged.",
         "Run again on an idle host; --trt-update-anyway stores figures of an overloaded host.",
         ("cause",),
     ),

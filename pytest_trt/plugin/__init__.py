@@ -98,7 +98,7 @@ def pytest_configure(config: pytest.Config) -> None:
         from pytest_trt.plugin.results.report_log import ReportLog
 
         config.pluginmanager.register(
-            ReportLog(config, ledger, config.stash[_COLLECTOR_KEY].of_run), "trt-report"
+            ReportLog(config, ledger, config.stash[_COLLECTOR_KEY]), "trt-report"
         )
     if not given:
         return
@@ -123,7 +123,14 @@ def _judged_fixture(item: pytest.Item, fixture: Any) -> AbstractContextManager[N
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Release loaded engines."""
+    """Complete pytest's junit file, and release loaded engines."""
+    if getattr(config.option, "xmlpath", None) and _COLLECTOR_KEY in config.stash:
+        report_log = config.pluginmanager.get_plugin("trt-report")
+        more = report_log.failures() if report_log is not None else []
+        try:
+            config.stash[_COLLECTOR_KEY].add_to_junit(more)
+        except Exception:  # pytest offers no other way to it, and it is complete otherwise
+            faults.warn(config)
     if RUN_KEY in config.stash:
         config.stash[RUN_KEY].close()
     if PROGRESS_KEY in config.stash:
@@ -355,9 +362,11 @@ def _finish(session: pytest.Session, collector: ResultCollector, exitstatus: int
         )
     if not measured:
         if exitstatus == pytest.ExitCode.OK and _updates(config):
-            collector.not_written = (
-                "--trt-update: no test with a baseline ran, so nothing was updated"
-            )
+            from pytest_trt.diagnostics import Diagnostic
+
+            why = "--trt-update: no test with a baseline ran, so nothing was updated"
+            collector.not_written = why
+            collector.unwritten.append(Diagnostic("TRT663", why))
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         return
     from pytest_trt.plugin.results.baselines import store_last_run, write_baselines_of
@@ -374,6 +383,7 @@ def _finish(session: pytest.Session, collector: ResultCollector, exitstatus: int
     if outcome.candidates:
         store_last_run(run_of(config).cache.last_runs, config.rootpath, outcome.candidates)
     if outcome.errors:
+        collector.unwritten += [one.diagnostic for one in outcome.errors]
         why = "\n".join(map(str, outcome.errors))
         collector.not_written = f"not all baselines were written: {why}"
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -40,7 +40,8 @@ def project_facts() -> dict[str, Any]:
     look = _Look()
     output = io.StringIO()
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
-        pytest.main([*_ARGUMENTS], plugins=[look])
+        # It removes no report of an earlier run then.
+        pytest.main(["--collect-only", *_ARGUMENTS], plugins=[look])
     stripped = (line.removeprefix("E ").strip() for line in output.getvalue().splitlines())
     lines = [line for line in stripped if line]
     return {

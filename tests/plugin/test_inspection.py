@@ -36,8 +36,10 @@ def test_a_project_is_reported_with_its_options(look, tmp_path: Path) -> None:
 
 def test_nothing_is_collected_and_nothing_is_left(look, tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text("raise RuntimeError")
-    assert look().starts
-    assert {path.name for path in tmp_path.iterdir()} == {"pytest.ini", "test_it.py"}
+    (tmp_path / "report.json").touch()
+    assert look("trt_report = report.json").starts
+    files = {"pytest.ini", "report.json", "test_it.py"}
+    assert {path.name for path in tmp_path.iterdir()} == files
 
 
 def test_a_plugin_that_is_blocked_is_reported(look) -> None:

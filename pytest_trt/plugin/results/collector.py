@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_trt.escaping import junit
 from pytest_trt.plugin.results.transfer import packed, unpacked
 from pytest_trt.plugin.state import RUN_KEY
 
@@ -28,6 +29,7 @@ class ResultCollector:
         failed: Phases that failed, by test.
         written: What was done to baseline files, one line each.
         not_written: Why baseline files could not be written.
+        unwritten: The same as data.
         has_records: Whether a test has reported something to this plugin.
         faults: Tracebacks of faults of this plugin.
         session: The session, once it has finished.
@@ -42,6 +44,7 @@ class ResultCollector:
         self.failed: defaultdict[str, set[str]] = defaultdict(set)
         self.written: list[str] = []
         self.not_written = ""
+        self.unwritten: list[Diagnostic] = []
         self.has_records = False
         self.faults: list[str] = []
         self.session: pytest.Session | None = None
@@ -105,6 +108,31 @@ class ResultCollector:
             self._config.workeroutput["trt_unjudged"] = packed(to_data(self.unjudged))
         elif session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def run_diagnostics(self) -> list[Diagnostic]:
+        """Return what concerns no single test."""
+        return [*self.of_run, *self.unjudged, *self.unwritten]
+
+    def add_to_junit(self, more: Sequence[Diagnostic]) -> None:
+        """Add to pytest's junit file why the run failed besides its tests, each code as a test.
+
+        Some CI systems read nothing else. pytest has written the file, and writes it again.
+
+        Args:
+            more: Further reasons.
+        """
+        by_code: defaultdict[str, list[Diagnostic]] = defaultdict(list)
+        for one in (*self.run_diagnostics(), *more):
+            if one.severity == "error":
+                by_code[one.code].append(one)
+        plugins = self._config.pluginmanager.get_plugins()
+        for xml in [one for one in plugins if type(one).__name__ == "LogXML"] * bool(by_code):
+            for code, found in by_code.items():
+                test = xml.node_reporter(f"pytest-trt {code}")
+                test.attrs.update(classname="pytest-trt", name=f"the run as a whole [{code}]")
+                text = "\n\n".join(map(str, found))
+                test._add_simple("error", junit(found[0].headline), junit(text))
+            xml.pytest_sessionfinish()
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:

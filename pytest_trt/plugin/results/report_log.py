@@ -51,6 +51,7 @@ from pytest_trt.version import __version__
 # Where GitHub's summary is the only report, every project on CI loads this module: the rooms of
 # results, which load NumPy, are imported where there is a test of ours.
 if TYPE_CHECKING:
+    from pytest_trt.plugin.results.collector import ResultCollector
     from pytest_trt.plugin.results.ledger import Ledger
     from pytest_trt.plugin.run import TrtRun
     from pytest_trt.report.document import Document
@@ -82,13 +83,11 @@ class ReportLog:
     Args:
         config: The run's configuration.
         ledger: The tests that were planned.
-        of_run: What concerns no single test, complete when the session has finished.
+        collector: Has what concerns no single test, once the session has finished.
     """
 
-    def __init__(
-        self, config: pytest.Config, ledger: Ledger, of_run: Sequence[Diagnostic] = ()
-    ) -> None:
-        self._of_run = of_run
+    def __init__(self, config: pytest.Config, ledger: Ledger, collector: ResultCollector) -> None:
+        self._collector = collector
         self._config = config
         self._worker = hasattr(config, "workerinput")
         self._started_s = time.time()
@@ -279,7 +278,10 @@ class ReportLog:
             "collection_reasons": self._collection_reasons,
             "skipped_files": self._skipped_files,
             "skipped_model_files": [*filter(self._is_of_models, self._skipped_files)],
-            "diagnostics": [*self._of_run, *little_compared(self._results())],
+            "diagnostics": [
+                *self._collector.run_diagnostics(),
+                *little_compared(self._results()),
+            ],
         }
         repeat = {
             nodeid: _repeat_command(self._config, nodeid, self._checks(nodeid))
@@ -294,6 +296,10 @@ class ReportLog:
         except OSError:
             return False
         return any(name in source for name in (*MARKER_LINES, "trt_session", "trt_engine"))
+
+    def failures(self) -> list[Diagnostic]:
+        """Return which required verdicts are missing, and which reports were not written."""
+        return [diagnostic for _, diagnostic in self._failures]
 
     def _results(self) -> Iterator[TestResult]:
         from pytest_trt.report.record import TestResult

@@ -350,6 +350,38 @@ def test_a_killed_run_leaves_no_report_of_an_earlier_one(report, processes) -> N
         assert done.returncode == (command == "merge")
 
 
+@pytest.mark.parametrize("processes", PROCESSES)
+@pytest.mark.parametrize(
+    ("option", "codes"),
+    [
+        ("--trt-require-arch=cpu,sm120", ["TRT930"]),
+        ("--trt-require-models=lost/*.onnx", ["TRT686"]),
+        ("--trt-update", ["TRT663"]),
+        ("--trt-report=no_folder.json/report.html", ["TRT901"]),
+        ("--trt-threads=1", []),
+    ],
+)
+def test_junit_has_why_a_run_failed_whose_tests_passed(report, processes, option, codes) -> None:
+    report.project.path.joinpath("no_folder.json").touch()
+    report.project.test_file(SUITE)
+    result = report.run("-k", "passed", "--junitxml=junit.xml", processes, option)
+    assert bool(codes) == (result.ret == pytest.ExitCode.TESTS_FAILED)
+    suite = ET.parse(report.project.path / "junit.xml").getroot()[0]
+    assert (suite.get("tests"), suite.get("errors")) == (str(1 + len(codes)), str(len(codes)))
+    found = [one for one in suite if one.get("classname") == "pytest-trt"]
+    assert [one.get("name") for one in found] == [f"the run as a whole [{code}]" for code in codes]
+    for one in found:
+        assert codes[0] in (one[0].get("message") or "")
+        assert "Fix: " in (one[0].text or "") or codes == ["TRT663"]
+
+
+def test_report_has_why_an_update_failed_whose_tests_passed(report) -> None:
+    report.project.test_file(SUITE)
+    assert report.run("-k", "passed", "--trt-update").ret == pytest.ExitCode.TESTS_FAILED
+    (run,) = report.read()["runs"]
+    assert [one["code"] for one in run["diagnostics"]] == ["TRT663"]
+
+
 @pytest.mark.parametrize("wrong", ["--no-such-option", "--trt-threads=x", "conftest", "ini"])
 def test_a_run_that_does_not_start_leaves_no_report_of_an_earlier_one(report, wrong) -> None:
     report.project.test_file(SUITE)
