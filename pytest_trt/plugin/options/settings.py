@@ -131,8 +131,17 @@ def default_settings(**chosen: Any) -> Settings:
     return Settings(**{**values, **chosen})
 
 
-#: Options that state what must be tested, or what fails: without a value they would state nothing.
-_GATES = ("arch", "require_arch", "require_models", "missing_baseline")
+#: Options that state what must be tested, what fails, and where: without a value they would state
+#: nothing.
+_GATES = (
+    "arch",
+    "device",
+    "require_arch",
+    "require_models",
+    "missing_baseline",
+    "baseline_dir",
+    "report",
+)
 
 
 def read_settings(config: pytest.Config) -> Settings:

@@ -113,7 +113,13 @@ def test_lines_of_other_plugins_are_theirs(project) -> None:
     project.run().assert_outcomes(passed=1)
 
 
-@pytest.mark.parametrize("option", ["arch", "require-arch", "require-models", "missing-baseline"])
+@pytest.mark.parametrize(
+    "option",
+    [
+        *("arch", "device", "require-arch", "require-models", "missing-baseline"),
+        *("baseline-dir", "report"),
+    ],
+)
 def test_an_empty_gate_is_a_usage_error_and_not_the_default(project, option: str) -> None:
     """A shell makes one of --trt-arch=$ARCH where the variable is not set."""
     project.test_file("def test_it():\n    pass\n")
