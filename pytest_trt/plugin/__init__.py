@@ -54,15 +54,19 @@ _NO_RUN = ("help", "version", "collectonly", "markers")
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) -> None:
     """Remove the reports of an earlier run: one that does not start would leave them."""
     given = early_config.known_args_namespace
     # A worker has the options of the process that started it.
     if "PYTEST_XDIST_WORKER" in os.environ or any(getattr(given, one, False) for one in _NO_RUN):
         return
+    here = early_config.invocation_params.dir
     for path in report_paths(early_config, getattr(given, "trt_report", None)):
-        if path.suffix in (".html", ".json"):  # of .prom, a collector reads the last run's
-            with suppress(OSError, RuntimeError):
+        # `refuse_misread_paths` looks for those that pytest took for a path of tests.
+        misread = "--trt-report" in args and not path.is_relative_to(here)
+        # Of .prom, a collector reads the last run's.
+        if path.suffix in (".html", ".json") and not misread:
+            with suppress(OSError, RuntimeError, ValueError):
                 path.expanduser().unlink()
 
 
