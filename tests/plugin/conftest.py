@@ -54,6 +54,13 @@ def checked(body: str = RUNS, *, model: str = LINEAR, consistency: str = "") -> 
     )
 
 
+def assert_shows(result: pytest.RunResult, *lines: str, **outcomes: int) -> None:
+    """Require how the tests of a run ended, and lines of its output in this order."""
+    __tracebackhide__ = True
+    result.assert_outcomes(**outcomes)
+    result.stdout.fnmatch_lines(lines)
+
+
 class NoOwnTraceback:
     """A plugin for runs whose collection fails: pytest prepares a traceback that it never prints.
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib.util
 
 import pytest
+from plugin.conftest import assert_shows
 
 from pytest_trt.backends.devices.probe import probe_devices
 
@@ -22,8 +23,7 @@ without_rtx = pytest.mark.skipif(HAS_RTX, reason="tensorrt_rtx is installed")
 def test_without_options_the_cpu_is_tested_and_the_header_says_why(project) -> None:
     project.test_file(TEST)
     result = project.run(arch=None)
-    result.assert_outcomes(passed=2)
-    result.stdout.fnmatch_lines(["trt: ONNX Runtime * for cpu (*) - no NVIDIA GPU (*"])
+    assert_shows(result, "trt: ONNX Runtime * for cpu (*) - no NVIDIA GPU (*", passed=2)
 
 
 @no_gpu

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from builders import save_linear
 from click.testing import CliRunner
-from plugin.conftest import CONFTEST
+from plugin.conftest import CONFTEST, assert_shows
 from quiet_host import BUSY, OVERLOADED
 
 from pytest_trt.baseline.last_run import read_last_run
@@ -88,13 +88,11 @@ def recorded(speed) -> Speed:
 
 
 def test_first_run_records_and_says_which_file_it_wrote(speed) -> None:
-    result = speed.run()
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(
-        [
-            "speed  linear.onnx fp32 cpu  p99 * ms * recorded",
-            "wrote trt_baselines/cpu-*/test_it.json*",
-        ]
+    assert_shows(
+        speed.run(),
+        "speed  linear.onnx fp32 cpu  p99 * ms * recorded",
+        "wrote trt_baselines/cpu-*/test_it.json*",
+        passed=1,
     )
     (entry,) = speed.stored()["tests"].values()
     assert entry["mode"] == "end_to_end"
@@ -108,30 +106,27 @@ def test_unchanged_code_never_fails_and_its_baseline_stays_as_it_is(recorded) ->
     before = recorded.files[0].read_bytes()
     for _ in range(4):
         result = recorded.run()
-        result.assert_outcomes(passed=1)
-        result.stdout.fnmatch_lines(["speed  linear*%*(limit *%)  *"])
+        assert_shows(result, "speed  linear*%*(limit *%)  *", passed=1)
         result.stdout.no_fnmatch_line("wrote *")
     assert recorded.files[0].read_bytes() == before
 
 
 def test_slower_engine_fails_when_interleaved_with_the_cached_baseline_engine(recorded) -> None:
     recorded.slow_down()
-    result = recorded.run()
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(
-        [
-            "* the baseline, limit *% (linear.onnx, fp32, cpu) [[]TRT501]",
-            "*rounds of 70 calls interleaved with the baseline engine; end_to_end, batch 4, ONNX*",
-            "*baseline *now *change (bounds) *limit*",
-            "*P50 *regressed",
-            "*since the baseline of 20*: the model changed (sha256 *)*plan size * -> *",
-            "*baseline |*|",
-            "*now *|*|",
-            "Fix: Restore the model that the baseline*",
-            "    git checkout COMMIT -- models/linear.onnx",
-            "    pytest test_it.py::test_speed --trt-update --trt-update-reason * --trt-arch=cpu *",
-            "speed *regressed",
-        ]
+    assert_shows(
+        recorded.run(),
+        "* the baseline, limit *% (linear.onnx, fp32, cpu) [[]TRT501]",
+        "*rounds of 70 calls interleaved with the baseline engine; end_to_end, batch 4, ONNX*",
+        "*baseline *now *change (bounds) *limit*",
+        "*P50 *regressed",
+        "*since the baseline of 20*: the model changed (sha256 *)*plan size * -> *",
+        "*baseline |*|",
+        "*now *|*|",
+        "Fix: Restore the model that the baseline*",
+        "    git checkout COMMIT -- models/linear.onnx",
+        "    pytest test_it.py::test_speed --trt-update --trt-update-reason * --trt-arch=cpu *",
+        "speed *regressed",
+        failed=1,
     )
 
 
@@ -149,17 +144,17 @@ def test_slower_engine_fails_on_an_overloaded_host_only_when_interleaved(
     busy_host(OVERLOADED)
     recorded.run().assert_outcomes(failed=1)
     shutil.rmtree(recorded.project.cache)
-    result = recorded.run()
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines([f"*the host was overloaded*: {BUSY}*"])
+    assert_shows(recorded.run(), f"*the host was overloaded*: {BUSY}*", passed=1)
 
 
 def test_baseline_of_an_overloaded_host_is_marked_and_only_interleaved(speed, busy_host) -> None:
     busy_host(OVERLOADED)
     result = speed.run()
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(
-        ["*the host was overloaded while the baseline was measured *TRT664*", f"*{BUSY}"]
+    assert_shows(
+        result,
+        "*the host was overloaded while the baseline was measured *TRT664*",
+        f"*{BUSY}",
+        passed=1,
     )
     (entry,) = speed.stored()["tests"].values()
     assert entry["runs"][0]["environment"] == {"host_busy": BUSY}
@@ -171,9 +166,7 @@ def test_baseline_of_an_overloaded_host_is_marked_and_only_interleaved(speed, bu
     speed.slow_down()
     speed.run().assert_outcomes(failed=1)
     shutil.rmtree(speed.project.cache)
-    result = speed.run()
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["*inconclusive*", reported])
+    assert_shows(speed.run(), "*inconclusive*", reported, passed=1)
 
 
 def test_warning_that_fails_the_test_is_not_repeated_as_a_note(speed, busy_host) -> None:
@@ -274,8 +267,7 @@ def test_absolute_limit_fails_on_a_free_host_alone(speed, busy_host) -> None:
     speed.run().assert_outcomes(failed=1)
     busy_host(OVERLOADED)
     result = speed.run()
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["*p50_ms is inconclusive: *TRT506*", f"*overloaded*: {BUSY}*"])
+    assert_shows(result, "*p50_ms is inconclusive: *TRT506*", f"*overloaded*: {BUSY}*", passed=1)
     speed.run("--trt-inconclusive=fail").assert_outcomes(failed=1)
     speed.write("p50_ms=1e6, p50='off', p95='off', p99='off', throughput='off'")
     result = speed.run()
@@ -314,8 +306,7 @@ def test_slow_baseline_machine_does_not_hide_a_slower_engine(recorded) -> None:
     recorded.rewrite(multiply_times)
     recorded.slow_down()
     result = recorded.run()
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*rounds of 70 calls interleaved with the baseline engine;*"])
+    assert_shows(result, "*rounds of 70 calls interleaved with the baseline engine;*", failed=1)
 
 
 def test_engines_that_the_cap_of_the_cache_removes_are_noted(project) -> None:
@@ -362,22 +353,19 @@ def test_slower_machine_is_not_a_slower_engine(recorded) -> None:
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines_random(["speed * inconclusive", "*the machine was slower*"])
     result = recorded.run("--trt-inconclusive=fail")
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["* is inconclusive: *limit *%*TRT505]", "Fix: *"])
+    assert_shows(result, "* is inconclusive: *limit *%*TRT505]", "Fix: *", failed=1)
 
 
 def test_missing_baseline_fails_in_ci(speed, monkeypatch) -> None:
     monkeypatch.setenv("CI", "true")
-    result = speed.run()
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(
-        [
-            "no baseline for this machine (*) *TRT660]",
-            "  trt_baselines/* does not exist",
-            "  not recorded automatically, because CI is set",
-            "Fix: Record it on this kind of machine and commit *",
-            "    pytest test_it.py --trt-update-new",
-        ]
+    assert_shows(
+        speed.run(),
+        "no baseline for this machine (*) *TRT660]",
+        "  trt_baselines/* does not exist",
+        "  not recorded automatically, because CI is set",
+        "Fix: Record it on this kind of machine and commit *",
+        "    pytest test_it.py --trt-update-new",
+        failed=1,
     )
     assert speed.files == []
 
@@ -399,9 +387,8 @@ def test_missing_baseline_is_recorded_in_a_file_that_has_others(recorded) -> Non
     path.write_text(path.read_text().replace("test_speed", "test_other"))
     recorded.write(more="# beside test_other\n")
     result = recorded.run("--trt-missing-baseline=fail")
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(
-        ["no baseline for this test in *", "*::test_speed* --trt-update-new"]
+    assert_shows(
+        result, "no baseline for this test in *", "*::test_speed* --trt-update-new", failed=1
     )
 
 
@@ -432,14 +419,12 @@ def test_missing_baseline_in_ci_follows_the_option(
 def test_other_shapes_are_not_compared(recorded) -> None:
     recorded.write(body='trt_benchmark({"image": images[:2]})')
     before = recorded.files[0].read_bytes()
-    result = recorded.run()
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(
-        [
-            "not comparable with the baseline: it has shapes image [[]4, 8], this run*",
-            "*--trt-update --trt-update-reason*",
-            "speed *not comparable",
-        ]
+    assert_shows(
+        recorded.run(),
+        "not comparable with the baseline: it has shapes image [[]4, 8], this run*",
+        "*--trt-update --trt-update-reason*",
+        "speed *not comparable",
+        failed=1,
     )
     assert recorded.files[0].read_bytes() == before
     recorded.run("--trt-update").assert_outcomes(passed=1)
@@ -457,8 +442,7 @@ def test_newer_toolchain_is_compared_with_a_note(recorded) -> None:
     recorded.rewrite(older)
     recorded.write('p50="5%"')
     result = recorded.run()
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["note *speed was compared across ONNX Runtime 1.0 -> ONNX*"])
+    assert_shows(result, "note *speed was compared across ONNX Runtime 1.0 -> ONNX*", passed=1)
 
 
 def test_newer_toolchain_that_is_not_compared_has_no_note(recorded, busy_host) -> None:
@@ -604,9 +588,7 @@ def test_marker_on_a_test_without_the_fixture_fails(speed) -> None:
     speed.project.test_file(
         f"@pytest.mark.trt_model({MODEL})\n@pytest.mark.trt_benchmark\ndef test_it():\n    pass\n"
     )
-    result = speed.run()
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["trt_benchmark measured nothing*"])
+    assert_shows(speed.run(), "trt_benchmark measured nothing*", failed=1)
 
 
 def test_second_call_is_an_error(speed) -> None:
@@ -649,9 +631,7 @@ class TestIt:
 
 def test_inputs_outside_the_profile_are_refused(speed) -> None:
     speed.write(body='trt_benchmark({"image": np.ones((99, 8), np.float32)})')
-    result = speed.run()
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*InputError*"])
+    assert_shows(speed.run(), "*InputError*", failed=1)
 
 
 @pytest.mark.parametrize(
@@ -674,9 +654,7 @@ def test_absolute_limit_needs_no_baseline(speed, monkeypatch, marker: str, outco
 
 def test_limits_of_several_markers_add_up(speed) -> None:
     speed.write('p99="10%"', more="@pytest.mark.trt_benchmark(p50_ms=1e-6)\n")
-    result = speed.run()
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["P50 * exceeds the limit of *"])
+    assert_shows(speed.run(), "P50 * exceeds the limit of *", failed=1)
     assert speed.files == []
 
 
@@ -714,9 +692,7 @@ NO_TIME = "--trt-benchmark-time=1e-9"
 
 def test_mode_that_needs_a_gpu_is_reported_as_unavailable_here(speed) -> None:
     speed.write('mode="graph"')
-    result = speed.run()
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["note  mode='graph' needs a GPU: end_to_end was measured *"])
+    assert_shows(speed.run(), "note  mode='graph' needs a GPU: end_to_end was measured *", passed=1)
     speed.write('mode="end_to_end"')
     speed.run().stdout.no_fnmatch_line("*needs a GPU*")
 
@@ -726,9 +702,8 @@ def test_default_limits_that_do_not_fit_the_time_are_left_out_with_a_note(speed)
     for _ in range(2):
         # Each in a process of its own: a second one in this process was seen to take twice as long.
         result = speed.run(NO_TIME, "--trt-inconclusive=fail", subprocess=True)
-        result.assert_outcomes(passed=1)
-        result.stdout.fnmatch_lines(
-            ["note  P95 and P99 are not tested: rounds of 5 calls are too short *"]
+        assert_shows(
+            result, "note  P95 and P99 are not tested: rounds of 5 calls are too short *", passed=1
         )
     result.stdout.fnmatch_lines(["speed * passed"])
 
@@ -752,18 +727,14 @@ def test_explicit_limit_that_can_never_fail_is_an_error_that_names_the_time_need
 def test_baseline_without_rounds_for_a_named_limit_is_recorded_again(speed) -> None:
     speed.run(NO_TIME).assert_outcomes(passed=1)
     speed.write('p99="500%"')
-    result = speed.run()
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(
-        [
-            "not comparable *: its rounds have 5 calls, and p99 needs 70 *",
-            "*--trt-update*",
-        ]
+    assert_shows(
+        speed.run(),
+        "not comparable *: its rounds have 5 calls, and p99 needs 70 *",
+        "*--trt-update*",
+        failed=1,
     )
     speed.run("--trt-update", "--trt-update-reason=x").assert_outcomes(passed=1)
-    result = speed.run()
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["speed * p99 *%* passed"])
+    assert_shows(speed.run(), "speed * p99 *%* passed", passed=1)
 
 
 def test_update_with_more_time_adds_metrics_that_the_baseline_lacked(speed) -> None:
@@ -780,13 +751,11 @@ def test_baseline_of_another_machine_in_this_ones_folder_is_an_error(recorded) -
     path = recorded.files[0]
     content = json.loads(path.read_text())
     path.write_text(json.dumps({**content, "target": {"arch": "sm90", "gpu": "NVIDIA H200"}}))
-    result = recorded.run()
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(
-        [
-            "*test_it.json was recorded on sm90, NVIDIA H200, but this is cpu, *: it was renamed *",
-            "*mv *test_it.json *test_it.json.broken",
-        ]
+    assert_shows(
+        recorded.run(),
+        "*test_it.json was recorded on sm90, NVIDIA H200, but this is cpu, *: it was renamed *",
+        "*mv *test_it.json *test_it.json.broken",
+        failed=1,
     )
 
 
@@ -819,8 +788,7 @@ def test_run_that_was_overtaken_by_another_replaces_nothing(speed, update: bool)
 def test_building_the_candidate_does_not_evict_the_baseline_engine(recorded) -> None:
     recorded.slow_down()
     result = recorded.run("--trt-cache-size=1kB")
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*rounds of 70 calls interleaved with the baseline engine;*"])
+    assert_shows(result, "*rounds of 70 calls interleaved with the baseline engine;*", failed=1)
 
 
 def test_test_that_is_repeated_alone_shares_the_error_budget_of_its_run(speed) -> None:

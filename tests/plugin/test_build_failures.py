@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from builders import save_linear
+from plugin.conftest import assert_shows
 
 FAKE = Path(__file__).parents[1] / "backends" / "fake_vendor.py"
 
@@ -45,8 +46,7 @@ def test_a_crash_is_one_failed_test(cross_build, project, args: tuple[str, ...])
     if args:
         pytest.importorskip("xdist")
     result = cross_build("segfault", "fine", "kill", args=args)
-    result.assert_outcomes(passed=2, failed=2, errors=2)
-    result.stdout.fnmatch_lines(["*TensorRT-RTX crashed (SIGSEGV)*"])
+    assert_shows(result, "*TensorRT-RTX crashed (SIGSEGV)*", passed=2, failed=2, errors=2)
     result.stdout.fnmatch_lines(["*TensorRT-RTX was killed (SIGKILL)*"])
     assert len(list(project.cache.glob("v1/engines/*/engine.plan"))) == 1
     assert list(project.cache.glob("v1/building/*")) == []

@@ -7,6 +7,7 @@ import onnx
 import pytest
 from builders import save_linear
 from onnx import helper
+from plugin.conftest import assert_shows
 
 TEST = (
     '@pytest.mark.trt_model("models/linear.onnx", precision="fp16")\n'
@@ -23,16 +24,13 @@ def references(project) -> list[Path]:
 def built(project):
     """A project whose engine is in the cache."""
     project.test_file(TEST)
-    result = project.run()
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["linear.onnx  cpu fp16  built *"])
+    assert_shows(project.run(), "linear.onnx  cpu fp16  built *", passed=1)
     return project
 
 
 def test_second_run_builds_nothing(built) -> None:
     result = built.run()
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["linear.onnx*cached*"])
+    assert_shows(result, "linear.onnx*cached*", passed=1)
     result.stdout.no_fnmatch_line("built linear.onnx*")
 
 
@@ -60,9 +58,8 @@ def test_damaged_plan_is_rebuilt_with_a_warning(built) -> None:
     content[len(content) // 2] ^= 1
     plan.write_bytes(content)
     result = built.run()
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(
-        ["note  linear.onnx fp16 cpu: the cached engine was damaged, so it was *"]
+    assert_shows(
+        result, "note  linear.onnx fp16 cpu: the cached engine was damaged, so it was *", passed=1
     )
     built.run().stdout.fnmatch_lines(["linear.onnx*cached*"])
 
@@ -116,8 +113,7 @@ def test_file_that_is_not_a_model_is_an_error_without_a_traceback(
 ) -> None:
     (project.path / "models" / "linear.onnx").write_bytes(content)
     result = project.check()
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines([message, "Fix: *"])
+    assert_shows(result, message, "Fix: *", errors=1)
     # In the short summary, nothing but the model stands before what is wrong with it.
     result.stdout.fnmatch_lines(["ERROR test_it.py - models/linear.onnx *"])
     assert "Traceback" not in result.stdout.str()
@@ -131,8 +127,7 @@ def test_unknown_operator_is_an_error_that_names_it(project) -> None:
     model.graph.node[0].op_type = "MatMulTimesTwo"
     onnx.save(model, path)
     result = project.check()
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["operator MatMulTimesTwo is*", "Fix: Export * no opset has *"])
+    assert_shows(result, "operator MatMulTimesTwo is*", "Fix: Export * no opset has *", errors=1)
 
 
 def test_a_build_that_fails_is_not_repeated_for_every_test(project, save) -> None:

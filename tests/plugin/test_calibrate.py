@@ -6,6 +6,7 @@ import shutil
 from typing import Any
 
 import pytest
+from plugin.conftest import assert_shows
 from plugin.test_benchmark import Speed
 from plugin.test_fresh_runs import no_fresh_process
 
@@ -38,19 +39,17 @@ NOISE = {
 
 def test_without_a_baseline_one_is_recorded_in_ci_too(speed, monkeypatch) -> None:
     monkeypatch.setenv("CI", "true")
-    result = speed.calibrate()
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(
-        [
-            "speed  linear.onnx fp32 cpu * calibrated",
-            "noise  test_it.py::test_speed: 3 processes, placement *%",
-            "  smallest change that is detected in 9 of 10 cases, in a run of 4 checks:",
-            "* run to run *limit *interleaved *calls *fresh runs *calls",
-            "  P50 *% * +5% *+*% *11,200 *+*% *11,200",
-            "  throughput *% * -5% *-*% *11,200 *-*% *11,200",
-            "  P99 *% * +10% *+*% *11,200 *+*% *11,200",
-            "wrote trt_baselines/*",
-        ]
+    assert_shows(
+        speed.calibrate(),
+        "speed  linear.onnx fp32 cpu * calibrated",
+        "noise  test_it.py::test_speed: 3 processes, placement *%",
+        "  smallest change that is detected in 9 of 10 cases, in a run of 4 checks:",
+        "* run to run *limit *interleaved *calls *fresh runs *calls",
+        "  P50 *% * +5% *+*% *11,200 *+*% *11,200",
+        "  throughput *% * -5% *-*% *11,200 *-*% *11,200",
+        "  P99 *% * +10% *+*% *11,200 *+*% *11,200",
+        "wrote trt_baselines/*",
+        passed=1,
     )
     entry = speed.entry()
     assert len(entry["runs"]) == 3
@@ -81,9 +80,8 @@ def test_processes_that_die_fail_the_test_and_nothing_is_written(speed, request)
     speed.run("--trt-missing-baseline=skip").assert_outcomes(skipped=1)  # starts what builds
     request.getfixturevalue("no_fresh_process")
     result = speed.calibrate()
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(
-        ["not calibrated: the fresh process *SIGSEGV*", "Fix: Fix what stopped *"]
+    assert_shows(
+        result, "not calibrated: the fresh process *SIGSEGV*", "Fix: Fix what stopped *", failed=1
     )
     assert speed.files == []
 
@@ -96,9 +94,7 @@ def test_verdicts_rest_on_the_noise_that_is_stored(speed) -> None:
     speed.run().assert_outcomes(failed=1)
     wild = {**NOISE, "between_runs": dict.fromkeys(NOISE["between_runs"], 5.0)}
     speed.rewrite(lambda entry: entry.update(noise=wild))
-    result = speed.run()
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["speed * inconclusive"])
+    assert_shows(speed.run(), "speed * inconclusive", passed=1)
 
 
 def test_noise_stays_with_its_engine(speed) -> None:
@@ -108,8 +104,7 @@ def test_noise_stays_with_its_engine(speed) -> None:
     assert speed.entry()["noise"] == NOISE
     speed.slow_down()
     result = speed.run("--trt-update", "--trt-update-reason=x")
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["note *the calibration of the previous engine was dropped *"])
+    assert_shows(result, "note *the calibration of the previous engine was dropped *", passed=1)
     assert "noise" not in speed.entry()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+from plugin.conftest import assert_shows
 
 PROFILES = 'profiles={"image": ((1, 8), (4, 8), (16, 8))}'
 
@@ -105,8 +106,7 @@ def test_shared_engines_are_checked_and_random_calibration_is_not(project) -> No
 def test_warnings_can_be_errors(project) -> None:
     project.test_file(_TESTS)
     result = project.run("-W", "error::pytest_trt.PytestTrtWarning", "-k", "TestFew")
-    result.assert_outcomes(failed=2)
-    result.stdout.fnmatch_lines(["*calibrated on 4 different inputs*TRT241*"])
+    assert_shows(result, "*calibrated on 4 different inputs*TRT241*", failed=2)
 
 
 def test_a_marker_names_a_folder_that_takes_precedence_over_the_fixture(project) -> None:
@@ -120,9 +120,7 @@ def test_a_marker_names_a_folder_that_takes_precedence_over_the_fixture(project)
         "    engine = trt_engines('models/linear.onnx', **given).engine\n"
         "    assert engine.facts.calibration.samples == 20\n"
     )
-    result = project.run()
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*samples of calibration= does not exist*TRT225*"])
+    assert_shows(project.run(), "*samples of calibration= does not exist*TRT225*", errors=1)
     (project.path / "samples").mkdir()
     for number in range(20):
         image = np.random.default_rng(number).normal(size=(1, 8)).astype(np.float32)

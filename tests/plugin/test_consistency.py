@@ -14,6 +14,7 @@ import pytest
 from builders import save_batch_dependent, save_linear, save_overflowing
 from onnx import helper, numpy_helper
 from onnxruntime.quantization import quantize_dynamic
+from plugin.conftest import assert_shows
 
 TIGHT = "rtol=0, atol=1e-12"
 
@@ -100,23 +101,20 @@ def test_model_that_is_ruined_by_conversion_is_offered_none(project) -> None:
     path = project.path / "models" / "linear.onnx"
     rounded(onnx.load(path), path.with_name("small.onnx"), step=100.0)
     result = project.check(model=CONVERTED)
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["Fix: The engine agrees *Convert it again*"])
+    assert_shows(result, "Fix: The engine agrees *Convert it again*", failed=1)
     result.stdout.no_fnmatch_line("*outputs=*")
 
 
 def test_swapped_outputs_fail(project, save) -> None:
     save(save_linear, "swapped.onnx", swapped=True)
     result = project.check(model='"models/swapped.onnx", reference="models/linear.onnx"')
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*'logits' and 'probs' hold each other's values*"])
+    assert_shows(result, "*'logits' and 'probs' hold each other's values*", failed=1)
 
 
 def test_another_shape_fails(project, save) -> None:
     save(save_linear, "wide.onnx", classes=5)
     result = project.check(model='"models/wide.onnx", reference="models/linear.onnx"')
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*shape*"])
+    assert_shows(result, "*shape*", failed=1)
 
 
 def test_missing_output_fails_though_the_others_agree(project, save) -> None:
@@ -127,8 +125,7 @@ def test_missing_output_fails_though_the_others_agree(project, save) -> None:
     del model.graph.output[1]
     onnx.save(model, path.with_name("short.onnx"))
     result = project.check(model='"models/short.onnx", reference="models/linear.onnx"')
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*probs*missing*"])
+    assert_shows(result, "*probs*missing*", failed=1)
 
 
 OVERFLOWING = '"models/overflowing.onnx", precision="fp16"'
@@ -145,23 +142,20 @@ def test_fp16_overflow_is_found_as_not_finite(project, save) -> None:
 def test_overflow_repeats_the_builds_note_on_constants(project, save) -> None:
     save(save_linear, "large.onnx", nudge=1e6)
     model = 'precision="fp16", reference="models/linear.onnx"'
-    result = project.check(model=f'"models/large.onnx", {model}')
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(
-        [
-            "* against linear.onnx (large.onnx, fp16, cpu)*",
-            "  at build time: constant *became 65504 in float16*",
-            "  the engine does not agree with its own model in FP32 either",
-            "Fix: FP16 overflows above 65504*",
-        ]
+    assert_shows(
+        project.check(model=f'"models/large.onnx", {model}'),
+        "* against linear.onnx (large.onnx, fp16, cpu)*",
+        "  at build time: constant *became 65504 in float16*",
+        "  the engine does not agree with its own model in FP32 either",
+        "Fix: FP16 overflows above 65504*",
+        failed=1,
     )
 
 
 def test_operators_that_stay_fp32_are_named_once_for_several_precisions(project) -> None:
     kept = 'keep_fp32=["MatMul"]'
     alone = project.check(model=f'"models/linear.onnx", precision="fp32", {kept}')
-    alone.assert_outcomes(errors=1)
-    alone.stdout.fnmatch_lines(["*keep_fp32 has no effect where precision is fp32*TRT361*"])
+    assert_shows(alone, "*keep_fp32 has no effect where precision is fp32*TRT361*", errors=1)
     several = project.check(model=f'"models/linear.onnx", precision=("fp32", "fp16"), {kept}')
     several.assert_outcomes(passed=2)
 
@@ -172,9 +166,7 @@ def test_what_one_build_is_given_is_not_thinned_out(project) -> None:
         "def test_it(trt_build):\n"
         '    trt_build(precision="fp32", keep_fp32="MatMul")\n'
     )
-    result = project.run()
-    result.assert_outcomes(failed=2)
-    result.stdout.fnmatch_lines(["*keep_fp32 has no effect on a fp32 engine*"])
+    assert_shows(project.run(), "*keep_fp32 has no effect on a fp32 engine*", failed=2)
 
 
 def test_same_model_passes_where_nothing_overflows(project, save) -> None:
@@ -204,9 +196,7 @@ def test_batch_8_wrong_and_batch_1_right_fails(project, save, error: float, outc
 
 
 def test_nothing_compared_fails(project) -> None:
-    result = project.check("pass")
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["trt_consistency compared nothing*", "Fix: *"])
+    assert_shows(project.check("pass"), "trt_consistency compared nothing*", "Fix: *", failed=1)
 
 
 def test_marker_on_a_test_that_requests_no_engine_fails(project) -> None:
@@ -215,9 +205,7 @@ def test_marker_on_a_test_that_requests_no_engine_fails(project) -> None:
         "@pytest.mark.trt_consistency()\n"
         "def test_it():\n    pass"
     )
-    result = project.run()
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*requested no engine*"])
+    assert_shows(project.run(), "*requested no engine*", failed=1)
 
 
 def test_engine_of_a_factory_is_compared_too(project) -> None:
@@ -229,8 +217,7 @@ def test_engine_of_a_factory_is_compared_too(project) -> None:
         '    trt_build(precision="fp16").run({"image": images})'
     )
     result = project.run()
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*(linear.onnx, fp16, cpu)*", "*run 2 of 2 at test_it.py:7*"])
+    assert_shows(result, "*(linear.onnx, fp16, cpu)*", "*run 2 of 2 at test_it.py:7*", failed=1)
 
 
 def test_failed_check_is_added_to_a_failure_of_the_test_itself(project) -> None:
@@ -239,9 +226,8 @@ def test_failed_check_is_added_to_a_failure_of_the_test_itself(project) -> None:
         model='"models/linear.onnx", precision="fp16"',
         consistency=TIGHT,
     )
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(
-        ["*assert 1 == 2*", "*trt consistency*", "*(linear.onnx, fp16, cpu)*"]
+    assert_shows(
+        result, "*assert 1 == 2*", "*trt consistency*", "*(linear.onnx, fp16, cpu)*", failed=1
     )
 
 
@@ -251,8 +237,7 @@ def test_skip_after_a_failing_run_does_not_hide_it(project) -> None:
         model='"models/linear.onnx", precision="fp16"',
         consistency=TIGHT,
     )
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*over tolerance*TRT401]"])
+    assert_shows(result, "*over tolerance*TRT401]", failed=1)
 
 
 def test_skip_after_a_run_that_passes_is_left_a_skip(project) -> None:
@@ -262,8 +247,7 @@ def test_skip_after_a_run_that_passes_is_left_a_skip(project) -> None:
 
 def test_run_on_no_rows_at_all_fails(project) -> None:
     result = project.check('trt_session.run({"image": images[:0]})')
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["nothing compared (linear.onnx, fp32, cpu) ?TRT400]"])
+    assert_shows(result, "nothing compared (linear.onnx, fp32, cpu) ?TRT400]", failed=1)
 
 
 def test_worst_run_is_reported_in_full_and_the_others_in_a_line(project) -> None:
@@ -272,15 +256,14 @@ def test_worst_run_is_reported_in_full_and_the_others_in_a_line(project) -> None
         model='"models/linear.onnx", precision="fp16"',
         consistency="rtol=0, atol=1e-4",
     )
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(
-        [
-            "  run 2 of 3 at test_it.py:7,*",
-            "  run 3 at test_it.py:7,*x over tolerance",
-            "  run 1 at test_it.py:7,*over tolerance",
-            "  3 of 3 runs of this engine failed",
-            "Fix: *",
-        ]
+    assert_shows(
+        result,
+        "  run 2 of 3 at test_it.py:7,*",
+        "  run 3 at test_it.py:7,*x over tolerance",
+        "  run 1 at test_it.py:7,*over tolerance",
+        "  3 of 3 runs of this engine failed",
+        "Fix: *",
+        failed=1,
     )
     # Where CI is set, pytest repeats failures whole in its short summary.
     reported = result.stdout.str().partition("= trt =")[0]
@@ -351,9 +334,7 @@ def test_junit_counts_a_failing_check_as_a_failed_test(project) -> None:
 def test_xdist_workers_report_verdicts_and_records(project) -> None:
     pytest.importorskip("xdist")
     project.test_file(TWO_FAILING + "def test_three(trt_engine):\n    pass\n")
-    result = project.run("-n", "2")
-    result.assert_outcomes(failed=3)
-    result.stdout.fnmatch_lines(["*= trt =*", "linear.onnx*fp16*3 failed*"])
+    assert_shows(project.run("-n", "2"), "*= trt =*", "linear.onnx*fp16*3 failed*", failed=3)
 
 
 @pytest.mark.exhaustive
@@ -378,9 +359,7 @@ def test_int8_is_calibrated_on_the_projects_own_data_where_it_gives_some(project
         'def test_it(trt_session, images):\n    trt_session.run({"image": images})\n'
     )
     project.test_file(body)
-    result = project.run()
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["note: an engine was calibrated on random inputs*"])
+    assert_shows(project.run(), "note: an engine was calibrated on random inputs*", failed=1)
     project.test_file(
         "@pytest.fixture\ndef trt_calibration(images):\n    return [{'image': images}]\n" + body
     )
@@ -439,8 +418,7 @@ def test_calibration_may_be_a_folder_or_a_generator_that_tests_share(project) ->
 def test_seeded_calibration_gets_a_note_even_when_the_test_passes(project) -> None:
     model = '"models/linear.onnx", precision="int8", profiles={"image": ((1, 8), (4, 8), (16, 8))}'
     result = project.check(model=model, consistency="rtol=10, atol=10")
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["*test_it.py:*PytestTrtWarning: an engine was calibrated on*"])
+    assert_shows(result, "*test_it.py:*PytestTrtWarning: an engine was calibrated on*", passed=1)
 
 
 def test_warning_of_several_models_is_shown_once(project) -> None:
@@ -593,8 +571,7 @@ def test_a_level_of_graph_optimisation_is_advised_only_if_it_helps(
         "        trt_session.run({'x': x.astype(np.float32)})\n"
     )
     result = project.run()
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines([f"Fix: {advice}"])
+    assert_shows(result, f"Fix: {advice}", failed=1)
     line = '    trt_model(builder_options={"graph_optimization_level": "basic"})'
     # On CI, pytest's short summary repeats the message.
     assert (line in result.outlines) == command

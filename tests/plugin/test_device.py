@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from plugin.conftest import assert_shows
 
 from pytest_trt.backends.devices import probe as probe_module
 from pytest_trt.backends.devices.gpu import DeviceProbe, Gpu
@@ -65,8 +66,7 @@ def test_the_chosen_gpu_is_tested_and_the_header_names_it(
 ) -> None:
     project.test_file(TEST)
     result = project.run(*([f"--trt-device={device}"] if device else []), arch=None)
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines([f"trt: * {header}"])
+    assert_shows(result, f"trt: * {header}", passed=1)
 
 
 def test_ini_names_the_gpu_and_the_flag_wins(project, two_gpus) -> None:

@@ -20,6 +20,7 @@ import pynvml
 import pytest
 from backends.fake_nvml import Device, FakeNvml, computing, h200_answers
 from builders import save_linear
+from plugin.conftest import assert_shows
 
 from pytest_trt.backends.devices.gpu import DeviceProbe, Gpu
 from pytest_trt.backends.devices.watch import DeviceWatch
@@ -159,9 +160,7 @@ DISTURBED = {
 def test_idle_gpu_records_with_its_clock_and_passes(recorded) -> None:
     environment = {"driver": "580.1", "power_limit_w": "700", "sm_clock_mhz": "1980"}
     assert recorded.run_stored["environment"] == environment
-    result = recorded.run()
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["speed * passed"])
+    assert_shows(recorded.run(), "speed * passed", passed=1)
 
 
 @pytest.mark.parametrize("how", DISTURBED)
@@ -170,8 +169,7 @@ def test_slower_engine_on_a_disturbed_gpu_is_inconclusive(recorded, how: str) ->
     recorded.answers(**answers)
     recorded.latency_ms = 3.0
     result = recorded.run()
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["speed * inconclusive"])
+    assert_shows(result, "speed * inconclusive", passed=1)
     result.stdout.fnmatch_lines(
         [
             f"*speed is inconclusive: 5 rounds of 20 were disturbed: {message} *TRT730*",
@@ -183,17 +181,14 @@ def test_slower_engine_on_a_disturbed_gpu_is_inconclusive(recorded, how: str) ->
 @pytest.mark.parametrize("args", [["--trt-update-new"], []])
 def test_nothing_is_recorded_while_another_process_is_detected(machine, args: list[str]) -> None:
     machine.answers(**UNNAMED)
-    result = machine.run(*args)
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines([f"*{HEARD}; no baseline was recorded *"])
+    assert_shows(machine.run(*args), f"*{HEARD}; no baseline was recorded *", passed=1)
     assert machine.files == []
 
 
 def test_update_that_another_process_prevents_is_a_failure(machine) -> None:
     machine.answers(**UNNAMED)
     result = machine.run("--trt-update")
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines([f"baseline not updated: {HEARD} *TRT663]", "Fix: Run again *"])
+    assert_shows(result, f"baseline not updated: {HEARD} *TRT663]", "Fix: Run again *", failed=1)
     assert machine.files == []
 
 
@@ -218,9 +213,7 @@ def test_slower_engine_fails_once_the_other_process_ends(recorded, monkeypatch) 
     monkeypatch.setattr(DeviceWatch, "listen", lambda _: next(heard))
     recorded.change_engine()
     recorded.latency_ms = 3.0
-    result = recorded.run()
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["P50 +200% over the baseline, limit 5% *TRT50?]"])
+    assert_shows(recorded.run(), "P50 +200% over the baseline, limit 5% *TRT50?]", failed=1)
 
 
 def test_passing_benchmark_checks_for_other_processes_once(recorded, monkeypatch) -> None:
@@ -252,8 +245,7 @@ def test_what_is_exact_fails_on_a_disturbed_gpu_too(machine) -> None:
     machine.project.test_file(TEST.replace("trt_benchmark\n", exact, 1))
     machine.answers(**THROTTLED)
     result = machine.run()
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["plan size * bytes exceeds the limit of 10 bytes *", "Fix: *"])
+    assert_shows(result, "plan size * bytes exceeds the limit of 10 bytes *", "Fix: *", failed=1)
 
 
 def test_the_baselines_own_plan_is_not_slower_than_itself(recorded) -> None:
@@ -271,8 +263,7 @@ def test_a_plan_that_was_rebuilt_may_be_slower(recorded) -> None:
     file.write_text(file.read_text().replace(plan, plan[::-1]))
     recorded.latency_ms = 3.0
     result = recorded.run()
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*engine was rebuilt from the same key, and its plan differs*"])
+    assert_shows(result, "*engine was rebuilt from the same key, and its plan differs*", failed=1)
 
 
 def test_brief_disturbance_discards_rounds_but_not_the_verdict(recorded) -> None:
@@ -334,9 +325,7 @@ def test_gpu_is_watched_while_pytest_benchmark_times(machine, reasons: int, mess
         )
     )
     machine.answers(nvmlDeviceGetCurrentClocksEventReasons=reasons)
-    result = machine.run()
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines([f"speed  linear.onnx fp32 sm90 *{message}"])
+    assert_shows(machine.run(), f"speed  linear.onnx fp32 sm90 *{message}", passed=1)
     assert len(machine.files) == (message == "recorded")
     if machine.files:
         assert machine.run_stored["environment"]["sm_clock_mhz"] == "1980"

@@ -12,6 +12,7 @@ import pytest
 from builders_facts import made_of
 from builders_networks import conv_net, saved
 from onnx import ModelProto
+from plugin.conftest import assert_shows
 from quiet_host import BUSY, OVERLOADED
 
 from pytest_trt.engine.facts import Layer
@@ -85,28 +86,23 @@ def test_figure_needs_no_baseline(gate, monkeypatch) -> None:
         ]
         cases[source(limit)] = failed if outcome == "failed" else ()
     result = gate.project.ends(cases, "--trt-benchmark-time=0.1")
-    result.assert_outcomes(passed=4, failed=4)
-    result.stdout.fnmatch_lines(["speed * failed"] * 4)
+    assert_shows(result, *(["speed * failed"] * 4), passed=4, failed=4)
     assert not list(gate.project.path.glob("trt_baselines"))
 
 
 def test_cold_start_on_a_busy_host_is_inconclusive(gate) -> None:
     gate.project.host.load = OVERLOADED
     result = gate.run("cold_start_s=1e-9")
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["*cold_start_s is inconclusive: *TRT507*", f"*{BUSY}*"])
+    assert_shows(result, "*cold_start_s is inconclusive: *TRT507*", f"*{BUSY}*", passed=1)
     result = gate.run("cold_start_s=1e-9", "--trt-inconclusive=fail")
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(
-        ["cold_start_s is inconclusive: *", "Fix: Run again when the host is idle*"]
+    assert_shows(
+        result, "cold_start_s is inconclusive: *", "Fix: Run again when the host is idle*", failed=1
     )
 
 
 def test_exact_limits_fail_on_a_busy_host_too(gate) -> None:
     gate.project.host.load = OVERLOADED
-    result = gate.run("max_layers=1")
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["layers 5 exceeds the limit of 1 *TRT504]"])
+    assert_shows(gate.run("max_layers=1"), "layers 5 exceeds the limit of 1 *TRT504]", failed=1)
 
 
 @pytest.mark.exhaustive
@@ -114,17 +110,15 @@ def test_growth_is_compared_with_the_baseline(gate) -> None:
     gate.run('plan_size="5%"').assert_outcomes(passed=1)
     gate.run('plan_size="5%"').assert_outcomes(passed=1)
     gate.save(conv_net(batch=2, channels=32))
-    result = gate.run('plan_size="5%"')
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(
-        [
-            "plan size +*% over the baseline, limit 5% (conv.onnx, fp32, cpu) *",
-            "  * bytes, * bytes more than the baseline's * bytes",
-            "*plan size: failed, * bytes, baseline * bytes, limit +5%",
-            "Fix: *accept it on the baseline's machine*",
-            "    pytest test_it.py::test_speed --trt-update *",
-            "speed  conv.onnx fp32 cpu  plan size * kB  +*% (limit 5%)  failed",
-        ]
+    assert_shows(
+        gate.run('plan_size="5%"'),
+        "plan size +*% over the baseline, limit 5% (conv.onnx, fp32, cpu) *",
+        "  * bytes, * bytes more than the baseline's * bytes",
+        "*plan size: failed, * bytes, baseline * bytes, limit +5%",
+        "Fix: *accept it on the baseline's machine*",
+        "    pytest test_it.py::test_speed --trt-update *",
+        "speed  conv.onnx fp32 cpu  plan size * kB  +*% (limit 5%)  failed",
+        failed=1,
     )
     gate.run('plan_size="5%"', "--trt-update").assert_outcomes(failed=1)
     accepted = ("--trt-update", "--trt-update-reason=twice the channels")
@@ -142,15 +136,13 @@ def test_fusion_that_was_lost_is_named(gate) -> None:
         entry["engine"]["layers"] -= 1
 
     gate.rewrite(fuse)
-    result = gate.run('layers="0%"')
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(
-        [
-            "layers +*% over the baseline, limit 0%*",
-            "  *, 1 more than the baseline's *",
-            "  layers since the baseline:",
-            "    split: * + * -> 2 layers: * | *",
-        ]
+    assert_shows(
+        gate.run('layers="0%"'),
+        "layers +*% over the baseline, limit 0%*",
+        "  *, 1 more than the baseline's *",
+        "  layers since the baseline:",
+        "    split: * + * -> 2 layers: * | *",
+        failed=1,
     )
 
 
@@ -168,9 +160,8 @@ def test_regression_of_speed_names_the_layers_that_changed(gate) -> None:
 
     gate.rewrite(quicker)
     result = gate.run('p50="5%"')
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(
-        ["P50 +*% over the baseline, limit *", "    precision: *, half -> float"]
+    assert_shows(
+        result, "P50 +*% over the baseline, limit *", "    precision: *, half -> float", failed=1
     )
 
 
@@ -189,11 +180,9 @@ def test_layers_come_from_the_cache_if_the_baseline_has_none(gate) -> None:
 
 def test_engine_that_does_not_report_a_figure_is_inconclusive(gate) -> None:
     result = gate.run("device_memory_bytes=10, max_layers=50")
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["*device_memory_bytes is not measured: *", "*this engine *"])
+    assert_shows(result, "*device_memory_bytes is not measured: *", "*this engine *", passed=1)
     result = gate.run("device_memory_bytes=10", "--trt-inconclusive=fail")
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["device_memory_bytes is not measured*", "Fix: Switch*"])
+    assert_shows(result, "device_memory_bytes is not measured*", "Fix: Switch*", failed=1)
 
 
 def test_baseline_without_a_figure_that_is_limited_is_not_comparable(gate) -> None:
@@ -201,17 +190,14 @@ def test_baseline_without_a_figure_that_is_limited_is_not_comparable(gate) -> No
     gate.rewrite(lambda entry: entry["engine"].pop("layers"))
     gate.run('plan_size="5%"').assert_outcomes(passed=1)
     result = gate.run('layers="0%"')
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*it lacks the figure that layers limits (layers)*TRT661*"])
+    assert_shows(result, "*it lacks the figure that layers limits (layers)*TRT661*", failed=1)
     gate.run('layers="0%"', "--trt-update").assert_outcomes(passed=1)
     gate.run('layers="0%"').assert_outcomes(passed=1)
 
 
 def test_exact_limits_in_the_ini_file_give_way_to_the_marker(gate) -> None:
     gate.project.pytester.makeini("[pytest]\ntrt_limits =\n    fp32: max_layers=1\n")
-    result = gate.run("")
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["layers 5 exceeds the limit of 1 *TRT504]"])
+    assert_shows(gate.run(""), "layers 5 exceeds the limit of 1 *TRT504]", failed=1)
     gate.run("max_layers=50").assert_outcomes(passed=1)
     gate.run('max_layers="off", p50="90%"').assert_outcomes(passed=1)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from builders import save_linear
+from plugin.conftest import assert_shows
 
 
 def test_precisions_of_an_engine_can_be_asserted(project) -> None:
@@ -58,9 +59,8 @@ def test_a_fact_that_is_not_reported_explains_itself_in_a_test(project) -> None:
         """
     )
     result = project.run()
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(
-        ["*facts.device_memory_bytes is unknown: this engine does not*TRT330*"]
+    assert_shows(
+        result, "*facts.device_memory_bytes is unknown: this engine does not*TRT330*", failed=1
     )
 
 
@@ -75,12 +75,11 @@ def test_fp16_engine_that_is_fp32_throughout_fails_by_itself(project) -> None:
     )
     for _ in range(2):  # built, then cached
         result = project.run()
-        result.assert_outcomes(errors=1)
-        result.stdout.fnmatch_lines(
-            [
-                "linear.onnx was requested in fp16, but nothing in its engine is half: 3 of its*",
-                "*- Shorten keep_fp32=[[]'Add', 'MatMul', 'Softmax']",
-            ]
+        assert_shows(
+            result,
+            "linear.onnx was requested in fp16, but nothing in its engine is half: 3 of its*",
+            "*- Shorten keep_fp32=[[]'Add', 'MatMul', 'Softmax']",
+            errors=1,
         )
 
 
@@ -150,5 +149,4 @@ def test_cached_engine_has_its_facts_without_being_built(project) -> None:
     )
     for outcome in ("built *", "cached*"):
         result = project.run()
-        result.assert_outcomes(passed=1)
-        result.stdout.fnmatch_lines([f"linear.onnx  cpu fp16  {outcome}"])
+        assert_shows(result, f"linear.onnx  cpu fp16  {outcome}", passed=1)

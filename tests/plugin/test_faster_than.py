@@ -17,6 +17,7 @@ from builders import save_linear
 from builders_networks import model as network
 from builders_networks import value, weights
 from onnx import helper
+from plugin.conftest import assert_shows
 
 #: Classes of a model that takes many times as long as the usual one of four.
 SLOW = 40_000
@@ -70,8 +71,7 @@ def test_engine_that_is_fast_enough_passes_and_needs_no_baseline(race, monkeypat
     monkeypatch.setenv("CI", "true")  # a missing baseline would fail
     race.write('faster_than={"models/slow.onnx": "1.5x"}')
     result = race.run("--trt-report=report.json", "--junitxml=junit.xml")
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["speed  linear*cpu *p50 * ms *x slow.onnx (limit 1.5x) *passed"])
+    assert_shows(result, "speed  linear*cpu *p50 * ms *x slow.onnx (limit 1.5x) *passed", passed=1)
     assert race.baselines == []
     (one,) = race.speedups()
     assert (one["outcome"], one["factor"], one["mode"]) == ("passed", 1.5, "end_to_end")
@@ -126,9 +126,8 @@ def test_outputs_are_checked_where_there_is_nothing_to_compare_speed_with(race) 
         body='trt_benchmark({"image": images}); trt_session.run({"image": images})',
     )
     result = race.run("-k", "fp32", "--trt-report=report.json")
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(
-        ["speed *not measured", "*not compared with fp32, which is *TRT519*"]
+    assert_shows(
+        result, "speed *not measured", "*not compared with fp32, which is *TRT519*", passed=1
     )
     assert race.speedups() == []
 
@@ -189,9 +188,8 @@ def test_finished_plans_are_compared_with_each_other(race) -> None:
         'faster_than={"fp32": 1000}', model=f'"models/linear.onnx", precision="int8", {plans}'
     )
     result = race.run("--trt-report=report.json")
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(
-        ["*x as fast as fp32, limit 1,000x (linear.onnx, int8, cpu)*TRT517]"]
+    assert_shows(
+        result, "*x as fast as fp32, limit 1,000x (linear.onnx, int8, cpu)*TRT517]", failed=1
     )
     assert race.project.plans() == []  # the opponent is the finished plan, too
 
@@ -212,8 +210,7 @@ def test_model_that_a_fixture_gives_is_compared_with_others_once_it_is_known(rac
     race.run().assert_outcomes(passed=1)
     save_other(race.project.path / "models" / "slow.onnx")
     result = race.run()
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*models/slow.onnx, whose inputs differ*pixels float32*TRT150*"])
+    assert_shows(result, "*models/slow.onnx, whose inputs differ*pixels float32*TRT150*", errors=1)
 
 
 def save_other(path: Path) -> None:
@@ -275,9 +272,7 @@ def test_fixture_of_pytest_benchmark_has_nothing_to_interleave_with(race) -> Non
     pytest.importorskip("pytest_benchmark")
     race.project.light = ()
     race.write('faster_than={"fp32": 1.5}', arguments="benchmark", body="benchmark(sum, [])")
-    result = race.run()
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*faster_than= has nothing to interleave it with*TRT153*"])
+    assert_shows(race.run(), "*faster_than= has nothing to interleave it with*TRT153*", errors=1)
 
 
 def test_each_opponent_is_one_limit_of_the_error_budget(race) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from builders import save_linear
-from plugin.conftest import PROFILES
+from plugin.conftest import PROFILES, assert_shows
 
 from pytest_trt.hashing import digest_file
 
@@ -70,8 +70,7 @@ def test_wrong_plan_fails(project, ship) -> None:
     ship("fp32")
     save_linear(project.path / "models" / "linear.onnx")
     result = same_answers(project, DIST)
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*TRT401*"])
+    assert_shows(result, "*TRT401*", failed=1)
     result.stdout.fnmatch_lines(["*dist/linear.fp32.cpu.plan may have been built from another *"])
     result.stdout.no_fnmatch_line("*builder_options*")
 
@@ -83,8 +82,7 @@ def test_fp32_plan_under_the_name_of_another_precision_fails(project, ship) -> N
     for name in ("fp16", "bf16"):
         shutil.copy(plans["fp32"], plans[name])
     result = same_answers(project, both)
-    result.assert_outcomes(errors=2)
-    result.stdout.fnmatch_lines(["*requested in fp16, but nothing in its engine is half*TRT326]"])
+    assert_shows(result, "*requested in fp16, but nothing in its engine is half*TRT326]", errors=2)
 
 
 def test_int8_plan_under_the_name_of_fp32_fails(project, ship) -> None:
@@ -120,8 +118,7 @@ def test_file_that_is_no_plan_of_the_backend_is_refused(project, ship, content, 
     (plan,) = ship("fp32")
     plan.write_bytes(content)
     result = same_answers(project, DIST)
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines([message])
+    assert_shows(result, message, errors=1)
     result.stdout.no_fnmatch_line("*cache clear*")
 
 
@@ -130,8 +127,7 @@ def test_pipe_is_refused(project, ship) -> None:
     plan.unlink()
     os.mkfifo(plan)
     result = same_answers(project, DIST)
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*cannot be opened: not a regular file*TRT325*"])
+    assert_shows(result, "*cannot be opened: not a regular file*TRT325*", errors=1)
 
 
 def test_plan_with_other_outputs_than_the_model_is_refused(project, ship) -> None:
@@ -139,8 +135,7 @@ def test_plan_with_other_outputs_than_the_model_is_refused(project, ship) -> Non
     model = project.path / "models" / "linear.onnx"
     model.write_bytes(model.read_bytes().replace(b"probs", b"other"))
     result = same_answers(project, DIST)
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*does not fit the test of linear.onnx*other*TRT326*"])
+    assert_shows(result, "*does not fit the test of linear.onnx*other*TRT326*", errors=1)
 
 
 NOT_MEANT = [
@@ -210,8 +205,7 @@ def test_other_engines_than_the_named_plan_do_not_count(project, ship) -> None:
     for keywords, given in ((DIST, ""), ("", DIST)):
         project.test_file(source.format(keywords=keywords, given=given))
         result = project.run()
-        result.assert_outcomes(failed=1)
-        result.stdout.fnmatch_lines(["*the test ran linear.onnx fp32 with other plan=*TRT160*"])
+        assert_shows(result, "*the test ran linear.onnx fp32 with other plan=*TRT160*", failed=1)
 
 
 @pytest.mark.parametrize(
@@ -230,9 +224,7 @@ def test_factory_cannot_change_a_plan(project, ship, call: str, message: str) ->
             {call}
         """
     )
-    result = project.run()
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines([message])
+    assert_shows(project.run(), message, failed=1)
 
 
 def test_calibration_of_a_plan_is_refused_and_none_is_needed(project, ship) -> None:
@@ -276,9 +268,7 @@ def test_model_of_a_fixture_gives_the_stem(project, ship) -> None:
     project.test_file(source)
     project.run().assert_outcomes(passed=1)
     shutil.rmtree(project.path / "dist")
-    result = project.run()
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*there is no plan *linear.fp32.cpu.plan*"])
+    assert_shows(project.run(), "*there is no plan *linear.fp32.cpu.plan*", errors=1)
 
 
 def test_plan_that_is_replaced_between_tests_is_read_again(project, ship) -> None:
@@ -298,9 +288,7 @@ def test_plan_that_is_replaced_between_tests_is_read_again(project, ship) -> Non
             trt_session.run({{"image": images}})
         """
     )
-    result = project.run()
-    result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines(["*is not a whole ONNX file*"])
+    assert_shows(project.run(), "*is not a whole ONNX file*", passed=1, errors=1)
 
 
 @pytest.mark.exhaustive

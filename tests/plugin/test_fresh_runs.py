@@ -10,6 +10,7 @@ from pathlib import Path
 import onnxruntime  # noqa: F401
 import pytest
 from builders import save_linear
+from plugin.conftest import assert_shows
 from plugin.test_benchmark import Speed
 
 pytestmark = pytest.mark.exhaustive
@@ -73,9 +74,7 @@ def test_crashed_process_is_inconclusive_and_the_way_to_the_baseline_engine_is_s
 def test_rebuilt_baseline_engine_is_interleaved(recorded) -> None:
     recorded.run("--trt-build-only").assert_outcomes(skipped=1)
     recorded.slow_down()
-    result = recorded.run()
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*interleaved with the baseline engine;*"])
+    assert_shows(recorded.run(), "*interleaved with the baseline engine;*", failed=1)
 
 
 def test_as_many_runs_are_recorded_as_requested(speed) -> None:
@@ -101,8 +100,7 @@ def test_missing_fresh_runs_are_reported(speed, request) -> None:
     speed.run("--trt-missing-baseline=skip").assert_outcomes(skipped=1)  # starts what builds
     request.getfixturevalue("no_fresh_process")
     result = speed.run("--trt-baseline-runs=2")
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["*recorded 1 of 2 runs: the fresh process *SIGSEGV*"])
+    assert_shows(result, "*recorded 1 of 2 runs: the fresh process *SIGSEGV*", passed=1)
     (entry,) = speed.stored()["tests"].values()
     assert len(entry["runs"]) == 1
 

@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 from builders import save_linear
+from plugin.conftest import assert_shows
 
 FACTS = """
 def pytest_trt_machine_facts(config):
@@ -62,9 +63,7 @@ def test_result_of_a_benchmark_is_passed_to_the_hook(project) -> None:
 
 def test_hook_that_raises_fails_the_test(project) -> None:
     add_hooks(project, "def pytest_trt_result(item, result):\n    raise ValueError('refused')\n")
-    result = project.check()
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*ValueError: refused*"])
+    assert_shows(project.check(), "*ValueError: refused*", failed=1)
 
 
 BACKEND = """
@@ -84,8 +83,7 @@ def pytest_trt_backends(config):
 def test_backend_of_a_plugin_builds_and_runs_engines(project) -> None:
     add_hooks(project, BACKEND.replace("ARCHS", "('cpu',)"))
     result = project.check(args=("--trt-backend=mine",))
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["trt: * - requested with --trt-backend"])
+    assert_shows(result, "trt: * - requested with --trt-backend", passed=1)
 
 
 def test_precision_that_a_backend_of_a_plugin_lacks_is_skipped_among_others(project) -> None:
@@ -107,8 +105,7 @@ def test_backend_of_a_plugin_tests_finished_plans_if_it_reads_them(project) -> N
     # Not skipped, though the marker names another precision: nothing would be tested.
     add_hooks(project, backend.replace('"mine"\n', '"mine"\n    read_plan = None\n', 1))
     result = project.check(model=model, args=("--trt-backend=mine",))
-    result.assert_outcomes(errors=2)
-    result.stdout.fnmatch_lines(["*the backend mine cannot test finished plans*"])
+    assert_shows(result, "*the backend mine cannot test finished plans*", errors=2)
 
 
 def test_backend_that_cannot_be_used_here_is_refused(project) -> None:

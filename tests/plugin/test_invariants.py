@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ET
 import pytest
 from builders import save_linear
 from builders_invariants import save_mixing, save_plain, save_random
-from plugin.conftest import checked
+from plugin.conftest import assert_shows, checked
 
 #: A test without invariants, and one with each.
 SUITE = """
@@ -228,15 +228,13 @@ def test_a_batch_that_cannot_be_varied_is_refused(project, save, batch, profiles
     result = project.check(
         model=f'"models/fixed.onnx", {profiles}', consistency="batch_invariant=True"
     )
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines([message])
+    assert_shows(result, message, errors=1)
 
 
 def test_a_finished_plan_is_not_built_again(project) -> None:
     model = '"models/linear.onnx", plan="linear.plan"'
     result = project.check(model=model, consistency="rebuilds=1")
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*rebuilds= builds engines of linear.onnx again*TRT178*"])
+    assert_shows(result, "*rebuilds= builds engines of linear.onnx again*TRT178*", errors=1)
 
 
 def test_inputs_of_which_nothing_can_be_varied_fail(project) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from builders_harmful import crashing_division, endless_loop, exploding_output, function_bomb
 from heard import hearing
+from plugin.conftest import assert_shows
 
 from pytest_trt.backends.conversion import isolated
 
@@ -46,13 +47,12 @@ def test_an_engine_and_a_reference_that_run_without_end_are_failed_tests(project
     endless_loop(project.path / "models" / "loop.onnx")
     endless_loop(project.path / "models" / "fine.onnx", trips=1)
     project.pytester.makepyfile(test_loop=TESTS.format(name="loop"))
-    result = project.run("--trt-run-timeout=0.3")
-    result.assert_outcomes(failed=2, passed=1)
-    result.stdout.fnmatch_lines(
-        [
-            "*the fp32 engine of loop.onnx took longer than --trt-run-timeout=0.3*TRT345*",
-            "*the FP32 reference of loop.onnx took longer than --trt-run-timeout=0.3*TRT345*",
-        ]
+    assert_shows(
+        project.run("--trt-run-timeout=0.3"),
+        "*the fp32 engine of loop.onnx took longer than --trt-run-timeout=0.3*TRT345*",
+        "*the FP32 reference of loop.onnx took longer than --trt-run-timeout=0.3*TRT345*",
+        failed=2,
+        passed=1,
     )
 
 
@@ -111,15 +111,14 @@ def test_what_hangs_crashes_or_explodes_when_it_runs_is_one_failed_test(
     crashing_division(models / "division.onnx")
     exploding_output(models / "large.onnx")
     project.pytester.makepyfile(test_harm=HARM)
-    result = project.run("--trt-run-timeout=0.5")
-    result.assert_outcomes(failed=4, passed=2)
-    result.stdout.fnmatch_lines(
-        [
-            "*the fp32 engine of loop.onnx took longer than --trt-run-timeout=0.5*TRT345*",
-            "*the fp32 engine of division.onnx crashed ONNX Runtime * (SIGFPE) on x ?1?*TRT346*",
-            "*the fp32 engine of large.onnx failed on x ?1? *TRT342*",
-            "*the FP32 reference of loop.onnx took longer than --trt-run-timeout=0.5*TRT345*",
-        ]
+    assert_shows(
+        project.run("--trt-run-timeout=0.5"),
+        "*the fp32 engine of loop.onnx took longer than --trt-run-timeout=0.5*TRT345*",
+        "*the fp32 engine of division.onnx crashed ONNX Runtime * (SIGFPE) on x ?1?*TRT346*",
+        "*the fp32 engine of large.onnx failed on x ?1? *TRT342*",
+        "*the FP32 reference of loop.onnx took longer than --trt-run-timeout=0.5*TRT345*",
+        failed=4,
+        passed=2,
     )
     # What ran well runs in pytest's process from then on.
     monkeypatch.setattr(isolated, "reply_isolated", pytest.fail)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from plugin.conftest import assert_shows
 
 MODEL = '"models/linear.onnx"'
 KEPT = """
@@ -56,9 +57,7 @@ def test_per_model_has_its_own(project) -> None:
         "@pytest.mark.trt_model(['models/linear.onnx'], precision='fp16', keep_fp32=['Add'],\n"
         "    per_model={'models/linear.onnx': {'keep_fp32': ['MatMul']}})\n" + KEPT.lstrip()
     )
-    result = project.run("-s")
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["*kept ('MatMul',) True"])
+    assert_shows(project.run("-s"), "*kept ('MatMul',) True", passed=1)
 
 
 NO_EFFECT = [
@@ -113,5 +112,4 @@ def test_block_lists_mean_the_same_and_name_what_replaces_them(project, options,
         ]
     )
     strict = project.run("-W", "error::pytest_trt.PytestTrtWarning")
-    strict.assert_outcomes(errors=1)
-    strict.stdout.fnmatch_lines(["*is now keep_fp32=*TRT150*"])
+    assert_shows(strict, "*is now keep_fp32=*TRT150*", errors=1)

@@ -9,7 +9,7 @@ import builders_planted as planted
 import onnx
 import pytest
 from builders_model import model_proto, save, value
-from plugin.conftest import Project
+from plugin.conftest import Project, assert_shows
 
 from pytest_trt.accuracy.evidence import AnyRun
 from pytest_trt.plugin import terminal
@@ -148,8 +148,7 @@ def test_a_reference_that_is_not_finite_has_no_bad_layer(networks: Project) -> N
         "@pytest.mark.trt_consistency\ndef test_it(trt_session):\n    trt_session.run({'x': X})\n"
     )
     result = networks.run("--trt-localize=always")
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["Fix: The FP32 reference itself is not finite*"])
+    assert_shows(result, "Fix: The FP32 reference itself is not finite*", failed=1)
     result.stdout.no_fnmatch_line("*TRT44*")
 
 

@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ET
 import pytest
 from builders import save_linear
 from builders_report import check_schema
-from plugin.conftest import RUNS, checked
+from plugin.conftest import RUNS, assert_shows, checked
 
 #: The engine is compared with another model, so that it differs.
 NUDGED = '"models/nudged.onnx", reference="models/linear.onnx"'
@@ -96,8 +96,7 @@ def test_tolerance_applies_beside_metrics_unless_elements_are_not_compared(nudge
     check(nudged, f"elementwise=False, {metrics}").assert_outcomes(passed=1)
     one = 'outputs={"logits": {"elementwise": False, "metrics": {"max_abs": "<= 0.2"}}}'
     result = check(nudged, f"rtol=0, atol=1e-6, {one}")
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["probs: * over tolerance*", "  logits: its elements are not*"])
+    assert_shows(result, "probs: * over tolerance*", "  logits: its elements are not*", failed=1)
 
 
 def test_failure_names_the_metric_its_worst_value_and_its_limit(nudged) -> None:
@@ -115,8 +114,7 @@ def test_failure_of_an_engine_has_its_own_code(project) -> None:
     project.pytester.makepyfile(functions=FUNCTIONS)
     given = 'metrics={"never": (lambda o, r: 0.5, ">= 0.9")}'
     result = check(project, given, model='"models/linear.onnx"')
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["never 0.5, required >= 0.9 (linear.onnx, fp32, cpu)*TRT414*"])
+    assert_shows(result, "never 0.5, required >= 0.9 (linear.onnx, fp32, cpu)*TRT414*", failed=1)
 
 
 NO_VALUE = [
@@ -150,12 +148,11 @@ def test_worst_of_all_runs_is_judged_and_reported(project) -> None:
     for limit, outcome in ((0.65, "passed"), (0.75, "failed")):
         given = f'metrics={{"falling": (falling, ">= {limit}")}}, {own}'
         result = check(project, given, model='"models/linear.onnx"', body=body)
-        result.assert_outcomes(**{outcome: 1})
-        result.stdout.fnmatch_lines(
-            [
-                f"metric  linear.onnx fp32 cpu  falling 0.7 (limit >= {limit})  {outcome}",
-                "metric  linear.onnx fp32 cpu  probs: cosine 1 (limit > 0.9)  passed",
-            ]
+        assert_shows(
+            result,
+            f"metric  linear.onnx fp32 cpu  falling 0.7 (limit >= {limit})  {outcome}",
+            "metric  linear.onnx fp32 cpu  probs: cosine 1 (limit > 0.9)  passed",
+            **{outcome: 1},
         )
 
 
@@ -209,8 +206,7 @@ def test_selftest_proves_metrics(nudged) -> None:
     check(nudged, good, "--trt-selftest").assert_outcomes(passed=1)
     blind = 'elementwise=False, metrics={"blind": (lambda o, r: 1.0, ">= 0.9")}'
     result = check(nudged, blind, "--trt-selftest")
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*elements are not compared*no metric detects it*"])
+    assert_shows(result, "*elements are not compared*no metric detects it*", failed=1)
 
 
 def test_stored_answers_are_judged_by_metrics_too(nudged, save) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from plugin.conftest import checked
+from plugin.conftest import assert_shows, checked
 
 PROFILES = 'profiles={"image": ((1, 8), (4, 8), (16, 8))}'
 MODEL = '"models/linear.onnx"'
@@ -28,15 +28,13 @@ def test_precision_that_this_backend_lacks_is_skipped_where_the_marker_names_oth
 
 def test_precision_that_this_backend_lacks_is_an_error_where_it_is_the_only_one(project) -> None:
     result = project.check(model=f'{MODEL}, precision="tf32"')
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*does not support precision 'tf32'*TRT360*", "Fix: *GPU*"])
+    assert_shows(result, "*does not support precision 'tf32'*TRT360*", "Fix: *GPU*", errors=1)
 
 
 def test_options_of_one_precision_that_this_backend_lacks_skip_that_precision(project) -> None:
     model = f'{MODEL}, precision=("fp32", "fp16"), by_precision={{"fp16": {GPU_OPTION}}}'
     result = project.check(model=model, args=("-v",))
-    result.assert_outcomes(passed=1, skipped=1)
-    result.stdout.fnmatch_lines(["*[[]fp16[]] SKIPPED (ONNX Runtime has no*"])
+    assert_shows(result, "*[[]fp16[]] SKIPPED (ONNX Runtime has no*", passed=1, skipped=1)
 
 
 @pytest.mark.parametrize(
@@ -149,6 +147,4 @@ def test_options_of_a_plugins_backend_are_its_own_and_its_name_is_known(project)
     project.run().assert_outcomes(passed=1)
     wrong = model.replace("accelerator", "acelerator")
     project.test_file(f"@pytest.mark.trt_model({wrong})\ndef test_it(trt_engine):\n    pass\n")
-    result = project.run()
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*unknown backend 'acelerator'*", "*'accelerator'?*"])
+    assert_shows(project.run(), "*unknown backend 'acelerator'*", "*'accelerator'?*", errors=1)

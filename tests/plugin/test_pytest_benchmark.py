@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from builders import save_linear
+from plugin.conftest import assert_shows
 from quiet_host import BUSY, OVERLOADED
 
 pytest.importorskip("pytest_benchmark")
@@ -111,8 +112,7 @@ def written(project) -> list[dict[str, Any]]:
 
 def test_any_function_is_recorded_in_rounds_of_consecutive_calls(project, run) -> None:
     result = run(sum_test())
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["speed  test_sum cpu  p99 * recorded", "wrote trt_baselines/*"])
+    assert_shows(result, "speed  test_sum cpu  p99 * recorded", "wrote trt_baselines/*", passed=1)
     entry = stored(project)["test_sum"]
     assert entry["mode"] == "end_to_end"
     assert entry["spec"]["timer"] == "pytest-benchmark, time.perf_counter"
@@ -138,8 +138,7 @@ def test_function_that_seems_slower_is_inconclusive_and_says_why(project, run, s
         ["speed * inconclusive", "*by the host's clock, two processes * can differ by as much*"]
     )
     result = run(sum_test(marker='p50="5%"'), steady, "--trt-inconclusive=fail")
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["* is inconclusive: *(test_sum, cpu) *"])
+    assert_shows(result, "* is inconclusive: *(test_sum, cpu) *", failed=1)
 
 
 def test_function_several_times_slower_fails_except_on_a_busy_host(project, run, steady) -> None:
@@ -148,8 +147,7 @@ def test_function_several_times_slower_fails_except_on_a_busy_host(project, run,
     run(sum_test(marker='p50="5%"'), steady).assert_outcomes(failed=1)
     project.host.load = OVERLOADED
     result = run(sum_test(marker='p50="5%"'), steady)
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines([f"*the host was overloaded*: {BUSY}*"])
+    assert_shows(result, f"*the host was overloaded*: {BUSY}*", passed=1)
 
 
 def test_function_that_is_as_quick_passes_on_its_rounds(project, run, steady) -> None:
@@ -167,22 +165,18 @@ def test_engine_of_the_baseline_does_not_excuse_the_function(project, run) -> No
 def test_engine_is_judged_by_its_rounds(project, run, steady) -> None:
     run(ENGINE, steady)
     assert stored(project)["test_engine"]["spec"]["model"] == "models/linear.onnx"
-    result = run(ENGINE, steady)
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["speed  linear.onnx fp32 cpu *"])
+    assert_shows(run(ENGINE, steady), "speed  linear.onnx fp32 cpu *", passed=1)
 
 
 def test_a_different_engine_that_is_several_times_slower_fails(project, run, steady) -> None:
     run(ENGINE, steady)
     save_linear(project.path / "models" / "linear.onnx", classes=20_000)
     write_clock(project, 150e-6)
-    result = run(ENGINE, steady)
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(
-        [
-            "P* +*% over the baseline, limit *% (linear.onnx, fp32, cpu) *",
-            "*in one process, against stored rounds*",
-        ]
+    assert_shows(
+        run(ENGINE, steady),
+        "P* +*% over the baseline, limit *% (linear.onnx, fp32, cpu) *",
+        "*in one process, against stored rounds*",
+        failed=1,
     )
 
 
@@ -195,23 +189,18 @@ def test_limit_of_the_engine_itself_is_exact(run, marker: str, outcome: str) -> 
     limited = ENGINE.replace('trt_benchmark(p50="5%")', f"trt_benchmark({marker})")
     run(limited).assert_outcomes(**{outcome: 1})
     result = run(limited.replace("rounds=1000", "rounds=1"))
-    result.assert_outcomes(**{outcome: 1})
-    result.stdout.fnmatch_lines(["*speed is inconclusive: pytest-benchmark made 1 round*"])
+    assert_shows(result, "*speed is inconclusive: pytest-benchmark made 1 round*", **{outcome: 1})
 
 
 def test_cold_start_on_a_busy_host_is_inconclusive(project, run) -> None:
     limited = ENGINE.replace('trt_benchmark(p50="5%")', "trt_benchmark(cold_start_s=1e-9)")
     run(limited).assert_outcomes(failed=1)
     project.host.load = OVERLOADED
-    result = run(limited)
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["*cold_start_s is inconclusive: *", f"*{BUSY}*"])
+    assert_shows(run(limited), "*cold_start_s is inconclusive: *", f"*{BUSY}*", passed=1)
 
 
 def test_limit_of_an_engine_needs_one(run) -> None:
-    result = run(sum_test(marker="max_layers=50"))
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["*max_layers is not measured: *"])
+    assert_shows(run(sum_test(marker="max_layers=50")), "*max_layers is not measured: *", passed=1)
     run(sum_test(marker="max_layers=50"), "--trt-inconclusive=fail").assert_outcomes(failed=1)
 
 
@@ -234,8 +223,7 @@ def test_averages_report_throughput_and_no_percentile(project, run) -> None:
 
 def test_averages_keep_no_absolute_percentile(run) -> None:
     result = run(AVERAGED.format(marker="p99_ms=1000"))
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["p99_ms cannot be tested: *averaged over 20 calls*", "Fix: *"])
+    assert_shows(result, "p99_ms cannot be tested: *averaged over 20 calls*", "Fix: *", failed=1)
 
 
 def test_fixture_that_is_never_called_fails(run) -> None:
@@ -244,8 +232,7 @@ def test_fixture_that_is_never_called_fails(run) -> None:
         "@pytest.mark.filterwarnings('ignore:Benchmark fixture was not used')\n"
         "def test_it(benchmark):\n    pass\n"
     )
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["trt_benchmark measured nothing*"])
+    assert_shows(result, "trt_benchmark measured nothing*", failed=1)
 
 
 def test_fixture_without_our_marker_is_left_alone(project, run) -> None:
@@ -258,17 +245,15 @@ def test_fixture_without_our_marker_is_left_alone(project, run) -> None:
 
 def test_two_benchmarks_in_one_test_are_refused(run) -> None:
     result = run(OURS.replace("(trt_benchmark,", "(trt_benchmark, benchmark,"))
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(
-        ["*a test has one baseline *", "Fix: Write one test for each fixture."]
+    assert_shows(
+        result, "*a test has one baseline *", "Fix: Write one test for each fixture.", errors=1
     )
 
 
 def test_mode_that_it_cannot_time_is_refused(run) -> None:
     result = run(sum_test(marker='mode="graph"'))
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(
-        ["*only reads the host's clock*mode='graph' *", 'Fix: *mode="end_to_end".']
+    assert_shows(
+        result, "*only reads the host's clock*mode='graph' *", 'Fix: *mode="end_to_end".', errors=1
     )
 
 
@@ -295,8 +280,7 @@ def test_function_without_a_model_is_in_the_report(project, run) -> None:
 
 def test_results_appear_in_the_table_and_file_of_pytest_benchmark(project, run) -> None:
     result = run(OURS + ENGINE, "--benchmark-json=out.json")
-    result.assert_outcomes(passed=2)
-    result.stdout.fnmatch_lines(["*benchmark: 2 tests*", "test_*", "test_*"])
+    assert_shows(result, "*benchmark: 2 tests*", "test_*", "test_*", passed=2)
     by_name = {benchmark["name"]: benchmark for benchmark in written(project)}
     assert by_name["test_ours"]["fullname"] == "test_it.py::test_ours"
     assert by_name["test_ours"]["stats"]["rounds"] == 20
@@ -320,8 +304,7 @@ def test_our_results_are_compared_by_its_rules(run) -> None:
 def test_our_results_group_by_precision(run) -> None:
     both = OURS.replace('.onnx"', '.onnx", precision=("fp32", "fp16")')
     result = run(both, "--benchmark-group-by=param:trt_precision")
-    result.assert_outcomes(passed=2)
-    result.stdout.fnmatch_lines(["*benchmark 'trt_precision=fp16': 1 tests*"])
+    assert_shows(result, "*benchmark 'trt_precision=fp16': 1 tests*", passed=2)
 
 
 @pytest.mark.exhaustive
@@ -343,8 +326,7 @@ def test_our_tests_keep_measuring_under_xdist_where_its_own_do_not(project, run)
 
 def test_disabled_benchmarks_run_once_and_say_that_nothing_was_measured(project, run) -> None:
     result = run(OURS + ENGINE + sum_test(), "--benchmark-disable")
-    result.assert_outcomes(passed=3)
-    result.stdout.fnmatch_lines(["speed * not measured"] * 3)
+    assert_shows(result, *(["speed * not measured"] * 3), passed=3)
     result.stdout.fnmatch_lines(["note *speed was not measured: --benchmark-disable*"])
     assert not (project.path / "trt_baselines").exists()
 
@@ -380,9 +362,8 @@ def test_timer_that_does_not_resolve_a_call_is_an_error(project, run, monkeypatc
     write_clock(project, 0.0)
     monkeypatch.syspath_prepend(str(project.path))
     result = run(sum_test(), "--benchmark-timer=steady.clock")
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(
-        ["*timer reported that a call took 0 s *TRT511*", "Fix: Use a timer*"]
+    assert_shows(
+        result, "*timer reported that a call took 0 s *TRT511*", "Fix: Use a timer*", failed=1
     )
 
 
@@ -417,8 +398,7 @@ def test_engine_that_markers_name_has_to_be_timed(run, named: str, which: str) -
     tests += [BESIDES.replace("TIMED", timed[1]), BETWEEN]
     source = "".join(test.replace("test_engine", f"test_{n}") for n, test in enumerate(tests))
     result = run(source.replace('precision="fp16"', named))
-    result.assert_outcomes(passed=1, failed=3)
-    result.stdout.fnmatch_lines([f"*measured no {which}engine of linear.onnx*"] * 3)
+    assert_shows(result, *([f"*measured no {which}engine of linear.onnx*"] * 3), passed=1, failed=3)
 
 
 def test_engine_that_only_a_fixture_ran_is_not_timed(run) -> None:
@@ -426,9 +406,7 @@ def test_engine_that_only_a_fixture_ran_is_not_timed(run) -> None:
         '@pytest.fixture\ndef warm(trt_session, images):\n    trt_session.run({"image": images})\n'
     )
     test = NAMED.replace("TIMED", "sum, ([1],)").replace("trt_session, ", "warm, trt_session, ")
-    result = run(fixture + test)
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*measured no fp16 engine of linear.onnx*"])
+    assert_shows(run(fixture + test), "*measured no fp16 engine of linear.onnx*", failed=1)
 
 
 #: Has two engines, and times the call in the place of TIMED.
@@ -453,11 +431,9 @@ def test_what_is_timed_is_known_where_a_test_has_several_engines(
     run(source).assert_outcomes(passed=1)
     assert "image [4, 8]" in stored(project)["test_engine"]["spec"][label]
     result = run(source.replace("images}", "images[:1]}"))
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines([f"*it has {label} *TRT661*"])
+    assert_shows(result, f"*it has {label} *TRT661*", failed=1)
     result = run(source, "-o", "trt_limits=fp32: p50_ms=1e-6")
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*exceeds the limit of 1.00e-06 ms*"])
+    assert_shows(result, "*exceeds the limit of 1.00e-06 ms*", failed=1)
 
 
 def test_function_of_a_test_with_a_model_may_be_timed_without_its_engine(run) -> None:
@@ -470,15 +446,13 @@ def test_other_shapes_are_not_comparable_with_the_baseline(project, run) -> None
     assert stored(project)["test_engine"]["spec"]["shapes"].startswith("image [")
     run(ENGINE).assert_outcomes(passed=1)
     result = run(ENGINE.replace('"image": images', '"image": images[:1]'))
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*shapes*"])
+    assert_shows(result, "*shapes*", failed=1)
 
 
 def test_comparison_is_not_timed_with_the_engine(run) -> None:
     result = run("@pytest.mark.trt_consistency" + ENGINE)
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(
-        ["*would also time the comparison*", "*Write one test for accuracy*"]
+    assert_shows(
+        result, "*would also time the comparison*", "*Write one test for accuracy*", errors=1
     )
 
 
@@ -492,12 +466,9 @@ def test_our_benchmarks_need_no_pytest_benchmark(project, run) -> None:
         "    assert 'pytest_benchmark' not in sys.modules\n"
     )
     result = project.run("-p", "no:benchmark", subprocess=True)
-    result.assert_outcomes(passed=2)
-    result.stdout.fnmatch_lines(["speed  linear.onnx fp32 cpu * recorded"])
+    assert_shows(result, "speed  linear.onnx fp32 cpu * recorded", passed=2)
 
 
 def test_benchmark_fixture_does_not_exist_without_pytest_benchmark(project) -> None:
     project.test_file(sum_test())
-    result = project.run("-p", "no:benchmark")
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*fixture 'benchmark' not found"])
+    assert_shows(project.run("-p", "no:benchmark"), "*fixture 'benchmark' not found", errors=1)

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 import pytest
+from plugin.conftest import assert_shows
 
 MODELOPT = Path(__file__).parents[1] / "files" / "modelopt"
 
@@ -56,8 +57,7 @@ def test_model_of_modelopt_brings_its_precision(run, model: str, precision: str)
 
 def test_precision_that_modelopt_did_not_use_is_refused(run) -> None:
     result = run("int8.onnx", "fp8")
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["int8.onnx was requested in fp8, but nothing *TRT305*"])
+    assert_shows(result, "int8.onnx was requested in fp8, but nothing *TRT305*", errors=1)
 
 
 def edited(project, edit) -> str:
@@ -100,5 +100,4 @@ def test_model_that_graphsurgeon_exported_is_what_it_was(run, project) -> None:
 
 def test_nodes_that_graphsurgeon_inserted_bring_int8(run, project) -> None:
     result = run(edited(project, quantise), "int8")
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["note  edited.onnx brings its own Q/DQ nodes: *[[]TRT308[]]"])
+    assert_shows(result, "note  edited.onnx brings its own Q/DQ nodes: *[[]TRT308[]]", passed=1)

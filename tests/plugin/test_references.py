@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import pytest
 from builders import save_linear
-from plugin.conftest import PROFILES
+from plugin.conftest import PROFILES, assert_shows
 
 from pytest_trt.backends.onnxruntime import run_job
 
@@ -259,12 +259,11 @@ def test_outputs_are_stored_only_under_a_version(counted) -> None:
 def test_outputs_that_are_stored_under_an_old_version_are_named(counted) -> None:
     counted.run("reference.version = '1'", off=1)[0].assert_outcomes(failed=1)
     result, _ = counted.run("reference.version = '1'")
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(
-        [
-            "*trt_reference returns outputs that differ from those cached for version '1' *TRT175*",
-            "*Change its version whenever its weights or code change.",
-        ]
+    assert_shows(
+        result,
+        "*trt_reference returns outputs that differ from those cached for version '1' *TRT175*",
+        "*Change its version whenever its weights or code change.",
+        failed=1,
     )
     counted.run("reference.version = '2'")[0].assert_outcomes(passed=1)
 
@@ -286,9 +285,7 @@ def test_references_of_one_name_in_two_folders_are_two(project) -> None:
             "@pytest.mark.trt_consistency\ndef test_it(trt_session, images):\n"
             "    trt_session.run({'image': images})\n"
         )
-    result = project.run()
-    result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["FAILED b*"])
+    assert_shows(project.run(), "FAILED b*", passed=1, failed=1)
 
 
 def test_stored_outputs_are_compared_with_each_engine(counted) -> None:
@@ -324,8 +321,7 @@ def test_caught(trt_session, images):
 def test_an_error_of_the_reference_is_shown_where_it_was_raised(project, version: str) -> None:
     project.test_file(RAISING.replace("\n@pytest.fixture", f"\n{version}\n@pytest.fixture", 1))
     result = project.run()
-    result.assert_outcomes(failed=2)
-    result.stdout.fnmatch_lines(['>       trt_session.run({"image": images})', ">  *KeyError(*"])
+    assert_shows(result, '>       trt_session.run({"image": images})', ">  *KeyError(*", failed=2)
     result.stdout.no_fnmatch_line("*pytest_trt/*")
     if sys.version_info >= (3, 11):
         result.stdout.fnmatch_lines(
@@ -413,9 +409,7 @@ def test_outputs_that_polygraphy_saved_are_golden_outputs_for_its_inputs(project
     project.test_file(OF_POLYGRAPHY % "outputs.json")
     project.run().assert_outcomes(passed=2)
     project.test_file(OF_POLYGRAPHY % "nudged.json")
-    result = project.run()
-    result.assert_outcomes(failed=2)
-    result.stdout.fnmatch_lines(["*over tolerance against trt_reference*"])
+    assert_shows(project.run(), "*over tolerance against trt_reference*", failed=2)
 
 
 @pytest.mark.parametrize(
@@ -438,9 +432,7 @@ def test_polygraphy_files_that_do_not_fit_are_refused(project, given: str, messa
     one = json.loads((POLYGRAPHY / "inputs.json").read_text())[:1]
     (project.path / "one.json").write_text(json.dumps(one))
     project.test_file(OF_POLYGRAPHY.replace('{"inputs": "inputs.json", "outputs": "%s"}', given))
-    result = project.run()
-    result.assert_outcomes(errors=2)
-    result.stdout.fnmatch_lines([message])
+    assert_shows(project.run(), message, errors=2)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import builders_planted as planted
 import numpy as np
 import onnx
 import pytest
-from plugin.conftest import Project
+from plugin.conftest import Project, assert_shows
 
 TESTS = """
 import numpy as np
@@ -46,8 +46,7 @@ def failing(project: Project) -> Project:
 
 def test_a_bundle_repeats_the_worst_run_without_pytest(failing: Project) -> None:
     result = failing.run("--trt-repro=out of it")
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["the run can be repeated without pytest (* kB) *TRT455*"])
+    assert_shows(result, "the run can be repeated without pytest (* kB) *TRT455*", failed=1)
     result.stdout.fnmatch_lines(["    python 'out of it/*/repro.py'"])
     (bundle,) = (failing.path / "out of it").iterdir()
     assert set(bundle.name) <= {*"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"}
@@ -82,8 +81,7 @@ def test_a_bundle_that_exists_is_not_overwritten(failing: Project) -> None:
 def test_a_folder_that_cannot_be_made_is_named(failing: Project) -> None:
     (failing.path / "out").write_text("")
     result = failing.run("--trt-repro=out")
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["no bundle was written for --trt-repro: *out: *TRT456*"])
+    assert_shows(result, "no bundle was written for --trt-repro: *out: *TRT456*", failed=1)
 
 
 def test_a_bundle_that_cannot_be_completed_is_removed(failing: Project) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builders_shapes as shapes
 import onnx
 import pytest
+from plugin.conftest import assert_shows
 
 RESIZED = (
     'pytestmark = pytest.mark.trt_model("models/resizer.onnx", profiles={'
@@ -56,14 +57,13 @@ def test_values_outside_the_profile_are_refused_at_the_line_that_gave_them(resiz
         "    trt_session.run({'image': image, 'size': np.array([8, 32])})\n"
         "    trt_session.run({'image': image, 'size': np.array([8, 33])})\n"
     )
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(
-        [
-            "    *np.array([[]8, 33[]])*",
-            "E*the inputs' shapes or values are outside every profile of this engine*",
-            "E*profile 0: size value 1 is 33, above its max 32",
-            "E*Fix: Feed inputs inside one profile*",
-        ]
+    assert_shows(
+        result,
+        "    *np.array([[]8, 33[]])*",
+        "E*the inputs' shapes or values are outside every profile of this engine*",
+        "E*profile 0: size value 1 is 33, above its max 32",
+        "E*Fix: Feed inputs inside one profile*",
+        failed=1,
     )
 
 
@@ -72,9 +72,8 @@ def test_a_wrong_range_of_values_is_an_error_of_the_collection(resized) -> None:
         "def test_it(trt_session):\n    pass\n",
         marker=RESIZED.replace("((8, 8)", "((64, 8)"),
     )
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(
-        ["*trt_model, input 'size': opt is 16 in value 0, below min (64) *"]
+    assert_shows(
+        result, "*trt_model, input 'size': opt is 16 in value 0, below min (64) *", errors=1
     )
 
 
@@ -102,13 +101,12 @@ def test_cpu_backend_requires_value_ranges_as_tensorrt_does(resized) -> None:
         "def test_it(trt_session, trt_inputs):\n    trt_session.run(trt_inputs)\n",
         marker='pytestmark = pytest.mark.trt_model("models/resizer.onnx")\n',
     )
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(
-        [
-            "there is no range of values for 'size', whose values resizer.onnx uses as a shape*",
-            "Fix: Write on the trt_model marker (min, opt, max):",
-            '    profiles={"image": ((1, 3, *)), "size": {"values": ((8, 8), (16, 16), (32, 32))}}',
-        ]
+    assert_shows(
+        result,
+        "there is no range of values for 'size', whose values resizer.onnx uses as a shape*",
+        "Fix: Write on the trt_model marker (min, opt, max):",
+        '    profiles={"image": ((1, 3, *)), "size": {"values": ((8, 8), (16, 16), (32, 32))}}',
+        errors=1,
     )
 
 
@@ -142,5 +140,4 @@ def test_speed_at_other_values_is_not_compared(resized, project, monkeypatch, ti
     resized(test.replace("SIZE", "32")).assert_outcomes(passed=1)
     resized(test.replace("SIZE", "32")).assert_outcomes(passed=1)
     result = resized(test.replace("SIZE", "8"))
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*size [[]2[]] = [[]32, 32[]], this run*= [[]8, 32[]]*TRT661*"])
+    assert_shows(result, "*size [[]2[]] = [[]32, 32[]], this run*= [[]8, 32[]]*TRT661*", failed=1)

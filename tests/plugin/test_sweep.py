@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from plugin.conftest import assert_shows
 
 TEST = """
 @pytest.mark.trt_model("models/linear.onnx", {profiles})
@@ -88,6 +89,4 @@ def test_a_sweep_that_would_not_happen_is_refused(
             trt_session.run({{"image": images}})
         """
     )
-    result = project.run()
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines([message])
+    assert_shows(project.run(), message, errors=1)

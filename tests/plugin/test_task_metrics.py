@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from builders_report import check_schema
 from click.testing import CliRunner
+from plugin.conftest import assert_shows
 
 from pytest_trt.cli import commands
 
@@ -51,14 +52,12 @@ def accuracy(value: float, limit: str = '"0.5 points"') -> str:
 
 
 def test_first_value_is_recorded_and_the_same_passes(run, stored) -> None:
-    first = run(accuracy(0.981))
-    first.assert_outcomes(passed=1)
-    first.stdout.fnmatch_lines(
-        [
-            "task    test_it  accuracy 0.981  recorded",
-            "wrote trt_baselines/metrics-cpu/test_it.json (task metrics; commit the file)",
-            "  test_it: accuracy 0.981",
-        ]
+    assert_shows(
+        run(accuracy(0.981)),
+        "task    test_it  accuracy 0.981  recorded",
+        "wrote trt_baselines/metrics-cpu/test_it.json (task metrics; commit the file)",
+        "  test_it: accuracy 0.981",
+        passed=1,
     )
     before = stored.read_bytes()
     again = run(accuracy(0.981), "--trt-missing-baseline=fail")
@@ -191,9 +190,7 @@ def test_a_baseline_whose_samples_were_edited_is_refused(run, stored) -> None:
     run(record).assert_outcomes(passed=1)
     text = stored.read_text("utf-8")
     stored.write_text(text.replace("1.0", "0.0"), "utf-8")
-    result = run(record)
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*expected the mean of samples, 0, found 0.66*"])
+    assert_shows(run(record), "*expected the mean of samples, 0, found 0.66*", failed=1)
 
 
 def test_samples_are_judged_in_pairs(run) -> None:
@@ -203,8 +200,7 @@ def test_samples_are_judged_in_pairs(run) -> None:
     run(samples(20)).assert_outcomes(passed=1)
     run(samples(30)).assert_outcomes(passed=1)
     result = run(samples(60))
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["accuracy 0.97 is worse than its baseline 0.99 *TRT430]"])
+    assert_shows(result, "accuracy 0.97 is worse than its baseline 0.99 *TRT430]", failed=1)
 
 
 def test_fewer_samples_are_not_comparable(run) -> None:
@@ -220,8 +216,7 @@ def test_fewer_samples_are_not_comparable(run) -> None:
 
 def test_missing_baseline_fails_where_it_is_required(run, stored) -> None:
     result = run(accuracy(0.981), "--trt-missing-baseline=fail")
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["no baseline of accuracy in trt_baselines/*TRT680*"])
+    assert_shows(result, "no baseline of accuracy in trt_baselines/*TRT680*", failed=1)
     assert not stored.exists()
 
 
@@ -236,9 +231,7 @@ def test_new_metric_is_added_to_those_of_the_baseline(run, stored) -> None:
 
 def test_worse_value_is_accepted_only_with_a_reason(run, stored) -> None:
     run(accuracy(0.981))
-    refused = run(accuracy(0.95), "--trt-update")
-    refused.assert_outcomes(failed=1)
-    refused.stdout.fnmatch_lines(["*TRT683*"])
+    assert_shows(run(accuracy(0.95), "--trt-update"), "*TRT683*", failed=1)
     assert '"value": 0.981' in stored.read_text()
     run(accuracy(0.99), "--trt-update").assert_outcomes(passed=1)
     assert '"value": 0.99' in stored.read_text()
@@ -252,12 +245,10 @@ def test_metric_is_removed_only_with_a_reason(run, stored) -> None:
     run(f'{accuracy(0.981)};"f1", 0.9, limit=0.1')
     before = stored.read_bytes()
     refused = run(accuracy(0.981), "--trt-update")
-    refused.assert_outcomes(failed=1)
-    refused.stdout.fnmatch_lines(["test_it did not record f1, which its baseline has *TRT682*"])
+    assert_shows(refused, "test_it did not record f1, which its baseline has *TRT682*", failed=1)
     assert stored.read_bytes() == before
     removed = run(accuracy(0.981), "--trt-update", "--trt-update-reason=no longer needed")
-    removed.assert_outcomes(passed=1)
-    removed.stdout.fnmatch_lines(["*test_it: accuracy 0.981 -> 0.981, f1 removed"])
+    assert_shows(removed, "*test_it: accuracy 0.981 -> 0.981, f1 removed", passed=1)
 
 
 def test_value_of_a_failing_test_is_not_recorded(run, stored) -> None:
@@ -312,9 +303,7 @@ def test_what_cannot_be_judged_fails(project, stored) -> None:
     ],
 )
 def test_a_baseline_that_no_value_can_be_worse_than_is_refused(run, stored, worst, better) -> None:
-    result = run(worst)
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*its value * is so bad that the limit * could never fail *"])
+    assert_shows(run(worst), "*its value * is so bad that the limit * could never fail *", failed=1)
     assert not stored.exists()
     run(better).assert_outcomes(passed=1)
     before = stored.read_bytes()
@@ -339,14 +328,12 @@ def test_a_value_that_others_can_be_worse_than_is_recorded(run, stored, best) ->
 def test_a_stored_baseline_that_can_never_fail_fails_until_it_is_replaced(run, stored) -> None:
     run(accuracy(0.5)).assert_outcomes(passed=1)
     stored.write_text(stored.read_text().replace("0.5", "0.0"))
-    result = run(accuracy(0.9))
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(
-        [
-            "*its baseline 0 is so bad that the limit 0.5 points could never fail*TRT142]",
-            "Fix: Correct what was recorded:",
-            '    pytest test_it.py::test_it --trt-update --trt-update-reason "..." *',
-        ]
+    assert_shows(
+        run(accuracy(0.9)),
+        "*its baseline 0 is so bad that the limit 0.5 points could never fail*TRT142]",
+        "Fix: Correct what was recorded:",
+        '    pytest test_it.py::test_it --trt-update --trt-update-reason "..." *',
+        failed=1,
     )
     run(accuracy(0.9), "--trt-update").assert_outcomes(passed=1)
     run(accuracy(0.5)).assert_outcomes(failed=1)
@@ -379,14 +366,11 @@ def test_error_that_the_test_catches_fails_it_all_the_same(project, run) -> None
         )
     )
     result = project.run()
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["trt_metrics.record('a'): None is not a finite number*TRT142]"])
+    assert_shows(result, "trt_metrics.record('a'): None is not a finite number*TRT142]", failed=1)
 
 
 def test_recording_nothing_fails(run) -> None:
-    result = run("")
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["trt_metrics recorded nothing*TRT160*"])
+    assert_shows(run(""), "trt_metrics recorded nothing*TRT160*", failed=1)
 
 
 def test_metric_of_an_engine_that_never_ran_fails(project, run, stored) -> None:
@@ -394,8 +378,7 @@ def test_metric_of_an_engine_that_never_ran_fails(project, run, stored) -> None:
     source = TEST.format(record=f"trt_metrics.record({accuracy(0.9)})")
     project.test_file(source.replace("    trt_session.run", "    dict"))
     result = project.run("--trt-missing-baseline=record")
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["trt_metrics recorded accuracy, and the * never ran *TRT160*"])
+    assert_shows(result, "trt_metrics recorded accuracy, and the * never ran *TRT160*", failed=1)
     assert not stored.exists()
 
 
@@ -421,8 +404,7 @@ def test_damaged_file_fails_the_test_by_name(run, stored) -> None:
     run(accuracy(0.981))
     stored.write_text(stored.read_text().replace("0.981", '"much"'))
     result = run(accuracy(0.981))
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["invalid baseline file *metrics-cpu/test_it.json*value*TRT602*"])
+    assert_shows(result, "invalid baseline file *metrics-cpu/test_it.json*value*TRT602*", failed=1)
 
 
 def test_selftest_records_nothing(run, stored) -> None:

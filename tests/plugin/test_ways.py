@@ -10,6 +10,7 @@ import onnx
 import pytest
 from builders import save_linear
 from onnx import helper
+from plugin.conftest import assert_shows
 
 pytestmark = pytest.mark.usefixtures("engines_of_other_tests")
 
@@ -51,8 +52,7 @@ def test_unittest_method_that_fails_itself_shows_what_its_check_found(suite) -> 
     result = suite(
         UNITTEST + "    def test_it(self):\n        self.run_it()\n        self.fail('own')\n"
     )
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*AssertionError: own", "*trt consistency*", FAILS])
+    assert_shows(result, "*AssertionError: own", "*trt consistency*", FAILS, failed=1)
 
 
 def test_unittest_method_whose_subtests_run_a_wrong_engine_fails(suite) -> None:
@@ -126,8 +126,7 @@ def test_failure_in_a_thread_is_placed_in_the_test_or_named_after_the_thread(sui
         "    thread = threading.Thread(target=trt_session.run, args=(X,), name='feeder')\n"
         "    thread.start(); thread.join()\n"
     )
-    result.assert_outcomes(failed=2)
-    result.stdout.fnmatch_lines(["  at test_it.py:*", "  at thread feeder, *"])
+    assert_shows(result, "  at test_it.py:*", "  at thread feeder, *", failed=2)
 
 
 def test_threads_that_share_a_session_lose_no_failure(suite) -> None:
@@ -137,8 +136,7 @@ def test_threads_that_share_a_session_lose_no_failure(suite) -> None:
         "    with ThreadPoolExecutor(4) as pool:\n"
         "        list(pool.map(trt_session.run, [X] * 20))\n"
     )
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*20 of 20 runs of this engine failed*"])
+    assert_shows(result, "*20 of 20 runs of this engine failed*", failed=1)
 
 
 FORKS = """
@@ -275,8 +273,7 @@ def test_inputs_that_a_pool_of_threads_refuses_are_noted(suite, session: str) ->
         f"        pool.map({session}.run, [X, GIVEN, GIVEN])\n"
     )
     wide = suite("GIVEN = {'image': X['image'].astype(float)}\n" + source)
-    wide.assert_outcomes(passed=1)
-    wide.stdout.fnmatch_lines(["note *2 runs not compared, as the inputs were refused: *TRT168]"])
+    assert_shows(wide, "note *2 runs not compared, as the inputs were refused: *TRT168]", passed=1)
     fitting = suite("GIVEN = X\n" + source)
     fitting.assert_outcomes(passed=1)
     fitting.stdout.no_fnmatch_line("*TRT168*")
@@ -443,10 +440,8 @@ def pytest_collect_file(file_path, parent):
 def test_check_on_what_is_no_test_function_is_refused(project) -> None:
     project.pytester.makeconftest(ITEMS)
     (project.path / "one.case").write_text("")
-    result = project.run()
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(
-        ["*trt_consistency is on case, which is not a Python test function*"]
+    assert_shows(
+        project.run(), "*trt_consistency is on case, which is not a Python test function*", errors=1
     )
 
 
@@ -457,8 +452,7 @@ def test_doctest_that_uses_a_fixture_of_the_plugin_is_refused(suite) -> None:
         "--doctest-modules",
         "test_it.py",
     )
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*is not a Python test function (DoctestItem)*TRT158*"])
+    assert_shows(result, "*is not a Python test function (DoctestItem)*TRT158*", failed=1)
 
 
 @pytest.mark.parametrize(
@@ -471,8 +465,7 @@ def test_doctest_that_uses_a_fixture_of_the_plugin_is_refused(suite) -> None:
 )
 def test_call_of_another_library_says_what_to_write(suite, call: str, message: str) -> None:
     result = suite(f"@M(**GOOD)\n@C\ndef test_it(trt_session):\n    trt_session.{call}\n")
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["E " + message])
+    assert_shows(result, "E " + message, failed=1)
 
 
 CALLS = """
@@ -538,8 +531,7 @@ def test_run_in_the_setup_of_a_shared_fixture_is_judged_in_the_test_that_sets_it
         "@C\ndef test_first(outputs):\n    pass\n"
         "@C\ndef test_second(outputs):\n    pass\n"
     )
-    result.assert_outcomes(failed=2)
-    result.stdout.fnmatch_lines([FAILS, "*compared nothing*TRT160*"])
+    assert_shows(result, FAILS, "*compared nothing*TRT160*", failed=2)
 
 
 def test_self_test_injects_errors_into_one_run_of_a_shared_engine(suite) -> None:
@@ -571,8 +563,7 @@ def test_run_of_a_shared_engine_in_a_teardown_is_refused(suite) -> None:
         "    session = trt_engines(**GOOD)\n    yield session\n    session.run(X)\n"
         "@C\ndef test_it(shared):\n    shared.run(X)\n"
     )
-    result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines(["*called after the test*TRT161*"])
+    assert_shows(result, "*called after the test*TRT161*", passed=1, errors=1)
 
 
 def test_shared_engine_does_not_stand_for_what_the_markers_name(suite) -> None:
@@ -625,8 +616,7 @@ def test_engine_of_other_options_does_not_stand_for_the_one_of_the_markers(suite
         f"{head}def test_other(trt_build):\n{build}"
         f"{head}def test_both(trt_build):\n    trt_build().run(X)\n{build}"
     )
-    result.assert_outcomes(failed=1, passed=1)
-    result.stdout.fnmatch_lines(["*with other profiles= and builder_options=*TRT160*"])
+    assert_shows(result, "*with other profiles= and builder_options=*TRT160*", failed=1, passed=1)
 
 
 @pytest.mark.parametrize("marker", ["", "@M(**GOOD)\n    "], ids=["no marker", "marker"])
@@ -642,8 +632,7 @@ def test_shared_engine_is_compared_with_the_reference_fixture_of_its_test(suite,
         f"class TestOwn:\n    {marker}@C\n    def test_it(self, shared):\n        shared.run(X)\n",
         "-v",
     )
-    result.assert_outcomes(failed=1, passed=1)
-    result.stdout.fnmatch_lines(["*TestOff::test_it FAILED*", "*over tolerance*"])
+    assert_shows(result, "*TestOff::test_it FAILED*", "*over tolerance*", failed=1, passed=1)
 
 
 @pytest.mark.parametrize(
@@ -660,8 +649,7 @@ def test_reference_of_a_shared_engine_is_not_ignored_for_that_of_the_fixture(sui
         f"@C\ndef test_it(shared, right):\n    {call}\n"
         "@C\ndef test_other(right):\n    right.run(X)\n"
     )
-    result.assert_outcomes(failed=1, passed=1)
-    result.stdout.fnmatch_lines(["*trt_engines was given reference=wrong.onnx, but *"])
+    assert_shows(result, "*trt_engines was given reference=wrong.onnx, but *", failed=1, passed=1)
 
 
 def test_reference_that_runs_shared_engines_of_the_model_is_used(suite) -> None:
@@ -678,8 +666,7 @@ def test_reference_that_runs_shared_engines_of_the_model_is_used(suite) -> None:
         "    @C\n    def test_it(self, shared):\n        shared.run(X)\n",
         "-v",
     )
-    result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["*TestItself::test_it FAILED*", FAILS])
+    assert_shows(result, "*TestItself::test_it FAILED*", FAILS, passed=1, failed=1)
 
 
 @pytest.mark.skipif("os.name == 'nt'", reason="needs symbolic links")
@@ -702,8 +689,7 @@ def test_engine_that_is_shared_with_two_references_is_compared_with_both(suite) 
         "@C\ndef test_good(both):\n    both[0].run(X)\n"
         "@C\ndef test_it(both):\n    both[0].run(X)\n    both[1].run(X)\n"
     )
-    result.assert_outcomes(failed=1, passed=1)
-    result.stdout.fnmatch_lines([FAILS])
+    assert_shows(result, FAILS, failed=1, passed=1)
 
 
 @pytest.mark.parametrize(
@@ -720,8 +706,7 @@ def test_shared_engine_that_cannot_be_one_is_refused(suite, given: str, message:
         f"    return trt_engines('models/linear.onnx', {given})\n"
         "@C\ndef test_it(shared):\n    shared.run(X)\n"
     )
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines([message])
+    assert_shows(result, message, errors=1)
 
 
 def test_shared_int8_engine_is_calibrated_on_what_the_fixture_gives(suite) -> None:
@@ -734,8 +719,7 @@ def test_shared_int8_engine_is_calibrated_on_what_the_fixture_gives(suite) -> No
     given = suite(source.replace("GIVEN", ", calibration=[X]"))
     given.assert_outcomes(passed=1)
     seeded = suite(source.replace("GIVEN", ""))
-    seeded.assert_outcomes(passed=1, warnings=1)
-    seeded.stdout.fnmatch_lines(["*an engine was calibrated on random inputs*TRT170*"])
+    assert_shows(seeded, "*an engine was calibrated on random inputs*TRT170*", passed=1, warnings=1)
 
 
 NAMED = """
@@ -773,15 +757,13 @@ def test_summary_counts_what_was_named_and_did_not_run(suite, project, workers) 
 
 def test_summary_counts_tests_that_a_failure_stopped(suite) -> None:
     result = suite(NAMED.replace("GOOD", "WRONG"), "-x")
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["not run  6 of 7 tests: 6 not run"])
+    assert_shows(result, "not run  6 of 7 tests: 6 not run", failed=1)
 
 
 def test_summary_counts_tests_that_failed_in_setup_as_expected(suite) -> None:
     marks = "@M(**GOOD)\n@C\n@pytest.mark.xfail(run=False, reason='later')\n"
     result = suite(f"{marks}def test_it(trt_session):\n    trt_session.run(X)\n")
-    result.assert_outcomes(xfailed=1)
-    result.stdout.fnmatch_lines(["not run  1 of 1 tests: 1 xfailed"])
+    assert_shows(result, "not run  1 of 1 tests: 1 xfailed", xfailed=1)
 
 
 def test_summary_says_nothing_where_all_ran(suite) -> None:
@@ -797,7 +779,6 @@ def test_failure_in_one_of_several_workers_is_not_lost(suite, project) -> None:
         "    trt_session.run({'image': X['image'] * wrong})\n",
         *("--dist=each", "--tx=2*popen", "--trt-report=report.json"),
     )
-    result.assert_outcomes(failed=1, passed=1)
-    result.stdout.fnmatch_lines(["linear.onnx *1 failed, 1 passed"])
+    assert_shows(result, "linear.onnx *1 failed, 1 passed", failed=1, passed=1)
     report = json.loads((project.path / "report.json").read_text())
     assert [one["status"] for one in report["tests"]] == ["failed"]

@@ -6,6 +6,7 @@ import json
 
 import pytest
 from builders import save_linear
+from plugin.conftest import assert_shows
 
 TEST = """
 @pytest.fixture
@@ -86,13 +87,12 @@ def test_engine_that_differs_is_still_called_so(project) -> None:
     source = (project.path / "test_it.py").read_text()
     tight = source.replace('against="stored"', 'against="stored", rtol=0, atol=1e-5')
     (project.path / "test_it.py").write_text(tight)
-    found = project.run()
-    found.assert_outcomes(passed=1, failed=1)
-    found.stdout.fnmatch_lines(
-        [
-            "*over tolerance against the stored answers (linear.onnx, fp16, cpu)*TRT401*",
-            "*the outputs of trt_reference agree with the stored answers: the engine differs",
-        ]
+    assert_shows(
+        project.run(),
+        "*over tolerance against the stored answers (linear.onnx, fp16, cpu)*TRT401*",
+        "*the outputs of trt_reference agree with the stored answers: the engine differs",
+        passed=1,
+        failed=1,
     )
 
 
@@ -119,13 +119,12 @@ def test_reference_that_cannot_be_computed_agrees_with_nothing(project, changed,
     tight = path.read_text().replace('against="stored"', 'against="stored", rtol=0, atol=1e-9')
     path.write_text(tight)
     found = project.run("-k", "fp16", "--trt-report=report.json")
-    found.assert_outcomes(failed=1)
-    found.stdout.fnmatch_lines(
-        [
-            "*over tolerance against the stored answers (linear.onnx, fp16, cpu)*TRT401*",
-            f"  the outputs of trt_reference could not be computed for these inputs: {reason}",
-            "*so the model or the engine may be the cause*",
-        ]
+    assert_shows(
+        found,
+        "*over tolerance against the stored answers (linear.onnx, fp16, cpu)*TRT401*",
+        f"  the outputs of trt_reference could not be computed for these inputs: {reason}",
+        "*so the model or the engine may be the cause*",
+        failed=1,
     )
     found.stdout.no_fnmatch_line("*agree with the stored answers*")
     for text in FALSE[:-1]:  # it does exceed its tolerance

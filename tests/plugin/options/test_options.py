@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import fields
 
 import pytest
+from plugin.conftest import assert_shows
 
 from pytest_trt.plugin.options.settings import Settings
 from pytest_trt.plugin.options.table import OPTIONS
@@ -69,8 +70,7 @@ def test_flag_wins_over_ini_and_ini_over_default(project) -> None:
 def test_build_only_builds_and_skips_with_that_reason(project) -> None:
     project.test_file(TIGHT_TEST.format(""))
     result = project.run("--trt-build-only", "-rs")
-    result.assert_outcomes(skipped=1)
-    result.stdout.fnmatch_lines(["*--trt-build-only: engine built, not run*"])
+    assert_shows(result, "*--trt-build-only: engine built, not run*", skipped=1)
     assert len(project.plans()) == 1
 
 

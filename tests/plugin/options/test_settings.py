@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from plugin.conftest import assert_shows
 
 from pytest_trt.plugin.options.values import CI_VARIABLES, missing_baseline
 
@@ -36,8 +37,7 @@ def test_path_that_would_change_the_project_is_refused_with_how_to_write_it(proj
 @pytest.mark.usefixtures("tests")
 def test_path_after_an_equals_sign_changes_nothing(project, apart) -> None:
     result = project.pytester.runpytest(f"--trt-cache-dir={apart}")
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines([f"rootdir: {project.pytester.path}"])
+    assert_shows(result, f"rootdir: {project.pytester.path}", passed=1)
 
 
 @pytest.mark.usefixtures("tests")
@@ -53,16 +53,14 @@ def test_report_is_refused_only_where_it_is_there_already(project, apart) -> Non
 def test_path_within_the_project_is_fine(project) -> None:
     project.pytester.mkdir("cache")
     result = project.pytester.runpytest("--trt-cache-dir", "cache")
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines([f"rootdir: {project.pytester.path}"])
+    assert_shows(result, f"rootdir: {project.pytester.path}", passed=1)
 
 
 def test_path_is_fine_where_paths_of_tests_lead_to_the_ini_file(project, apart) -> None:
     project.pytester.makeini("[pytest]\n")
     project.test_file("def test_it():\n    pass\n")
     result = project.pytester.runpytest(".", "--trt-cache-dir", apart)
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines([f"rootdir: {project.pytester.path}"])
+    assert_shows(result, f"rootdir: {project.pytester.path}", passed=1)
 
 
 def test_path_is_fine_where_the_ini_file_is_named(project, apart) -> None:

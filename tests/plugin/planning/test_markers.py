@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from plugin.conftest import assert_shows
 
 BODY = "def test_it(trt_session):\n    pass\n"
 
@@ -136,8 +137,7 @@ def test_wrong_benchmark_marker_is_a_collection_error(project) -> None:
 def test_benchmark_without_a_model_is_a_collection_error(project) -> None:
     project.test_file("@pytest.mark.trt_benchmark\ndef test_it():\n    pass\n")
     result = project.run("--trt-arch=cpu")
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*trt_benchmark has no model to check: *", "Fix: *"])
+    assert_shows(result, "*trt_benchmark has no model to check: *", "Fix: *", errors=1)
 
 
 def test_markers_of_module_class_and_test_add_up(project) -> None:
@@ -167,9 +167,8 @@ def test_misspelt_marker_is_a_collection_error_and_not_a_test_without_a_check(
         + BODY
     )
     result = project.run("-W", "ignore")
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(
-        [f"*unknown marker '{name}' *TRT150*", "*Did you mean 'trt_consistency'?*"]
+    assert_shows(
+        result, f"*unknown marker '{name}' *TRT150*", "*Did you mean 'trt_consistency'?*", errors=1
     )
 
 
@@ -230,8 +229,7 @@ def test_model_of_a_test_takes_the_place_of_the_modules(project, save) -> None:
 def test_fixture_without_a_model_marker_says_what_to_write(project) -> None:
     project.test_file(BODY)
     result = project.run()
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*no trt_model marker names its model*", "Fix: Mark the test*"])
+    assert_shows(result, "*no trt_model marker names its model*", "Fix: Mark the test*", errors=1)
 
 
 def test_markers_are_listed_for_pytest_markers(project) -> None:
@@ -243,8 +241,7 @@ def test_markers_are_listed_for_pytest_markers(project) -> None:
 
 def test_unknown_output_on_the_marker_is_a_collection_error_with_the_known_ones(project) -> None:
     result = project.check(consistency='outputs={"prob": {"top1": 0.9}}')
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*ERROR collecting*", "*'prob'*", "Fix: *probs*"])
+    assert_shows(result, "*ERROR collecting*", "*'prob'*", "Fix: *probs*", errors=1)
 
 
 SEVERAL = """
@@ -311,9 +308,7 @@ def test_it(trt_session, trt_inputs):
 
 def test_seeded_inputs_without_a_shape_are_refused_before_anything_is_built(project) -> None:
     project.test_file(SEEDED)
-    result = project.run()
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["input image: *is dynamic*", "Fix: *", "    profiles={*"])
+    assert_shows(project.run(), "input image: *is dynamic*", "Fix: *", "    profiles={*", errors=1)
     assert project.plans() == []
 
 
@@ -351,32 +346,29 @@ class TestOther:
 
 def test_errors_in_classes_are_reported_with_those_of_their_module(project) -> None:
     project.test_file(IN_CLASSES + "def test_it(trt_engine):\n    pass\n")
-    result = project.run()
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(
-        [
-            "the model * is missing*",
-            "  in test_it.py::test_it and 3 more tests",
-            "Fix: *",
-            "trt_consistency has no keyword 'rtl', 'atl'*",
-            "  in test_it.py::TestOne::TestInner::test_it",
-            "Fix: *",
-        ]
+    assert_shows(
+        project.run(),
+        "the model * is missing*",
+        "  in test_it.py::test_it and 3 more tests",
+        "Fix: *",
+        "trt_consistency has no keyword 'rtl', 'atl'*",
+        "  in test_it.py::TestOne::TestInner::test_it",
+        "Fix: *",
+        errors=1,
     )
 
 
 def test_an_error_that_classes_share_is_reported_with_the_first_of_them(project) -> None:
     project.test_file(IN_CLASSES)
     result = project.run()
-    result.assert_outcomes(errors=2)
-    result.stdout.fnmatch_lines(
-        [
-            "the model * is missing*",
-            "  in test_it.py::TestOne::test_it and 1 more test",
-            "Fix: *",
-            "the model * is missing*",
-            "  in test_it.py::TestOther::test_it, as in test_it.py::TestOne::test_it",
-        ]
+    assert_shows(
+        result,
+        "the model * is missing*",
+        "  in test_it.py::TestOne::test_it and 1 more test",
+        "Fix: *",
+        "the model * is missing*",
+        "  in test_it.py::TestOther::test_it, as in test_it.py::TestOne::test_it",
+        errors=2,
     )
     assert result.stdout.str().count("Fix: Correct the path") == 1
 

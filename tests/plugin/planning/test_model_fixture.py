@@ -6,6 +6,7 @@ import json
 
 import pytest
 from builders import save_linear
+from plugin.conftest import assert_shows
 
 C = "pytest.mark.trt_consistency"
 M = "pytest.mark.trt_model"
@@ -138,8 +139,7 @@ def test_chosen_path_is_refused_at_collection(suite) -> None:
         f'@{M}(fixture="exported")\n'
         "@pytest.mark.parametrize('trt_model_path', ['exported'])\n" + RUNS
     )
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*do not*parametrise trt_model_path*"])
+    assert_shows(result, "*do not*parametrise trt_model_path*", errors=1)
 
 
 SHOWN_BY_MODEL = [
@@ -193,8 +193,7 @@ def test_shared_engine_of_the_exported_model_counts_as_the_markers(suite) -> Non
         passed=1
     )
     result = suite(f"{shared}{mark}def test_it(shared, images):\n{body}")
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*compared no engine of fixture exported*TRT160*"])
+    assert_shows(result, "*compared no engine of fixture exported*TRT160*", failed=1)
 
 
 def test_shared_engines_request_no_fixture(suite) -> None:
@@ -203,8 +202,7 @@ def test_shared_engines_request_no_fixture(suite) -> None:
         "    return trt_engines(fixture='exported')\n"
         "def test_it(shared):\n    pass\n"
     )
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*cannot request the fixture of fixture=*TRT176*"])
+    assert_shows(result, "*cannot request the fixture of fixture=*TRT176*", errors=1)
 
 
 def test_closest_source_of_the_model_decides(suite) -> None:
@@ -228,8 +226,7 @@ def test_baseline_and_report_name_the_model_in_every_run(suite, project) -> None
     (stored,) = project.path.glob("trt_baselines/*/*.json")
     assert '"model": "exported.onnx"' in stored.read_text()
     result = suite(source, "-k", "speed", "--trt-report=report.json")
-    result.assert_outcomes(passed=1, deselected=1)
-    result.stdout.fnmatch_lines(["*1 of 2 tests: 1 deselected*"])
+    assert_shows(result, "*1 of 2 tests: 1 deselected*", passed=1, deselected=1)
     tests = json.loads((project.path / "report.json").read_text())["tests"]
     assert [(one["model"], one["status"]) for one in tests] == [
         ("fixture exported", "passed"),

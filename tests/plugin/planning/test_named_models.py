@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from builders import save_linear
+from plugin.conftest import assert_shows
 
 M, C = "pytest.mark.trt_model", "pytest.mark.trt_consistency"
 P = 'profiles={"image": ((1, 8), (4, 8), (16, 8))}'
@@ -96,8 +97,7 @@ def test_each_model_is_built_compared_and_reported_under_its_path(zoo) -> None:
 def test_only_the_model_that_is_wrong_fails_and_alone_is_run_again(zoo) -> None:
     zoo.test_file(f'@{M}("models/*.onnx", reference="models/linear.onnx")\n@{C}\n{RUNS}')
     result = zoo.run("-v", "-p", "cacheprovider")
-    result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["*::test_it[[]models/other.onnx[]] FAILED*"])
+    assert_shows(result, "*::test_it[[]models/other.onnx[]] FAILED*", passed=1, failed=1)
     again = zoo.run("--lf", "-p", "cacheprovider")
     assert again.parseoutcomes()["failed"] == 1
     assert "passed" not in again.parseoutcomes()
@@ -206,16 +206,12 @@ def test_test_that_would_check_one_of_several_models_is_refused(zoo) -> None:
 
 def test_fixture_that_is_requested_while_the_test_runs_is_refused(zoo) -> None:
     zoo.test_file(ALL + "def test_it(request):\n    request.getfixturevalue('trt_session')\n")
-    result = zoo.run()
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*trt_model_path was requested while the test ran*TRT154*"])
+    assert_shows(zoo.run(), "*trt_model_path was requested while the test ran*TRT154*", failed=1)
 
 
 def test_shared_engines_are_of_one_model(zoo) -> None:
     zoo.test_file("def test_it(trt_engines):\n    trt_engines('models/*.onnx')\n")
-    result = zoo.run()
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*trt_engines takes the path of one model*TRT154*"])
+    assert_shows(zoo.run(), "*trt_engines takes the path of one model*TRT154*", failed=1)
 
 
 def test_pattern_is_relative_to_the_test_file(zoo) -> None:
@@ -261,9 +257,7 @@ def test_reference_and_builder_options_of_one_model_are_its_own(zoo) -> None:
         "        trt_session.engine.model.path.name)\n"
         "    trt_session.run({'image': images})\n"
     )
-    result = zoo.run("-v")
-    result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["*::test_it[[]b[]] FAILED*"])
+    assert_shows(zoo.run("-v"), "*::test_it[[]b[]] FAILED*", passed=1, failed=1)
 
 
 @pytest.mark.parametrize("key", ["b", "models/other.onnx"], ids=["id", "path"])
@@ -272,9 +266,7 @@ def test_tolerance_of_one_model_is_its_own(zoo, key: str) -> None:
         f'@{M}({{"a": "models/linear.onnx", "b": "models/other.onnx"}}, precision="fp16")\n'
         f"@{C}(rtol=1, atol=1e9, per_model={{'{key}': dict(rtol=0, atol=0)}})\n{RUNS}"
     )
-    result = zoo.run("-v")
-    result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["*::test_it[[]b[]] FAILED*"])
+    assert_shows(zoo.run("-v"), "*::test_it[[]b[]] FAILED*", passed=1, failed=1)
 
 
 def test_limit_of_one_model_is_its_own(zoo) -> None:
@@ -284,9 +276,7 @@ def test_limit_of_one_model_is_its_own(zoo) -> None:
         "    p50_ms=1e6, per_model={'models/other.onnx': {'p50_ms': 1e-9}})\n"
         "def test_it(trt_benchmark, images):\n    trt_benchmark({'image': images})\n"
     )
-    result = zoo.run("-v")
-    result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["*::test_it[[]models/other.onnx[]] FAILED*"])
+    assert_shows(zoo.run("-v"), "*::test_it[[]models/other.onnx[]] FAILED*", passed=1, failed=1)
 
 
 def test_closest_marker_that_gives_a_keyword_decides_it_for_each_model(zoo) -> None:
@@ -392,6 +382,4 @@ def test_each_test_of_a_class_without_a_shape_in_its_name_has_its_own_instance(z
         "        assert not hasattr(self, 'used')\n"
         "        self.used = trt_session.run(trt_inputs)\n"
     )
-    result = zoo.run("-v")
-    result.assert_outcomes(passed=8)
-    result.stdout.fnmatch_lines(["*::TestIt::test_it[[]models/a.onnx-other[]] PASSED*"])
+    assert_shows(zoo.run("-v"), "*::TestIt::test_it[[]models/a.onnx-other[]] PASSED*", passed=8)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from plugin.conftest import assert_shows
 
 PROFILE = 'profiles={"image": ((1, 8), (4, 8), (16, 8))}'
 
@@ -48,13 +49,11 @@ def test_a_point_that_no_profile_has_is_named(project) -> None:
         '@pytest.mark.parametrize("trt_shape", ["largest", "1-max"])\n'
         "def test_it(trt_inputs):\n    pass\n"
     )
-    result = project.run()
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(
-        [
-            "*trt_shape='largest' is not a point of a profile*",
-            "*Use min, low, opt, high, pow2_minus, pow2_plus, max*",
-        ]
+    assert_shows(
+        project.run(),
+        "*trt_shape='largest' is not a point of a profile*",
+        "*Use min, low, opt, high, pow2_minus, pow2_plus, max*",
+        errors=1,
     )
 
 
@@ -157,8 +156,7 @@ def test_wrong_input_is_reported_at_the_line_that_feeds_it(project, inputs, mess
         f"def test_it(trt_session, images):\n    trt_session.run({inputs})\n"
     )
     result = project.run()
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(
-        ["test_it.py:*", "    trt_session.run(*", f"E {message}", "E*Fix: *"]
+    assert_shows(
+        result, "test_it.py:*", "    trt_session.run(*", f"E {message}", "E*Fix: *", failed=1
     )
     result.stdout.no_fnmatch_line("*raise InputError*")

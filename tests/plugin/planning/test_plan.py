@@ -6,6 +6,7 @@ import textwrap
 
 import pytest
 from builders import save_linear
+from plugin.conftest import assert_shows
 
 P = 'profiles={"image": ((1, 8), (4, 8), (16, 8))}'
 C, M = "pytest.mark.trt_consistency", "pytest.mark.trt_model"
@@ -37,9 +38,7 @@ def test_tolerance_of_a_subclass_decides_over_that_of_its_base(zoo) -> None:
         f"@{C}(rtol=1, atol=1e9)\n"
         "class TestWide(TestTight):\n    pass\n"
     )
-    result = zoo.run("-v")
-    result.assert_outcomes(passed=2, failed=1)
-    result.stdout.fnmatch_lines(["*TestTight::test_it FAILED*"])
+    assert_shows(zoo.run("-v"), "*TestTight::test_it FAILED*", passed=2, failed=1)
 
 
 def test_model_and_precisions_of_a_subclass_decide_over_those_of_its_base(zoo) -> None:
@@ -74,9 +73,7 @@ def test_mark_of_a_parameter_set_decides_over_that_of_the_function(zoo) -> None:
     )
     names = ["test_it[fp16-tight]", "test_it[fp16-plain]", "test_it[fp32-fp32]"]
     assert sorted(collected(zoo)) == sorted([*names, "test_it[fp32-other]"])
-    result = zoo.run("-v")
-    result.assert_outcomes(passed=3, failed=1)
-    result.stdout.fnmatch_lines(["*::test_it[[]fp16-tight[]] FAILED*"])
+    assert_shows(zoo.run("-v"), "*::test_it[[]fp16-tight[]] FAILED*", passed=3, failed=1)
 
 
 def test_limit_of_a_parameter_set_decides_over_that_of_the_function(project) -> None:
@@ -87,9 +84,7 @@ def test_limit_of_a_parameter_set_decides_over_that_of_the_function(project) -> 
         "    pytest.param('tight', marks=pytest.mark.trt_benchmark(p50_ms=1e-9)), 'plain'])\n"
         "def test_it(trt_benchmark, images, case):\n    trt_benchmark({'image': images})\n"
     )
-    result = project.run("-v")
-    result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["*::test_it[[]tight[]] FAILED*"])
+    assert_shows(project.run("-v"), "*::test_it[[]tight[]] FAILED*", passed=1, failed=1)
 
 
 def test_each_model_of_a_zoo_runs_in_all_of_its_precisions_and_shapes(zoo) -> None:
@@ -130,8 +125,7 @@ def test_mistake_in_a_parameter_set_is_a_collection_error(project) -> None:
         f"def test_it(trt_session, images, case):\n{USES}"
     )
     result = project.run()
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*ERROR collecting*", "*'prob'*", "  in test_it.py::test_it*"])
+    assert_shows(result, "*ERROR collecting*", "*'prob'*", "  in test_it.py::test_it*", errors=1)
 
 
 ADDS = """
@@ -160,8 +154,7 @@ def test_mark_that_a_hook_adds_is_followed(zoo) -> None:
 def test_mark_that_a_hook_adds_for_several_precisions_is_refused(zoo, workers) -> None:
     hooked(zoo, '("fp32", "fp16")')
     result = zoo.run(*workers)
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*name trt_precision fp32 and fp16*TRT154*", "*in test_it.py*"])
+    assert_shows(result, "*name trt_precision fp32 and fp16*TRT154*", "*in test_it.py*", errors=1)
     assert result.ret != pytest.ExitCode.OK
 
 
@@ -176,9 +169,7 @@ def test_method_of_a_unittest_class_that_would_run_for_one_precision_is_refused(
         "        trt_session.run({'image': images})\n"
         "    def test_it(self):\n        pass\n"
     )
-    result = project.run()
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*name trt_precision fp32 and fp16*", "  - *unittest*"])
+    assert_shows(project.run(), "*name trt_precision fp32 and fp16*", "  - *unittest*", errors=1)
 
 
 def test_method_of_a_unittest_class_with_one_precision_is_checked(project) -> None:
@@ -200,9 +191,7 @@ def test_fixture_that_is_requested_while_the_test_runs_is_refused_for_several(pr
         f'@{M}("models/linear.onnx", precision=("fp32", "fp16"))\n'
         "def test_it(request):\n    request.getfixturevalue('trt_session')\n"
     )
-    result = project.run()
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*trt_precision was requested while the test ran*TRT154*"])
+    assert_shows(project.run(), "*trt_precision was requested while the test ran*TRT154*", failed=1)
 
 
 def test_mark_that_is_added_while_the_test_runs_fails_it(project) -> None:
@@ -213,9 +202,7 @@ def test_mark_that_is_added_while_the_test_runs_fails_it(project) -> None:
         f"def test_marked(trt_session, images):\n{USES}"
         "def test_plain():\n    pass\n"
     )
-    result = project.run()
-    result.assert_outcomes(failed=2)
-    result.stdout.fnmatch_lines(["*added after the test was collected*TRT155*"])
+    assert_shows(project.run(), "*added after the test was collected*TRT155*", failed=2)
 
 
 @pytest.mark.parametrize("scope", ["class", "module", "session"])
@@ -234,8 +221,7 @@ def test_mark_that_a_fixture_adds_to_a_class_or_module_fails_its_tests(
     )
     result = project.run()
     if mark == C:
-        result.assert_outcomes(failed=1)
-        result.stdout.fnmatch_lines(["*added after the test was collected*TRT155*"])
+        assert_shows(result, "*added after the test was collected*TRT155*", failed=1)
     else:
         result.assert_outcomes(passed=1)
 
@@ -262,9 +248,7 @@ def test_arch_that_the_run_does_not_test_is_refused(project) -> None:
         "@pytest.mark.parametrize('trt_arch', ['sm90'])\n"
         f"def test_it(trt_session, images):\n{USES}"
     )
-    result = project.run()
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*trt_arch='sm90', but this run tests cpu*"])
+    assert_shows(project.run(), "*trt_arch='sm90', but this run tests cpu*", errors=1)
 
 
 def _stacked(project, first: str, second: str) -> pytest.RunResult:
@@ -318,8 +302,7 @@ def test_fault_while_a_module_is_planned_fails_that_module_alone(project) -> Non
         test_other="def test_fine():\n    pass\n",
     )
     result = project.run("--continue-on-collection-errors")
-    result.assert_outcomes(errors=1, passed=1)
-    result.stdout.fnmatch_lines(["*RuntimeError: no text"])
+    assert_shows(result, "*RuntimeError: no text", errors=1, passed=1)
 
 
 IGNORED = f"import pytest\npytestmark = [{C}]\n"
@@ -441,8 +424,7 @@ def test_mark_of_what_pytest_does_not_collect_is_warned_of(project, source: str,
         return
     warned = f"*pytest does not collect {name}, so its trt_consistency marker has no effect*TRT169*"
     result.stdout.fnmatch_lines([warned])
-    strict.assert_outcomes(errors=1)
-    strict.stdout.fnmatch_lines([warned])
+    assert_shows(strict, warned, errors=1)
 
 
 @pytest.mark.parametrize(
@@ -523,9 +505,7 @@ def test_function_of_a_conftest_that_overrides_nothing_is_refused(project) -> No
     project.test_file(CHECKED)
     with (project.path / "conftest.py").open("a") as conftest:
         conftest.write("\ndef trt_reference():\n    raise AssertionError\n")
-    result = project.run()
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines([NOT_DECORATED])
+    assert_shows(project.run(), NOT_DECORATED, errors=1)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import onnx
 import pytest
 from builders import save_linear
 from onnx import TensorProto, helper
+from plugin.conftest import assert_shows
 
 C = "pytest.mark.trt_consistency"
 M = "pytest.mark.trt_model"
@@ -126,8 +127,7 @@ def test_own_model_of_a_run_that_fails_is_compared_without_it(suite, project, nu
 
 def test_missing_input_of_the_reference_is_named(suite) -> None:
     result = suite(f'reference="models/more.onnx", {NAMES}, {ONLY}')
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*missing inputs: mask*TRT221*"])
+    assert_shows(result, "*missing inputs: mask*TRT221*", failed=1)
 
 
 @pytest.mark.parametrize("reference", ["renamed", "wrong"])
@@ -157,9 +157,7 @@ def test_shared_engine_with_other_names_is_not_the_one_that_the_markers_name(
         f"@{M}('models/linear.onnx', reference='models/swapped.onnx', {NAMES})\n@{C}\n"
         "def test_it(shared, images):\n    shared.run({'image': images})\n"
     )
-    result = project.run()
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*with other reference=*TRT160*"])
+    assert_shows(project.run(), "*with other reference=*TRT160*", failed=1)
 
 
 def test_stored_answers_are_those_of_the_reference_under_the_models_names(suite, project) -> None:
@@ -200,8 +198,7 @@ def test_outputs_that_only_the_reference_has_are_offered_to_be_ignored(suite, pr
         model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, []))
     onnx.save(model, project.path / "models" / "outputs.onnx")
     result = suite('reference="models/outputs.onnx"')
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*add to trt_model: reference_only=[[]'one', 'two'[]]"])
+    assert_shows(result, "*add to trt_model: reference_only=[[]'one', 'two'[]]", failed=1)
     suite("reference='models/outputs.onnx', reference_only=['one', 'two']").assert_outcomes(
         passed=1
     )
@@ -265,8 +262,7 @@ def test_dynamic_input_that_only_the_reference_has_is_not_generated(suite, proje
     marks = f'reference="models/dynamic.onnx", {NAMES}, {ONLY}, {P}'
     test = "def test_it(trt_session, trt_inputs):\n    trt_session.run(trt_inputs)\n"
     result = suite(marks, test)
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*mask*only the reference has*TRT211*", "*Override trt_inputs*"])
+    assert_shows(result, "*mask*only the reference has*TRT211*", "*Override trt_inputs*", errors=1)
     project.test_file(
         "@pytest.fixture\ndef trt_inputs(images):\n"
         "    return {'image': images, 'mask': np.ones((4, 8), np.float32)}\n"

@@ -8,6 +8,7 @@ from pathlib import Path
 import onnx
 import pytest
 from builders import save_linear
+from plugin.conftest import assert_shows
 
 from pytest_trt.cli import commands
 
@@ -42,16 +43,15 @@ def run(zoo, given: str, *args: str) -> pytest.RunResult:
 
 
 def test_every_other_model_of_a_pattern_is_tested(zoo) -> None:
-    result = run(zoo, '"models/*.onnx", precision=("fp32", "fp16")')
-    result.assert_outcomes(passed=8, errors=4)
-    result.stdout.fnmatch_lines(
-        [
-            "*ERROR at setup of test_answers[[]models/pointer.onnx-fp32[]]*",
-            "models/pointer.onnx is a Git LFS pointer, not an ONNX model*TRT201*",
-            "*ERROR at setup of test_builds[[]models/pointer.onnx-fp32[]]*",
-            "pointer.onnx  cpu fp32  not built *2 error",
-            "pointer.onnx  cpu fp16  not built *2 error",
-        ]
+    assert_shows(
+        run(zoo, '"models/*.onnx", precision=("fp32", "fp16")'),
+        "*ERROR at setup of test_answers[[]models/pointer.onnx-fp32[]]*",
+        "models/pointer.onnx is a Git LFS pointer, not an ONNX model*TRT201*",
+        "*ERROR at setup of test_builds[[]models/pointer.onnx-fp32[]]*",
+        "pointer.onnx  cpu fp32  not built *2 error",
+        "pointer.onnx  cpu fp16  not built *2 error",
+        passed=8,
+        errors=4,
     )
     (zoo.path / "models" / "pointer.onnx").unlink()
     zoo.run("-W", "ignore").assert_outcomes(passed=8)
@@ -76,9 +76,7 @@ def test_every_other_model_of_a_pattern_is_tested(zoo) -> None:
     ids=["list", "mapping", "ranges", "profile"],
 )
 def test_the_model_to_blame_fails_with_the_message_of_a_single_one(zoo, given, message) -> None:
-    result = run(zoo, given)
-    result.assert_outcomes(passed=2, errors=2)
-    result.stdout.fnmatch_lines([message])
+    assert_shows(run(zoo, given), message, passed=2, errors=2)
 
 
 def test_a_dynamic_model_without_a_profile_fails_only_where_inputs_are_made_for_it(zoo) -> None:
@@ -109,8 +107,7 @@ def test_a_dynamic_model_without_its_external_data_fails_for_the_data_first(zoo)
         "def test_it(trt_session, trt_inputs):\n    trt_session.run(trt_inputs)\n"
     )
     result = zoo.run("-W", "ignore")
-    result.assert_outcomes(passed=3, errors=1)
-    result.stdout.fnmatch_lines(["*external.data, which does not exist*TRT202*"])
+    assert_shows(result, "*external.data, which does not exist*TRT202*", passed=3, errors=1)
     result.stdout.no_fnmatch_line("*TRT211*")
 
 
@@ -246,8 +243,7 @@ def test_a_model_that_a_later_marker_does_not_fit_fails_alone(zoo) -> None:
         "    trt_session.run({'image': np.ones((4, 8), np.float32)})\n"
     )
     result = zoo.run("-W", "ignore")
-    result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines(["*ERROR at setup of test_it[[]models/other.onnx[]]*"])
+    assert_shows(result, "*ERROR at setup of test_it[[]models/other.onnx[]]*", passed=1, errors=1)
 
 
 @pytest.mark.exhaustive

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from builders import save_linear
 from click.testing import CliRunner, Result
-from plugin.conftest import LIGHT
+from plugin.conftest import LIGHT, assert_shows
 from plugin.test_benchmark import FAILING, MODEL, TIGHT, Speed
 from quiet_host import OVERLOADED
 
@@ -66,13 +66,12 @@ def test_update_of_the_same_engine_adds_runs_and_says_how_many(recorded) -> None
     recorded.is_noisy()
     for number in (2, 3):
         result = recorded.run("--trt-update")
-        result.assert_outcomes(passed=1)
-        result.stdout.fnmatch_lines(
-            [
-                "speed * run added",
-                "wrote trt_baselines/*test_it.json (1 baseline; commit the file)",
-                f"  test_speed: added run {number} of 5",
-            ]
+        assert_shows(
+            result,
+            "speed * run added",
+            "wrote trt_baselines/*test_it.json (1 baseline; commit the file)",
+            f"  test_speed: added run {number} of 5",
+            passed=1,
         )
         assert len(recorded.entry()["runs"]) == number
     assert "noise" in recorded.entry()
@@ -80,13 +79,11 @@ def test_update_of_the_same_engine_adds_runs_and_says_how_many(recorded) -> None
 
 def test_update_of_the_same_engine_at_another_speed_replaces_and_says_so(recorded) -> None:
     recorded.rewrite(lambda entry: times(entry, 1000))
-    result = recorded.run("--trt-update")
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(
-        [
-            "speed * replaced",
-            "  test_speed: replaced, P99 * -> * ms (-*%): same engine, but *",
-        ]
+    assert_shows(
+        recorded.run("--trt-update"),
+        "speed * replaced",
+        "  test_speed: replaced, P99 * -> * ms (-*%): same engine, but *",
+        passed=1,
     )
     assert len(recorded.entry()["runs"]) == 1
 
@@ -95,20 +92,18 @@ def test_slower_engine_is_accepted_with_a_reason_alone(recorded) -> None:
     before = recorded.files[0].read_bytes()
     recorded.slow_down()
     result = recorded.run("--trt-update")
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(
-        [
-            "not updated: * -> *), limit *% (linear.onnx, fp32, cpu) *TRT662]",
-            "*baseline *now*",
-            "Fix: Make the engine faster, or accept the slower speed with a reason:",
-            "    pytest *_speed* --trt-update --trt-update-reason *",
-        ]
+    assert_shows(
+        result,
+        "not updated: * -> *), limit *% (linear.onnx, fp32, cpu) *TRT662]",
+        "*baseline *now*",
+        "Fix: Make the engine faster, or accept the slower speed with a reason:",
+        "    pytest *_speed* --trt-update --trt-update-reason *",
+        failed=1,
     )
     result.stdout.no_fnmatch_line("wrote *")
     assert recorded.files[0].read_bytes() == before
     result = recorded.run("--trt-update", "--trt-update-reason=more classes")
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["  test_speed: replaced, * ms (+*%): the engine differs"])
+    assert_shows(result, "  test_speed: replaced, * ms (+*%): the engine differs", passed=1)
     assert recorded.entry()["runs"][0]["reason"] == "more classes"
     recorded.run().assert_outcomes(passed=1)
 
@@ -119,8 +114,7 @@ def test_quicker_engine_passes_and_needs_no_reason(speed) -> None:
     save_linear(speed.project.path / "models" / "linear.onnx")
     speed.run().stdout.fnmatch_lines(["speed *-*% (limit *%)  passed"])
     result = speed.run("--trt-update")
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["  test_speed: replaced, P99 * ms (-*%): the engine differs"])
+    assert_shows(result, "  test_speed: replaced, P99 * ms (-*%): the engine differs", passed=1)
 
 
 def test_small_steps_need_a_reason_once_they_are_beyond_a_limit_together(recorded) -> None:
@@ -129,8 +123,7 @@ def test_small_steps_need_a_reason_once_they_are_beyond_a_limit_together(recorde
     recorded.rewrite(lambda entry: (times(entry, 1000), entry.update(accepted={"p50": p50 / 10})))
     save_linear(recorded.project.path / "models" / "linear.onnx", seed=7)
     result = recorded.run("--trt-update")
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["not updated: * since a reason was last given, limit *"])
+    assert_shows(result, "not updated: * since a reason was last given, limit *", failed=1)
     assert recorded.entry()["accepted"] == {"p50": p50 / 10}
     recorded.run("--trt-update", "--trt-update-reason=seven").assert_outcomes(passed=1)
     assert "accepted" not in recorded.entry()
@@ -251,10 +244,8 @@ def test_the_printed_remedy_for_a_broken_file_fixes_it(recorded) -> None:
 
 def test_missing_metric_is_an_error_rather_than_a_dropped_limit(recorded) -> None:
     recorded.rewrite(lambda entry: entry["runs"][0]["rounds"].update(throughput=[]))
-    result = recorded.run()
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(
-        ["*tests.test_speed.runs[[]0].rounds.throughput: empty*", "*Fix: *"]
+    assert_shows(
+        recorded.run(), "*tests.test_speed.runs[[]0].rounds.throughput: empty*", "*Fix: *", failed=1
     )
 
 
@@ -357,13 +348,12 @@ def test_the_command_below_several_failed_tests_accepts_all_of_them(speed) -> No
     speed.run().assert_outcomes(passed=2)
     speed.slow_down()
     reported = speed.run()
-    reported.assert_outcomes(failed=2)
-    reported.stdout.fnmatch_lines(
-        [
-            "*= trt: what to do =*",
-            "  Fix: Restore the model that the baseline was recorded with. *",
-            "*git checkout COMMIT -- models/linear.onnx",
-        ]
+    assert_shows(
+        reported,
+        "*= trt: what to do =*",
+        "  Fix: Restore the model that the baseline was recorded with. *",
+        "*git checkout COMMIT -- models/linear.onnx",
+        failed=2,
     )
     command = next(line for line in reversed(reported.outlines) if "--trt-update" in line)
     accepted = speed.run(*shlex.split(command.replace("...", "more classes"))[1:])
@@ -510,5 +500,4 @@ def test_models_with_one_file_name_are_distinguished_in_baselines(speed) -> None
     speed.project.run(path.name).assert_outcomes(passed=1)
     place_test(project, project / "team_b" / "model.onnx")
     result = speed.project.run(path.name)
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*model team_a/model.onnx, this run has team_b/model.onnx*"])
+    assert_shows(result, "*model team_a/model.onnx, this run has team_b/model.onnx*", failed=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from plugin.conftest import assert_shows
 
 CHECK = """
 @pytest.mark.trt_model("models/linear.onnx", profiles={{"image": ((1, 8), (4, 8), (4, 8))}}{more})
@@ -83,9 +84,8 @@ def test_a_test_that_the_plugin_skips_is_named_by_its_own_line(project, fixture:
         f'    {run}({{"image": images}})\n'
     )
     result = project.run("--trt-build-only", "-rs")
-    result.assert_outcomes(skipped=1)
-    result.stdout.fnmatch_lines(
-        ["SKIPPED [[]1[]] test_it.py:3: --trt-build-only: engine built, not run"]
+    assert_shows(
+        result, "SKIPPED [[]1[]] test_it.py:3: --trt-build-only: engine built, not run", skipped=1
     )
 
 
@@ -104,16 +104,14 @@ def test_a_reason_hides_no_other_one_of_the_same_module(project) -> None:
         "    trt_session.run({'image': images})\n"
         "def test_nothing(trt_engine):\n    pass\n"
     )
-    result = project.run()
-    result.assert_outcomes(failed=2)
-    result.stdout.fnmatch_lines(
-        [
-            "*= trt: what to do =*",
-            "trt_consistency compared nothing*TRT160*",
-            "  test_it.py::test_nothing",
-            "*over tolerance*TRT401*",
-            "  test_it.py::test_wrong",
-        ]
+    assert_shows(
+        project.run(),
+        "*= trt: what to do =*",
+        "trt_consistency compared nothing*TRT160*",
+        "  test_it.py::test_nothing",
+        "*over tolerance*TRT401*",
+        "  test_it.py::test_wrong",
+        failed=2,
     )
 
 
@@ -141,8 +139,7 @@ def test_thousand_failing_runs_of_one_test_show_the_worst_ten(project) -> None:
         "        trt_session.run({'image': images * scale})\n"
     )
     result = project.run()
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*over tolerance*TRT401*"])
+    assert_shows(result, "*over tolerance*TRT401*", failed=1)
     start = next(i for i, line in enumerate(result.outlines) if "= FAILURES =" in line)
     end = next(i for i, line in enumerate(result.outlines) if i > start and "= trt =" in line)
     assert end - start < 30
@@ -157,9 +154,7 @@ def test_models_of_one_name_have_a_row_each(project) -> None:
         "@pytest.mark.trt_model('a/m.onnx')\ndef test_a(trt_engine):\n    pass\n"
         "@pytest.mark.trt_model('b/m.onnx')\ndef test_b(trt_engine):\n    pass\n"
     )
-    result = project.run()
-    result.assert_outcomes(passed=2)
-    result.stdout.fnmatch_lines(["a/m.onnx *1 passed", "b/m.onnx *1 passed"])
+    assert_shows(project.run(), "a/m.onnx *1 passed", "b/m.onnx *1 passed", passed=2)
 
 
 def test_junit_has_the_code_in_message_and_property(project) -> None:

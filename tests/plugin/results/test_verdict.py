@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 from builders import save_linear
+from plugin.conftest import assert_shows
 
 MARKS = """
 pytestmark = [
@@ -121,8 +122,7 @@ def test_run_in_the_teardown_of_a_fixture_is_refused(project) -> None:
         "def test_it(used):\n    pass\n"
     )
     result = project.run()
-    result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines(["*trt_session.run was called after the test*TRT161*"])
+    assert_shows(result, "*trt_session.run was called after the test*TRT161*", passed=1, errors=1)
 
 
 def test_run_without_a_check_is_allowed_in_a_teardown(project) -> None:
@@ -159,8 +159,7 @@ def test_run_in_a_thread_that_outlives_the_test_is_refused(project) -> None:
         "    threads[0].start()\n"
     )
     result = project.run()
-    result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines(["*trt_session.run was called after the test*TRT161*"])
+    assert_shows(result, "*trt_session.run was called after the test*TRT161*", passed=1, errors=1)
 
 
 def test_comparison_that_outlives_the_test_is_refused(project) -> None:
@@ -194,8 +193,7 @@ def test_comparison_that_outlives_the_test_is_refused(project) -> None:
         "    assert begun.wait(60)\n"
     )
     result = project.run()
-    result.assert_outcomes(failed=1, errors=1)
-    result.stdout.fnmatch_lines(["*trt_session.run was called after the test*TRT161*"])
+    assert_shows(result, "*trt_session.run was called after the test*TRT161*", failed=1, errors=1)
 
 
 def test_benchmark_in_a_teardown_is_refused(project) -> None:
@@ -209,8 +207,7 @@ def test_benchmark_in_a_teardown_is_refused(project) -> None:
         "def test_it(used):\n    pass\n"
     )
     result = project.run()
-    result.assert_outcomes(failed=1, errors=1)
-    result.stdout.fnmatch_lines(["*trt_benchmark was called after the test*TRT161*"])
+    assert_shows(result, "*trt_benchmark was called after the test*TRT161*", failed=1, errors=1)
 
 
 CALIBRATED = 'precision="int8", profiles={"image": ((1, 8), (4, 8), (16, 8))}'
@@ -221,8 +218,7 @@ def test_warning_fails_the_test_where_a_filter_makes_it_an_error(project) -> Non
     tolerance = "rtol=1, atol=1"
     model = f'"models/linear.onnx", {CALIBRATED}'
     result = project.check(model=model, consistency=tolerance, args=(error,))
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*an engine was calibrated on random inputs*TRT170*"])
+    assert_shows(result, "*an engine was calibrated on random inputs*TRT170*", failed=1)
 
 
 def test_warning_is_hidden_by_a_filter(project) -> None:
@@ -237,5 +233,4 @@ def test_failure_that_is_not_ours_carries_what_the_checks_found(project) -> None
     save_linear(project.path / "models" / "reference.onnx", nudge=0.5)
     model = '"models/linear.onnx", reference="models/reference.onnx"'
     result = project.check('trt_session.run({"image": images})\nassert False', model=model)
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*assert False*", "*trt consistency*", "*[[]TRT4*"])
+    assert_shows(result, "*assert False*", "*trt consistency*", "*[[]TRT4*", failed=1)
