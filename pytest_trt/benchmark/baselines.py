@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 
-from pytest_trt.baseline.entry import StoredRun
+from pytest_trt.baseline.entry import Entry, StoredRun
 from pytest_trt.engine.build import Engine
+from pytest_trt.engine.cache import EngineCache
+from pytest_trt.engine.facts import Layer
+from pytest_trt.engine.layer_changes import layers_of
 from pytest_trt.statistics.rounds import Rounds
 
 #: Digits of digests that are stored: enough to distinguish plans of one key, or models.
@@ -30,6 +33,15 @@ def new_run(
         reason=reason,
         environment=environment,
     )
+
+
+def layers_then(entry: Entry, cache: EngineCache) -> Sequence[Layer] | None:
+    """Return the layers of the baseline's engine: those that are stored, or those in the cache."""
+    stored = layers_of(entry.layers)
+    if stored:
+        return stored
+    found = cache.find(str(entry.engine.get("key", "")))
+    return found.facts.layers if found else None
 
 
 def engine_facts(engine: Engine | None) -> dict[str, int | str]:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from pytest_trt.backends.devices.watch import DeviceWatch
 from pytest_trt.baseline.entry import MAX_RUNS, Entry, StoredRun
 from pytest_trt.benchmark import messages
-from pytest_trt.benchmark.baselines import engine_facts, new_run, stored_rounds
+from pytest_trt.benchmark.baselines import engine_facts, layers_then, new_run, stored_rounds
 from pytest_trt.benchmark.calibration import Calibration
 from pytest_trt.benchmark.conditions import (
     conditions_of,
@@ -36,7 +36,7 @@ from pytest_trt.benchmark.sampling import Sampling, mode_for
 from pytest_trt.diagnostics import Diagnostic, Remedy
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.facts import Layer
-from pytest_trt.engine.layer_changes import layer_rows, layers_of
+from pytest_trt.engine.layer_changes import layer_rows
 from pytest_trt.engine.protocols import BackendSession
 from pytest_trt.git import commit_that_added
 from pytest_trt.statistics.decide import FIRST_ROUNDS, Unavailable
@@ -300,11 +300,7 @@ class EngineSource:
 
     def baseline_layers(self, entry: Entry) -> Sequence[Layer] | None:
         """Return the layers of the baseline's engine, from the baseline or the cache."""
-        stored = layers_of(entry.layers)
-        if stored:
-            return stored
-        found = self._machine.cache.find(str(entry.engine.get("key", "")))
-        return found.facts.layers if found else None
+        return layers_then(entry, self._machine.cache)
 
     def notes(self) -> list[Diagnostic]:
         """Return the note on a mode that this device does not have."""

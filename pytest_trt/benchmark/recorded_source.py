@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from pytest_trt.baseline.entry import Entry, StoredRun
 from pytest_trt.benchmark import messages
-from pytest_trt.benchmark.baselines import new_run
+from pytest_trt.benchmark.baselines import layers_then, new_run
 from pytest_trt.benchmark.conditions import load_conditions
 from pytest_trt.benchmark.differences import HOST_BUSY
 from pytest_trt.benchmark.evidence import BenchmarkSettings, Interleave, Machine, Subject
@@ -33,7 +33,6 @@ from pytest_trt.benchmark.rounds import (
 )
 from pytest_trt.diagnostics import Diagnostic, Remedy
 from pytest_trt.engine.facts import Layer
-from pytest_trt.engine.layer_changes import layers_of
 from pytest_trt.statistics.decide import FIRST_ROUNDS, Unavailable
 from pytest_trt.statistics.limits import ABSOLUTES, Limits
 from pytest_trt.statistics.rounds import Rounds, testable
@@ -233,11 +232,7 @@ class RecordedSource:
 
     def baseline_layers(self, entry: Entry) -> Sequence[Layer] | None:
         """Return the layers of the baseline's engine, from the baseline or the cache."""
-        stored = layers_of(entry.layers)
-        if stored:
-            return stored
-        found = self._machine.cache.find(str(entry.engine.get("key", "")))
-        return found.facts.layers if found else None
+        return layers_then(entry, self._machine.cache)
 
     def notes(self) -> list[Diagnostic]:
         """Return the note that only one run was taken where several were requested."""

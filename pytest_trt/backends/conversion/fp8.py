@@ -40,15 +40,7 @@ def to_fp8(
 
     Ranges are those of INT8: the largest absolute value that calibration saw, or what the
     calibration method makes of it, becomes 448. Weights are stored in FP8 behind a
-    DequantizeLinear.
-
-    Args:
-        model: The model, which is not quantised.
-        calibration: Representative inputs; the ranges of activations come from them.
-        output: Where to write.
-        options: Builder options of the conversion.
-        keep_fp32: What stays float32, see `kept_nodes`.
-        verified: Whether ONNX Runtime has to load and run the result.
+    DequantizeLinear. Arguments are those of `to_int8`.
 
     Raises:
         ConfigurationError, InputError, EngineBuildError: As `to_int8`.

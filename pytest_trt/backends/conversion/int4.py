@@ -51,14 +51,7 @@ def to_int4(
 
     A weight [k, n] becomes INT4 [k, n] with float32 scales [k / block, n] behind a
     DequantizeLinear; each scale is the largest absolute value of its block over 7. Weights whose k
-    is no multiple of the block's size stay float32.
-
-    Args:
-        model: The model, which is not quantised.
-        output: Where to write.
-        options: Builder options of the conversion: the block's size.
-        keep_fp32: What stays float32, see `kept_nodes`.
-        verified: Whether ONNX Runtime has to load the result.
+    is no multiple of the block's size stay float32. Arguments are those of `to_int8`.
 
     Raises:
         ConfigurationError: `keep_fp32` names nothing in the model.

@@ -122,17 +122,7 @@ def quantised(
     qdq_weights: bool = True,
     precision: str = "int8",
 ) -> Quantised:
-    """Return a float32 model with INT8 Q/DQ nodes, see `to_int8`.
-
-    Args:
-        model: The model, which is not quantised.
-        calibration: Representative inputs.
-        folder: Where temporary files may be.
-        options: Builder options of the conversion.
-        keep_fp32: What stays float32.
-        qdq_weights: How weights are stored.
-        precision: What it is quantised for, for messages.
-    """
+    """Return a float32 model with INT8 Q/DQ nodes, see `to_int8`."""
     options = options or {}
     refuse_dynamically_quantised(model, precision)
     if not model.inputs:

@@ -32,14 +32,7 @@ def to_mixed(
 ) -> Conversion:
     """Quantise a float32 model to INT8, and convert the rest to float16.
 
-    Args:
-        model: The model. Q/DQ nodes of a quantised model are used, and the rest is converted.
-        calibration: Representative inputs, unless the model is quantised.
-        output: Where to write.
-        options: Builder options of the conversion.
-        keep_fp32: What stays float32, see `kept_nodes`.
-        qdq_weights: How weights are stored, see `to_int8`.
-        verified: Whether ONNX Runtime has to load and run the result.
+    Arguments are those of `to_int8`; a model that is quantised needs no calibration.
 
     Raises:
         ConfigurationError, InputError, EngineBuildError: As `to_int8` and `to_narrow`.
