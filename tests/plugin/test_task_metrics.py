@@ -120,22 +120,26 @@ def test_an_inconclusive_metric_shows_what_would_fail(run) -> None:
     run(lost.format("[0] * 10", 27)).assert_outcomes(failed=1)
 
 
-@pytest.mark.parametrize(
-    ("now", "noted"),
-    [
-        ('"accuracy", 0.995, limit="0.5 points"', False),
-        ('"accuracy", 0.996, limit="0.5 points"', True),
-        ('"accuracy", 99.5, limit=0.005', True),
-        ('"accuracy", 0.988, limit="0.5 points"', False),
-    ],
-)
-def test_a_baseline_that_far_worse_values_pass_is_noted(run, now, noted) -> None:
-    run('"accuracy", 0.99, limit=0.1')
-    result = run(now)
-    result.assert_outcomes(passed=1)
-    assert ("TRT432" in result.stdout.str()) == noted
-    run(now, "--trt-update").assert_outcomes(passed=1)
-    assert "TRT432" not in run(now).stdout.str()
+NOTED = [
+    ('"accuracy", 0.995, limit="0.5 points"', False),
+    ('"accuracy", 0.996, limit="0.5 points"', True),
+    ('"accuracy", 99.5, limit=0.005', True),
+    ('"accuracy", 0.988, limit="0.5 points"', False),
+]
+
+
+def test_a_baseline_that_far_worse_values_pass_is_noted(project, stored) -> None:
+    def notes(*args: str) -> list[bool]:
+        args = (*args, "--trt-report=r.json", "--trt-missing-baseline=record")
+        project.ends({source(now): "" for now, _ in NOTED}, *args).assert_outcomes(passed=4)
+        tests = json.loads((project.path / "r.json").read_text())["tests"]
+        return [any(note["code"] == "TRT432" for note in test["notes"]) for test in tests]
+
+    before = [source('"accuracy", 0.99, limit=0.1') + f"# {number}\n" for number in range(4)]
+    project.ends(dict.fromkeys(before, ""), "--trt-missing-baseline=record")
+    assert notes() == [noted for _, noted in NOTED]
+    notes("--trt-update")
+    assert notes() == [False] * 4
 
 
 def test_failure_says_how_much_worse_and_what_was_accepted(run) -> None:
@@ -289,27 +293,31 @@ def test_what_cannot_be_judged_fails(project, stored) -> None:
     assert not stored.exists()
 
 
-@pytest.mark.parametrize(
-    ("worst", "better"),
-    [
-        ('"a", 0.0, of=2000, limit="1 points"', '"a", 0.5, of=2000, limit="1 points"'),
-        ('"a", 0.005, limit="1 points"', '"a", 0.02, limit="1 points"'),
-        ('"a", samples=[False] * 9, limit=0.01', '"a", samples=[False, True] * 9, limit=0.01'),
-        ('"a", 0.0, of=2000, limit="2%"', '"a", 0.001, of=2000, limit="2%"'),
-        (
-            '"a", 1.0, of=2000, limit="1 points", lower_is_better=True',
-            '"a", 0.9, of=2000, limit="1 points", lower_is_better=True',
-        ),
-    ],
-)
-def test_a_baseline_that_no_value_can_be_worse_than_is_refused(run, stored, worst, better) -> None:
-    assert_shows(run(worst), "*its value * is so bad that the limit * could never fail *", failed=1)
-    assert not stored.exists()
-    run(better).assert_outcomes(passed=1)
-    before = stored.read_bytes()
-    run(worst, "--trt-update", "--trt-update-reason", "worse data").assert_outcomes(failed=1)
-    assert stored.read_bytes() == before
-    assert "could never fail" not in run(worst).stdout.str()
+WORST_AND_BETTER = [
+    ('"a", 0.0, of=2000, limit="1 points"', '"a", 0.5, of=2000, limit="1 points"'),
+    ('"a", 0.005, limit="1 points"', '"a", 0.02, limit="1 points"'),
+    ('"a", samples=[False] * 9, limit=0.01', '"a", samples=[False, True] * 9, limit=0.01'),
+    ('"a", 0.0, of=2000, limit="2%"', '"a", 0.001, of=2000, limit="2%"'),
+    (
+        '"a", 1.0, of=2000, limit="1 points", lower_is_better=True',
+        '"a", 0.9, of=2000, limit="1 points", lower_is_better=True',
+    ),
+]
+
+
+def test_a_baseline_that_no_value_can_be_worse_than_is_refused(project, stored) -> None:
+    record = "--trt-missing-baseline=record"
+    refused = "*its value * is so bad that the limit * could never fail *"
+    worst = {source(one): refused for one, _ in WORST_AND_BETTER}
+    project.refuses(worst, record, where="")
+    assert not stored.parent.exists()
+    project.ends({source(better): "" for _, better in WORST_AND_BETTER}, record)
+    before = [path.read_bytes() for path in sorted(stored.parent.iterdir())]
+    assert len(before) == len(WORST_AND_BETTER)
+    update = ("--trt-update", "--trt-update-reason", "worse data")
+    project.refuses(dict.fromkeys(worst, "*"), *update, where="")
+    assert [path.read_bytes() for path in sorted(stored.parent.iterdir())] == before
+    assert "could never fail" not in project.run(record).stdout.str()
 
 
 @pytest.mark.parametrize(

@@ -372,42 +372,42 @@ def test_precision_that_is_passed_to_the_fixture_decides(suite) -> None:
     ).assert_outcomes(passed=1)
 
 
-@pytest.mark.parametrize(
-    ("named", "outcomes"),
-    [
-        ('precision=("fp32", "fp16")', {"passed": 1, "failed": 1}),
-        ('precision="fp16"', {"passed": 1}),
-        ('precision="fp32"', {"failed": 1}),
-        ("seed=1", {"passed": 1}),
-    ],
-)
-def test_precision_that_is_named_and_never_compared_fails(suite, named: str, outcomes) -> None:
-    result = suite(
-        f"@M(**GOOD, {named})\n@C\ndef test_it(trt_build):\n"
-        "    trt_build(precision='fp16').run(X)\n"
+NAMED_PRECISIONS = [
+    ('precision=("fp32", "fp16")', {"passed": 1, "failed": 1}),
+    ('precision="fp16"', {"passed": 1}),
+    ('precision="fp32"', {"failed": 1}),
+    ("seed=1", {"passed": 1}),
+]
+
+
+def test_precision_that_is_named_and_never_compared_fails(suite, project) -> None:
+    body = "def test_it(trt_build):\n    trt_build(precision='fp16').run(X)\n"
+    message = "*compared no fp32 engine of linear.onnx*fp16*TRT160*"
+    cases = {
+        f"{HEAD}@M(**GOOD, {named})\n@C\n{body}": message if "failed" in outcomes else ""
+        for named, outcomes in NAMED_PRECISIONS
+    }
+    project.ends(cases).assert_outcomes(passed=3, failed=2)
+
+
+CONTRADICTING = [
+    "@C(rtol=1, atol=1)\n@C(rtol=0, atol=0)\n@M(**GOOD)\ndef test_it(trt_session):",
+    "pytestmark = [M(**GOOD), C(rtol=1, atol=1), C(rtol=0, atol=0)]\ndef test_it(trt_session):",
+    "@C\n@M(**GOOD, precision='fp16')\n@M(precision='fp32')\ndef test_it(trt_session):",
+    "@C\n@pytest.mark.parametrize('a', [pytest.param(1, marks=M(**GOOD))])\n"
+    "@pytest.mark.parametrize('b', [pytest.param(1, marks=M(**WRONG))])\n"
+    "def test_it(trt_session, a, b):",
+]
+
+
+def test_marks_that_contradict_each_other_in_one_place_are_refused(suite, project) -> None:
+    message = "*is given twice on the *, with different *TRT150*"
+    project.refuses(
+        {
+            f"{HEAD}{marks}\n    trt_session.run(X)\n": "*" if "param" in marks else message
+            for marks in CONTRADICTING
+        }
     )
-    result.assert_outcomes(**outcomes)
-    if "failed" in outcomes:
-        result.stdout.fnmatch_lines(["*compared no fp32 engine of linear.onnx*fp16*TRT160*"])
-
-
-@pytest.mark.parametrize(
-    "marks",
-    [
-        "@C(rtol=1, atol=1)\n@C(rtol=0, atol=0)\n@M(**GOOD)\ndef test_it(trt_session):",
-        "pytestmark = [M(**GOOD), C(rtol=1, atol=1), C(rtol=0, atol=0)]\ndef test_it(trt_session):",
-        "@C\n@M(**GOOD, precision='fp16')\n@M(precision='fp32')\ndef test_it(trt_session):",
-        "@C\n@pytest.mark.parametrize('a', [pytest.param(1, marks=M(**GOOD))])\n"
-        "@pytest.mark.parametrize('b', [pytest.param(1, marks=M(**WRONG))])\n"
-        "def test_it(trt_session, a, b):",
-    ],
-    ids=["decorators", "list", "models", "parameter sets"],
-)
-def test_marks_that_contradict_each_other_in_one_place_are_refused(suite, marks: str) -> None:
-    result = suite(marks + "\n    trt_session.run(X)\n")
-    result.assert_outcomes(errors=1)
-    if "param" not in marks:
-        result.stdout.fnmatch_lines(["*is given twice on the *, with different *TRT150*"])
 
 
 def test_marks_of_one_place_that_agree_add_up(suite) -> None:
@@ -455,17 +455,16 @@ def test_doctest_that_uses_a_fixture_of_the_plugin_is_refused(suite) -> None:
     assert_shows(result, "*is not a Python test function (DoctestItem)*TRT158*", failed=1)
 
 
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        ("run(None, X)", "*takes one argument, the inputs, but was given 2*"),
-        ("run(['probs'], X)", "*takes one argument, the inputs, but was given 2*"),
-        ("infer(X)", "*no attribute 'infer': write trt_session.run(inputs)"),
-    ],
-)
-def test_call_of_another_library_says_what_to_write(suite, call: str, message: str) -> None:
-    result = suite(f"@M(**GOOD)\n@C\ndef test_it(trt_session):\n    trt_session.{call}\n")
-    assert_shows(result, "E " + message, failed=1)
+OTHER_CALLS = [
+    ("run(None, X)", "*takes one argument, the inputs, but was given 2*"),
+    ("run(['probs'], X)", "*takes one argument, the inputs, but was given 2*"),
+    ("infer(X)", "*no attribute 'infer': write trt_session.run(inputs)"),
+]
+
+
+def test_call_of_another_library_says_what_to_write(suite, project) -> None:
+    test = f"{HEAD}@M(**GOOD)\n@C\ndef test_it(trt_session):\n    trt_session."
+    project.refuses({f"{test}{call}\n": f"E {message}" for call, message in OTHER_CALLS}, where="")
 
 
 CALLS = """
@@ -692,21 +691,21 @@ def test_engine_that_is_shared_with_two_references_is_compared_with_both(suite) 
     assert_shows(result, FAILS, failed=1, passed=1)
 
 
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ('precision=("fp32", "fp16")', "*trt_engines takes one precision, not 2: fp32, fp16*"),
-        ('arch="sm86"', "*arch='sm86', but this run tests cpu*"),
-        ("tolerance=1", "*no keyword 'tolerance'*"),
-    ],
-)
-def test_shared_engine_that_cannot_be_one_is_refused(suite, given: str, message: str) -> None:
-    result = suite(
-        '@pytest.fixture(scope="module")\ndef shared(trt_engines):\n'
-        f"    return trt_engines('models/linear.onnx', {given})\n"
+NOT_ONE = [
+    ('precision=("fp32", "fp16")', "*trt_engines takes one precision, not 2: fp32, fp16*"),
+    ('arch="sm86"', "*arch='sm86', but this run tests cpu*"),
+    ("tolerance=1", "*no keyword 'tolerance'*"),
+]
+
+
+def test_shared_engine_that_cannot_be_one_is_refused(suite, project) -> None:
+    source = (
+        f'{HEAD}@pytest.fixture(scope="module")\ndef shared(trt_engines):\n'
+        "    return trt_engines('models/linear.onnx', GIVEN)\n"
         "@C\ndef test_it(shared):\n    shared.run(X)\n"
     )
-    assert_shows(result, message, errors=1)
+    cases = {source.replace("GIVEN", given): message for given, message in NOT_ONE}
+    project.refuses(cases, where="ERROR at setup of ")
 
 
 def test_shared_int8_engine_is_calibrated_on_what_the_fixture_gives(suite) -> None:
