@@ -41,40 +41,6 @@ def test_changed_weight_is_rebuilt_and_reported(built) -> None:
     result.stdout.fnmatch_lines(["built linear.onnx fp16 cpu: *: the model changed, digest * -> *"])
 
 
-def test_changed_option_is_rebuilt_and_reported(built) -> None:
-    built.test_file(
-        TEST.replace('"fp16")', '"fp16", builder_options={"graph_optimization_level": "basic"})')
-    )
-    result = built.run()
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(
-        ["built linear.onnx fp16 cpu: *: builder option graph_optimization_level: not set -> *"]
-    )
-
-
-def test_damaged_plan_is_rebuilt_with_a_warning(built) -> None:
-    (plan,) = built.plans()
-    content = bytearray(plan.read_bytes())
-    content[len(content) // 2] ^= 1
-    plan.write_bytes(content)
-    result = built.run()
-    assert_shows(
-        result, "note  linear.onnx fp16 cpu: the cached engine was damaged, so it was *", passed=1
-    )
-    built.run().stdout.fnmatch_lines(["linear.onnx*cached*"])
-
-
-def test_damaged_reference_is_computed_again(built) -> None:
-    (reference,) = references(built)
-    content = bytearray(reference.read_bytes())
-    content[len(content) // 2] ^= 255
-    reference.write_bytes(content)
-    result = built.run()
-    result.assert_outcomes(passed=1, warnings=1)
-    result.stdout.fnmatch_lines(["*a file of the cache was damaged, so its content was*"])
-    built.run().assert_outcomes(passed=1)
-
-
 def test_swapped_references_fail_no_test_and_are_reported(built) -> None:
     save_linear(built.path / "models" / "linear.onnx", nudge=0.25)
     built.run().assert_outcomes(passed=1)
@@ -104,30 +70,13 @@ def test_unusable_cache_is_one_clear_error_a_test(project) -> None:
     assert "--trt-cache-dir" in result.stdout.str() + result.stderr.str()
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [(b"", "*is empty*"), (b"hello, this is not a model", "*text*"), (b"\x89PNG\r\n", "*")],
-)
-def test_file_that_is_not_a_model_is_an_error_without_a_traceback(
-    project, content, message
-) -> None:
-    (project.path / "models" / "linear.onnx").write_bytes(content)
+def test_file_that_is_not_a_model_is_an_error_without_a_traceback(project) -> None:
+    (project.path / "models" / "linear.onnx").write_bytes(b"hello, this is not a model")
     result = project.check()
-    assert_shows(result, message, "Fix: *", errors=1)
+    assert_shows(result, "*text*", "Fix: *", errors=1)
     # In the short summary, nothing but the model stands before what is wrong with it.
     result.stdout.fnmatch_lines(["ERROR test_it.py - models/linear.onnx *"])
     assert "Traceback" not in result.stdout.str()
-
-
-def test_unknown_operator_is_an_error_that_names_it(project) -> None:
-    import onnx
-
-    path = project.path / "models" / "linear.onnx"
-    model = onnx.load(path)
-    model.graph.node[0].op_type = "MatMulTimesTwo"
-    onnx.save(model, path)
-    result = project.check()
-    assert_shows(result, "operator MatMulTimesTwo is*", "Fix: Export * no opset has *", errors=1)
 
 
 def test_a_build_that_fails_is_not_repeated_for_every_test(project, save) -> None:

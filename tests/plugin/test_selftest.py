@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
-from plugin.conftest import assert_shows
 
 MODEL = '"models/linear.onnx", profiles={"image": ((1, 8), (4, 8), (16, 8))}'
 RUN = 'trt_session.run({"image": images})'
@@ -56,54 +52,6 @@ def test_a_test_that_never_runs_its_session_fails(project) -> None:
     result.assert_outcomes(failed=1)
     assert "trt_consistency compared nothing" in text
     assert "1 not tried" in text
-
-
-def test_a_marker_on_a_test_without_an_engine_fails(project) -> None:
-    project.test_file(
-        f"""
-        @pytest.mark.trt_model({MODEL})
-        @pytest.mark.trt_consistency
-        def test_the_wrong_one():
-            pass
-
-        @pytest.mark.trt_model({MODEL})
-        def test_the_right_one(trt_session, images):
-            {RUN}
-        """
-    )
-    result, text = selftest(project)
-    result.assert_outcomes(failed=1, passed=1)
-    assert "the test requested no engine" in text
-
-
-def save_nan(path, share_of_nan: float) -> None:
-    """Write a model whose output is NaN in this share of its eight columns."""
-    factors = np.ones(8, np.float32)
-    factors[: int(8 * share_of_nan)] = np.nan
-    value = helper.make_tensor_value_info
-    graph = helper.make_graph(
-        [helper.make_node("Mul", ["image", "factors"], ["y"])],
-        "nan",
-        [value("image", TensorProto.FLOAT, ["n", 8])],
-        [value("y", TensorProto.FLOAT, ["n", 8])],
-        [numpy_helper.from_array(factors, "factors")],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.save(model, path)
-
-
-def test_ignoring_nan_in_an_output_that_is_nothing_else_fails(project) -> None:
-    save_nan(project.path / "models" / "linear.onnx", 1.0)
-    check(project, 'nan="ignore"')
-    result, _ = selftest(project)
-    assert_shows(result, "y: nothing compared*TRT400]", failed=1)
-
-
-def test_ignoring_nan_is_allowed_where_something_is_compared(project) -> None:
-    save_nan(project.path / "models" / "linear.onnx", 0.5)
-    check(project, 'nan="ignore"')
-    result, _ = selftest(project)
-    result.assert_outcomes(passed=1)
 
 
 def test_a_check_of_an_xfail_test_is_ineffective(project) -> None:

@@ -3,7 +3,6 @@ from __future__ import annotations
 from dataclasses import fields
 
 import pytest
-from plugin.conftest import assert_shows
 
 from pytest_trt.plugin.options.settings import Settings
 from pytest_trt.plugin.options.table import OPTIONS
@@ -65,13 +64,6 @@ def test_flag_wins_over_ini_and_ini_over_default(project) -> None:
     project.run().assert_outcomes(skipped=1)
     project.pytester.makeini("[pytest]\ntrt_arch = smxx\n")
     project.run("--trt-arch=cpu").assert_outcomes(passed=1)
-
-
-def test_build_only_builds_and_skips_with_that_reason(project) -> None:
-    project.test_file(TIGHT_TEST.format(""))
-    result = project.run("--trt-build-only", "-rs")
-    assert_shows(result, "*--trt-build-only: engine built, not run*", skipped=1)
-    assert len(project.plans()) == 1
 
 
 @pytest.mark.parametrize(

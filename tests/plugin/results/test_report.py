@@ -402,6 +402,8 @@ def test_a_run_that_does_not_start_leaves_no_report_of_an_earlier_one(report, wr
 @pytest.mark.parametrize("option", ["--collect-only", "--help", "--version"])
 def test_an_earlier_report_stays_where_a_run_writes_none(report, option) -> None:
     report.project.test_file(SUITE)
+    assert report.run("--collect-only").ret == 0
+    assert not report.path.exists()
     report.run("-k", "passed")
     before = report.path.read_bytes()
     report.run(option)
@@ -420,12 +422,6 @@ def test_run_without_models_writes_an_empty_report(report) -> None:
     report.project.test_file("def test_a():\n    pass\n")
     report.run()
     assert report.read()["tests"] == []
-
-
-def test_collecting_alone_writes_nothing(report) -> None:
-    report.project.test_file(SUITE)
-    assert report.run("--collect-only").ret == 0
-    assert not report.path.exists()
 
 
 def test_engines_cross_built_for_several_architectures_are_skipped_and_reported(report) -> None:
@@ -472,20 +468,13 @@ def test_step_summary_names_markers_that_stopped_the_collection(report, monkeypa
     assert "[TRT156]" in shown
 
 
-def test_step_summary_has_no_errors_of_files_without_models(report, monkeypatch) -> None:
+def test_step_summary_has_nothing_of_files_without_models(report, monkeypatch) -> None:
     path = report.project.path / "summary.md"
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(path))
-    report.project.test_file("import no_such_module")
-    report.project.run()
-    assert not path.exists()
-
-
-def test_step_summary_of_a_project_without_models_is_left_alone(report, monkeypatch) -> None:
-    path = report.project.path / "summary.md"
-    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(path))
-    report.project.test_file("def test_a():\n    pass\n")
-    report.project.run(arch=None)
-    assert not path.exists()
+    for source in ("import no_such_module", "def test_a():\n    pass\n"):
+        report.project.test_file(source)
+        report.project.run(arch=None)
+        assert not path.exists()
 
 
 @needs_xdist

@@ -33,23 +33,15 @@ def mended(project):
 
 
 def test_quiet_run_keeps_what_must_be_known_and_drops_the_table(mended) -> None:
+    assert "linear.onnx" not in mended.run("-qq").stdout.str()
+    damage(mended)
     result = mended.run("-q")
     result.stdout.fnmatch_lines(
         ["note  linear.onnx fp32 cpu: the cached engine was damaged, so it was rebuilt: *"]
     )
     result.stdout.no_fnmatch_line("*tolerance used*")
     result.stdout.no_fnmatch_line("*= trt =*")
-
-
-def test_quiet_run_says_nothing_where_there_is_nothing_to_know(mended) -> None:
-    mended.run()
-    mended.run("-q").stdout.no_fnmatch_line("*linear.onnx*")
-
-
-def test_quietest_run_says_nothing(mended) -> None:
-    result = mended.run("-qq")
-    result.stdout.no_fnmatch_line("*linear.onnx*")
-    assert result.ret == 0
+    mended.run("-q").stdout.no_fnmatch_line("*linear.onnx*")  # nothing is to know any more
 
 
 def test_quiet_run_says_which_baselines_it_wrote(project) -> None:
@@ -87,6 +79,7 @@ def test_a_test_that_the_plugin_skips_is_named_by_its_own_line(project, fixture:
     assert_shows(
         result, "SKIPPED [[]1[]] test_it.py:3: --trt-build-only: engine built, not run", skipped=1
     )
+    assert len(project.plans()) == 1
 
 
 MARKED = """
@@ -96,23 +89,6 @@ pytestmark = [
     pytest.mark.trt_consistency(rtol=0, atol=1e-9),
 ]
 """
-
-
-def test_a_reason_hides_no_other_one_of_the_same_module(project) -> None:
-    project.test_file(
-        MARKED + "def test_wrong(trt_session, images):\n"
-        "    trt_session.run({'image': images})\n"
-        "def test_nothing(trt_engine):\n    pass\n"
-    )
-    assert_shows(
-        project.run(),
-        "*= trt: what to do =*",
-        "trt_consistency compared nothing*TRT160*",
-        "  test_it.py::test_nothing",
-        "*over tolerance*TRT401*",
-        "  test_it.py::test_wrong",
-        failed=2,
-    )
 
 
 def test_many_tests_that_fail_for_one_reason_are_one_group(project) -> None:
@@ -143,18 +119,6 @@ def test_thousand_failing_runs_of_one_test_show_the_worst_ten(project) -> None:
     start = next(i for i, line in enumerate(result.outlines) if "= FAILURES =" in line)
     end = next(i for i, line in enumerate(result.outlines) if i > start and "= trt =" in line)
     assert end - start < 30
-
-
-def test_models_of_one_name_have_a_row_each(project) -> None:
-    for team in ("a", "b"):
-        (project.path / team).mkdir()
-        model = (project.path / "models" / "linear.onnx").read_bytes()
-        (project.path / team / "m.onnx").write_bytes(model)
-    project.test_file(
-        "@pytest.mark.trt_model('a/m.onnx')\ndef test_a(trt_engine):\n    pass\n"
-        "@pytest.mark.trt_model('b/m.onnx')\ndef test_b(trt_engine):\n    pass\n"
-    )
-    assert_shows(project.run(), "a/m.onnx *1 passed", "b/m.onnx *1 passed", passed=2)
 
 
 def test_junit_has_the_code_in_message_and_property(project) -> None:
