@@ -139,24 +139,28 @@ def test_overridden_inputs_are_multiplied_only_if_they_use_trt_shape(
     project.run().assert_outcomes(passed=tests)
 
 
-@pytest.mark.parametrize(
-    ("inputs", "message"),
-    [
-        ("{}", "*image*"),
-        ("{'imag': images}", "*no input 'imag'*"),
-        ("{'image': images.astype(np.float64)}", "*float64*float32*"),
-        ("{'image': images.tolist()}", "*list*"),
-        ("{'image': images[:, :7]}", "*7*8*"),
-        ("{'image': np.ones((17, 8), np.float32)}", "*17*16*"),
-    ],
-)
-def test_wrong_input_is_reported_at_the_line_that_feeds_it(project, inputs, message) -> None:
-    project.test_file(
-        f'@pytest.mark.trt_model("models/linear.onnx", {PROFILE})\n'
-        f"def test_it(trt_session, images):\n    trt_session.run({inputs})\n"
-    )
-    result = project.run()
-    assert_shows(
-        result, "test_it.py:*", "    trt_session.run(*", f"E {message}", "E*Fix: *", failed=1
-    )
+WRONG_INPUTS = [
+    ("{}", "*image*"),
+    ("{'imag': images}", "*no input 'imag'*"),
+    ("{'image': images.astype(np.float64)}", "*float64*float32*"),
+    ("{'image': images.tolist()}", "*list*"),
+    ("{'image': images[:, :7]}", "*7*8*"),
+    ("{'image': np.ones((17, 8), np.float32)}", "*17*16*"),
+]
+
+
+def test_wrong_input_is_reported_at_the_line_that_feeds_it(project) -> None:
+    mark = f'@pytest.mark.trt_model("models/linear.onnx", {PROFILE})'
+    head = f"{mark}\ndef test_it(trt_session, images):\n"
+    cases = {
+        f"{head}    trt_session.run({inputs})\n": [
+            "test_*.py:*",
+            "    trt_session.run(*",
+            f"E {message}",
+            "E*Fix: *",
+        ]
+        for inputs, message in WRONG_INPUTS
+    }
+    result = project.ends(cases)
+    result.assert_outcomes(failed=len(cases))
     result.stdout.no_fnmatch_line("*raise InputError*")

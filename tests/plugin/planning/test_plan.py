@@ -205,8 +205,10 @@ def test_mark_that_is_added_while_the_test_runs_fails_it(project) -> None:
     assert_shows(project.run(), "*added after the test was collected*TRT155*", failed=2)
 
 
-@pytest.mark.parametrize("scope", ["class", "module", "session"])
-@pytest.mark.parametrize("mark", [C, "pytest.mark.usefixtures"])
+@pytest.mark.parametrize(
+    ("scope", "mark"),
+    [("class", C), ("module", C), ("session", C), ("module", "pytest.mark.usefixtures")],
+)
 def test_mark_that_a_fixture_adds_to_a_class_or_module_fails_its_tests(
     project, scope: str, mark: str
 ) -> None:
@@ -449,17 +451,22 @@ def test_test_that_a_later_one_replaces_is_warned_of(
         result.stdout.fnmatch_lines(["*test_it of line * never runs: that of line * replaces it*"])
 
 
-@pytest.mark.parametrize("shape", ["max", "1-max", "huge"])
-def test_shape_that_no_profile_has_is_refused_at_collection(project, shape: str) -> None:
-    project.test_file(
-        f"@pytest.mark.parametrize('trt_shape', ['{shape}'])\n"
+def test_shape_that_no_profile_has_is_refused_at_collection(project) -> None:
+    source = (
+        "@pytest.mark.parametrize('trt_shape', ['SHAPE'])\n"
         f"@{C}\n@{M}('models/linear.onnx', {P})\n"
-        "def test_it(trt_session, trt_shape, images):\n" + USES
+        f"def test_it(trt_session, trt_shape, images):\n{USES}"
     )
-    result = project.run()
-    result.assert_outcomes(**({"passed": 1} if shape == "max" else {"errors": 1}))
-    if shape != "max":
-        result.stdout.fnmatch_lines([f"trt_shape='{shape}' is not a point of a profile*TRT154*"])
+    project.refuses(
+        {
+            source.replace(
+                "SHAPE", shape
+            ): f"trt_shape='{shape}' is not a point of a profile*TRT154*"
+            for shape in ("1-max", "huge")
+        }
+    )
+    project.test_file(source.replace("SHAPE", "max"))
+    project.run("test_it.py").assert_outcomes(passed=1)
 
 
 #: What a test compares with unless it is overridden finds nothing; `wrong` finds everything.
@@ -508,32 +515,30 @@ def test_function_of_a_conftest_that_overrides_nothing_is_refused(project) -> No
     assert_shows(project.run(), NOT_DECORATED, errors=1)
 
 
-@pytest.mark.parametrize(
-    ("source", "passes"),
-    [
-        # Helpers of tests that do not compare, or whose fixture has another name in the file.
-        (f"def trt_reference():\n    pass\n{CHECKED.replace(f'@{C}', '@pytest.mark.own')}", True),
-        (f"def trt_inputs():\n    pass\n{CHECKED}", True),
-        (
-            f"{WRONG}def trt_reference():\n    return wrong\n"
-            f"@pytest.fixture(name='trt_reference')\ndef _given():\n    return trt_reference()\n"
-            f"{CHECKED}",
-            False,
+WITH_EFFECT = [
+    # Helpers of tests that do not compare, or whose fixture has another name in the file.
+    (f"def trt_reference():\n    pass\n{CHECKED.replace(f'@{C}', '@pytest.mark.own')}", True),
+    (f"def trt_inputs():\n    pass\n{CHECKED}", True),
+    (
+        f"{WRONG}def trt_reference():\n    return wrong\n"
+        f"@pytest.fixture(name='trt_reference')\ndef _given():\n    return trt_reference()\n"
+        f"{CHECKED}",
+        False,
+    ),
+    (f"@pytest.fixture\ndef trt_refusals():\n    pass\n{CHECKED}", True),
+    # It is what the marker names, or what the fixture makes of it.
+    (OVERRIDE.replace("GIVEN", "trt_reference") + WITH_REFERENCE, False),
+    (OVERRIDE.replace("GIVEN", "") + CHECKED, False),
+    (
+        OVERRIDE.replace("GIVEN", "")
+        + WITH_REFERENCE.replace(f"@{C}", f"@{C}\n@pytest.mark.own", 1).replace(
+            "reference='models/linear.onnx'", "reference=None"
         ),
-        (f"@pytest.fixture\ndef trt_refusals():\n    pass\n{CHECKED}", True),
-        # It is what the marker names, or what the fixture makes of it.
-        (OVERRIDE.replace("GIVEN", "trt_reference") + WITH_REFERENCE, False),
-        (OVERRIDE.replace("GIVEN", "") + CHECKED, False),
-        (
-            OVERRIDE.replace("GIVEN", "")
-            + WITH_REFERENCE.replace(f"@{C}", f"@{C}\n@pytest.mark.own", 1).replace(
-                "reference='models/linear.onnx'", "reference=None"
-            ),
-            False,
-        ),
-    ],
-    ids=["no check", "helper", "name=", "own fixture", "wraps", "no reference=", "undone"],
-)
-def test_override_that_takes_effect_is_not_refused(project, source: str, passes: bool) -> None:
-    project.test_file(source)
-    project.run("-Wignore").assert_outcomes(passed=passes, failed=not passes)
+        False,
+    ),
+]
+
+
+def test_override_that_takes_effect_is_not_refused(project) -> None:
+    cases = {source: "" if passes else "*TRT4*" for source, passes in WITH_EFFECT}
+    project.ends(cases, "-Wignore").assert_outcomes(passed=3, failed=4)
