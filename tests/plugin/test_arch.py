@@ -82,5 +82,4 @@ def test_backend_that_is_not_installed_is_a_usage_error_with_the_line_to_type(pr
 
 def test_several_archs_of_which_one_is_the_cpu_run_the_test_for_each(project) -> None:
     project.test_file(TEST)
-    result = project.run("--trt-arch=cpu", "-v")
-    result.assert_outcomes(passed=2)
+    project.run("--trt-arch=cpu", "-v").assert_outcomes(passed=2)

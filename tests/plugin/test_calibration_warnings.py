@@ -96,8 +96,7 @@ def test_shared_engines_are_checked_and_random_calibration_is_not(project) -> No
         "def test_it(shared, images):\n"
         "    shared.run({'image': images})\n"
     )
-    result = project.run("--trt-report", "report.json")
-    result.assert_outcomes(passed=2)
+    project.run("--trt-report", "report.json").assert_outcomes(passed=2)
     tests = json.loads((project.path / "report.json").read_text())["tests"]
     found = [sorted(note["code"] for note in test["notes"]) for test in tests]
     assert found == [["TRT240", "TRT241", "TRT242"], ["TRT170"]]
@@ -125,6 +124,5 @@ def test_a_marker_names_a_folder_that_takes_precedence_over_the_fixture(project)
     for number in range(20):
         image = np.random.default_rng(number).normal(size=(1, 8)).astype(np.float32)
         np.save(project.path / "samples" / f"{number:02}.npy", image)
-    result = project.run("-Werror::pytest_trt.PytestTrtWarning")
-    result.assert_outcomes(passed=2)
+    project.run("-Werror::pytest_trt.PytestTrtWarning").assert_outcomes(passed=2)
     assert len(project.plans()) == 1

@@ -269,8 +269,7 @@ def test_a_plan_that_was_rebuilt_may_be_slower(recorded) -> None:
 def test_brief_disturbance_discards_rounds_but_not_the_verdict(recorded) -> None:
     masks = iter([0x4] * 10 + [0x44] * 8)
     recorded.answers(nvmlDeviceGetCurrentClocksEventReasons=lambda: next(masks, 0x4))
-    result = recorded.run()
-    result.stdout.fnmatch_lines(["speed * passed"])
+    recorded.run().stdout.fnmatch_lines(["speed * passed"])
     assert next(masks, None) is None
 
 
@@ -310,8 +309,7 @@ def test_engines_are_interleaved_at_another_clock_too(recorded) -> None:
     # Another model is another engine, and that of the baseline is in the cache.
     save_linear(recorded.project.path / "models" / "linear.onnx", classes=5)
     recorded.answers(**CONDITIONS["clock"][0])
-    result = recorded.run()
-    result.stdout.fnmatch_lines(["speed * passed"])
+    recorded.run().stdout.fnmatch_lines(["speed * passed"])
 
 
 @pytest.mark.parametrize(("reasons", "message"), [(0x4, "recorded"), (0x40, "inconclusive")])

@@ -135,8 +135,7 @@ def test_outputs_are_checked_where_there_is_nothing_to_compare_speed_with(race) 
 def test_onnxruntime_is_its_optimised_fp32_engine(race) -> None:
     options = 'builder_options={"graph_optimization_level": "disabled"}'
     race.write('faster_than={"onnxruntime": 1000}', model=f'"models/linear.onnx", {options}')
-    result = race.run("--trt-report=report.json")
-    result.assert_outcomes(failed=1)
+    race.run("--trt-report=report.json").assert_outcomes(failed=1)
     (one,) = race.speedups()
     assert one["ran"].startswith("linear.onnx, fp32, cpu, ONNX Runtime ")
     # With the options that the opponent has, it is the same engine.

@@ -302,8 +302,7 @@ def test_speed_of_a_plan_is_measured_also_in_fresh_processes(project, ship) -> N
             trt_benchmark({{"image": images}})
         """
     )
-    result = project.run("--trt-baseline-runs=2", "--trt-threads=1")
-    result.assert_outcomes(passed=1)
+    project.run("--trt-baseline-runs=2", "--trt-threads=1").assert_outcomes(passed=1)
     (stored,) = json.loads(next(project.path.glob("trt_baselines/*/*.json")).read_text())[
         "tests"
     ].values()

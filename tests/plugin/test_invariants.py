@@ -91,8 +91,7 @@ def test_a_sound_engine_has_all_of_them(project) -> None:
             trt_session.run({"image": images[:1]})
         """
     )
-    result = project.run("--trt-report=report.json", "--junitxml=junit.xml")
-    result.assert_outcomes(passed=2)
+    project.run("--trt-report=report.json", "--junitxml=junit.xml").assert_outcomes(passed=2)
     accuracy = accuracy_of(project)
     batch, repeated, rebuilt = accuracy["invariants"]
     # Four samples alone, three repeated, two orders; of a batch of one, it is repeated.
@@ -165,8 +164,7 @@ def test_shared_engines_calibrated_ones_and_threads_are_checked_too(project) -> 
             run.join()
         """
     )
-    result = project.run("--trt-report=report.json")
-    result.assert_outcomes(passed=3)
+    project.run("--trt-report=report.json").assert_outcomes(passed=3)
     report = json.loads((project.path / "report.json").read_text())
     for test in report["tests"]:
         found = test["results"][0]["accuracy"]["invariants"]

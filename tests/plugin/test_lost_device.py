@@ -129,8 +129,7 @@ def test_engines_are_still_built_after_the_gpu_is_lost(project, backend) -> None
 def test_loss_within_the_same_test_ends_its_further_runs(project, backend) -> None:
     swallow = f"with pytest.raises(Exception, match='run failed'):\n        {BREAKS}"
     project.test_file(source(test_a=f"{swallow}    {RUNS}", test_b=RUNS))
-    result = project.run(arch="sm86")
-    result.assert_outcomes(failed=1, skipped=1)
+    project.run(arch="sm86").assert_outcomes(failed=1, skipped=1)
     assert backend.touched == []
 
 

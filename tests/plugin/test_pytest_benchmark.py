@@ -317,8 +317,7 @@ def test_our_tests_keep_measuring_under_xdist_where_its_own_do_not(project, run)
     )
     assert [benchmark["name"] for benchmark in written(project)] == ["test_ours"]
     assert list(stored(project)) == ["test_ours"]
-    strict = run(ENGINE, "-n1", "--trt-inconclusive=fail")
-    strict.assert_outcomes(failed=1)
+    run(ENGINE, "-n1", "--trt-inconclusive=fail").assert_outcomes(failed=1)
 
 
 # --- its options
@@ -344,13 +343,11 @@ def test_disabled_benchmark_still_runs_once(run) -> None:
 
 
 def test_benchmark_skip_also_skips_our_benchmarks(run) -> None:
-    result = run(OURS + ENGINE + PLAIN, "--benchmark-skip", "-rs")
-    result.assert_outcomes(passed=1, skipped=2)
+    run(OURS + ENGINE + PLAIN, "--benchmark-skip", "-rs").assert_outcomes(passed=1, skipped=2)
 
 
 def test_benchmark_only_also_runs_our_benchmarks(run) -> None:
-    result = run(OURS + ENGINE + PLAIN, "--benchmark-only")
-    result.assert_outcomes(passed=2, skipped=1)
+    run(OURS + ENGINE + PLAIN, "--benchmark-only").assert_outcomes(passed=2, skipped=1)
 
 
 def test_benchmark_only_does_not_run_tests_skipped_otherwise(run) -> None:

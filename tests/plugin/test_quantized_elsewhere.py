@@ -51,8 +51,7 @@ def test_model_of_modelopt_brings_its_precision(run, model: str, precision: str)
     result.assert_outcomes(passed=1)
     if precision != "mixed":
         result.stdout.fnmatch_lines([f"note  {model} brings its own Q/DQ nodes: *[[]TRT308[]]"])
-    tight = run(model, precision, tolerance="rtol=0, atol=1e-6")
-    tight.assert_outcomes(failed=1)
+    run(model, precision, tolerance="rtol=0, atol=1e-6").assert_outcomes(failed=1)
 
 
 def test_precision_that_modelopt_did_not_use_is_refused(run) -> None:

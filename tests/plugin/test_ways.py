@@ -715,8 +715,7 @@ def test_shared_int8_engine_is_calibrated_on_what_the_fixture_gives(suite) -> No
         f"    return trt_engines(**GOOD, {profiles}, precision='int8'GIVEN)\n"
         "@C(rtol=1, atol=1)\ndef test_it(shared):\n    shared.run(X)\n"
     )
-    given = suite(source.replace("GIVEN", ", calibration=[X]"))
-    given.assert_outcomes(passed=1)
+    suite(source.replace("GIVEN", ", calibration=[X]")).assert_outcomes(passed=1)
     seeded = suite(source.replace("GIVEN", ""))
     assert_shows(seeded, "*an engine was calibrated on random inputs*TRT170*", passed=1, warnings=1)
 

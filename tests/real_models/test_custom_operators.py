@@ -111,8 +111,7 @@ def test_a_wrong_result_of_an_operator_is_caught(project, model: Path, library: 
 def test_a_changed_library_is_another_engine(project, model: Path, library: Path) -> None:
     def engine(libraries: Path) -> dict[str, object]:
         given = {"MODEL": model, "LIBRARIES": [str(libraries)], "PRECISIONS": "fp32"}
-        result = project.run(OPERATORS, "--trt-report=report.json", **given)
-        result.assert_outcomes(passed=1)
+        project.run(OPERATORS, "--trt-report=report.json", **given).assert_outcomes(passed=1)
         report = json.loads((project.path / "report.json").read_text())
         return report["tests"][0]["results"][0]
 

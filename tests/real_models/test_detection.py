@@ -55,8 +55,7 @@ INT8 = {"PRECISION": "int8", "RTOL": 0.1, "ATOL": 20.0, "OUTPUTS": {"output0": {
 @pytest.mark.parametrize("tolerances", [FP32, FP16, INT8], ids=["fp32", "fp16", "int8"])
 def test_same_boxes_and_scores(project, package_file, tolerances) -> None:
     model = package_file("nudenet", "320n.onnx")
-    result = project.run(NUDENET, MODEL=model, REFERENCE=None, **tolerances)
-    result.assert_outcomes(passed=3)
+    project.run(NUDENET, MODEL=model, REFERENCE=None, **tolerances).assert_outcomes(passed=3)
 
 
 def test_weights_that_are_off_by_a_tenth_are_caught(project, package_file, perturbed) -> None:

@@ -34,8 +34,7 @@ def files(package_file) -> dict[str, object]:
 
 def test_only_the_model_of_a_zoo_that_is_wrong_fails(project, package_file, perturbed) -> None:
     models = files(package_file)
-    right = project.run(ZOO, OPTIONS={}, **models)
-    right.assert_outcomes(passed=9)
+    project.run(ZOO, OPTIONS={}, **models).assert_outcomes(passed=9)
     wrong = perturbed(models["IFLESS"], 1.5)
     result = project.run(ZOO, "-v", OPTIONS={"reference": str(wrong)}, **models)
     result.assert_outcomes(passed=6, failed=3)

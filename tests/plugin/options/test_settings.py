@@ -66,8 +66,7 @@ def test_path_is_fine_where_paths_of_tests_lead_to_the_ini_file(project, apart) 
 def test_path_is_fine_where_the_ini_file_is_named(project, apart) -> None:
     project.pytester.makeini("[pytest]\n")
     project.test_file("def test_it():\n    pass\n")
-    result = project.pytester.runpytest("-c", "tox.ini", "--trt-cache-dir", apart)
-    result.assert_outcomes(passed=1)
+    project.pytester.runpytest("-c", "tox.ini", "--trt-cache-dir", apart).assert_outcomes(passed=1)
 
 
 def test_path_in_the_environment_is_refused_too(project, apart, monkeypatch) -> None:

@@ -392,8 +392,7 @@ def test_other_modules_run_with_continue_on_collection_errors(project) -> None:
 
 def test_pytests_own_errors_of_a_module_are_still_shown(project) -> None:
     project.test_file(SEVERAL + '@pytest.mark.parametrize("x", [1])\ndef test_it():\n    pass\n')
-    result = project.run("-W", "ignore")
-    result.stdout.fnmatch_lines(["*function uses no argument 'x'"])
+    project.run("-W", "ignore").stdout.fnmatch_lines(["*function uses no argument 'x'"])
 
 
 @pytest.mark.parametrize(

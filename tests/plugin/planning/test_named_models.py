@@ -101,8 +101,7 @@ def test_only_the_model_that_is_wrong_fails_and_alone_is_run_again(zoo) -> None:
     again = zoo.run("--lf", "-p", "cacheprovider")
     assert again.parseoutcomes()["failed"] == 1
     assert "passed" not in again.parseoutcomes()
-    only = zoo.run("test_it.py::test_it[models/linear.onnx]")
-    only.assert_outcomes(passed=1)
+    zoo.run("test_it.py::test_it[models/linear.onnx]").assert_outcomes(passed=1)
 
 
 def test_each_model_has_its_own_baseline(zoo) -> None:

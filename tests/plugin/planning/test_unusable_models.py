@@ -129,8 +129,7 @@ def test_a_single_model_and_mistakes_in_markers_stop_the_collection(zoo) -> None
 
 def test_where_every_model_is_unreadable_each_is_named(zoo) -> None:
     (zoo.path / "models" / "second.onnx").write_text(POINTER)
-    result = run(zoo, '["models/pointer.onnx", "models/second.onnx"]')
-    result.assert_outcomes(errors=4)
+    run(zoo, '["models/pointer.onnx", "models/second.onnx"]').assert_outcomes(errors=4)
 
 
 def test_report_and_junit_count_it_as_failed(zoo) -> None:

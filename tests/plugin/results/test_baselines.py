@@ -149,8 +149,7 @@ def test_note_on_a_different_engine_does_not_advise_more_baseline_runs(
     recorded,
 ) -> None:
     recorded.rewrite(lambda entry: times(entry, 0.001))
-    own = recorded.run("--trt-inconclusive=warn")
-    own.stdout.no_fnmatch_line("*--trt-update-reason*")
+    recorded.run("--trt-inconclusive=warn").stdout.no_fnmatch_line("*--trt-update-reason*")
     recorded.rewrite(lambda entry: entry["engine"].update(key="another"))
     result = recorded.run("--trt-inconclusive=fail")
     for line in result.outlines:
@@ -428,8 +427,7 @@ def test_a_run_from_a_subfolder_compares_with_the_same_baseline(speed, monkeypat
     for start, nodeid in (("inner", "tests/test_speed.py"), ("inner/tests", "test_speed.py")):
         monkeypatch.chdir(project / start)
         args = ("--trt-missing-baseline=fail",) if start != "inner" else ()
-        result = speed.project.run(nodeid, "--import-mode=importlib", *args)
-        result.assert_outcomes(passed=1)
+        speed.project.run(nodeid, "--import-mode=importlib", *args).assert_outcomes(passed=1)
     (file,) = stored_files(project)
     assert file.startswith("inner/trt_baselines/")
     assert file.endswith("/tests/test_speed.json")
@@ -488,8 +486,7 @@ def test_tests_outside_of_the_root_folder_have_their_own_baselines(speed, monkey
     given = ("--import-mode=importlib", f"--rootdir={project / 'inner'}")
     speed.project.run(*tests, *given).assert_outcomes(passed=2)
     assert len(stored_files(project)) == 2
-    required = speed.project.run(*tests, *given, "--trt-missing-baseline=fail")
-    required.assert_outcomes(passed=2)
+    speed.project.run(*tests, *given, "--trt-missing-baseline=fail").assert_outcomes(passed=2)
 
 
 def test_models_with_one_file_name_are_distinguished_in_baselines(speed) -> None:
