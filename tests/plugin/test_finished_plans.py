@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import struct
@@ -120,14 +119,6 @@ def test_file_that_is_no_plan_of_the_backend_is_refused(project, ship, content, 
     result = same_answers(project, DIST)
     assert_shows(result, message, errors=1)
     result.stdout.no_fnmatch_line("*cache clear*")
-
-
-def test_pipe_is_refused(project, ship) -> None:
-    (plan,) = ship("fp32")
-    plan.unlink()
-    os.mkfifo(plan)
-    result = same_answers(project, DIST)
-    assert_shows(result, "*cannot be opened: not a regular file*TRT325*", errors=1)
 
 
 def test_plan_with_other_outputs_than_the_model_is_refused(project, ship) -> None:

@@ -27,16 +27,12 @@ def add_hooks(project, source: str) -> None:
 
 
 def test_facts_of_the_machine_are_in_the_report(project) -> None:
-    add_hooks(project, FACTS)
-    project.check(args=("--trt-report=report.json",)).assert_outcomes(passed=1)
-    (run,) = json.loads((project.path / "report.json").read_text())["runs"]
-    assert run["machine_facts"] == {"rack": "7", "power_limit_w": "700"}
-
-
-def test_report_without_the_hook_has_no_facts_of_the_machine(project) -> None:
-    project.check(args=("--trt-report=report.json",)).assert_outcomes(passed=1)
-    (run,) = json.loads((project.path / "report.json").read_text())["runs"]
-    assert run["machine_facts"] == {}
+    for facts in ({}, {"rack": "7", "power_limit_w": "700"}):
+        if facts:
+            add_hooks(project, FACTS)
+        project.check(args=("--trt-report=report.json",)).assert_outcomes(passed=1)
+        (run,) = json.loads((project.path / "report.json").read_text())["runs"]
+        assert run["machine_facts"] == facts
 
 
 @pytest.mark.parametrize(("nudge", "verdict"), [(0.0, "passed"), (0.5, "failed")])
@@ -113,12 +109,6 @@ def test_backend_that_cannot_be_used_here_is_refused(project) -> None:
     result = project.check(args=("--trt-backend=mine",))
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*its plugin reports that it cannot be used on this machine*"])
-
-
-def test_unregistered_backend_is_refused(project) -> None:
-    result = project.check(args=("--trt-backend=mine",))
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*expected one of auto, tensorrt, *, got 'mine'*"])
 
 
 def test_backend_with_a_name_of_ours_is_refused(project) -> None:

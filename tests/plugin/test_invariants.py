@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ET
 import pytest
 from builders import save_linear
 from builders_invariants import save_mixing, save_plain, save_random
-from plugin.conftest import assert_shows, checked
+from plugin.conftest import checked
 
 #: A test without invariants, and one with each.
 SUITE = """
@@ -214,25 +214,23 @@ def test_a_batch_is_varied_as_far_as_the_profiles_allow(project) -> None:
     assert batch["runs"] == 4 + 3 + 2
 
 
-@pytest.mark.parametrize(
-    ("batch", "profiles", "message"),
-    [
-        (4, "", "*axis 0 of the inputs has to be a batch of any size, and none of them is*TRT178*"),
-        ("batch", 'profiles={"image": (1, 8)}', "*every profile fixes the batch at 1*TRT178*"),
-    ],
-)
-def test_a_batch_that_cannot_be_varied_is_refused(project, save, batch, profiles, message) -> None:
-    save(save_linear, "fixed.onnx", batch=batch)
-    result = project.check(
-        model=f'"models/fixed.onnx", {profiles}', consistency="batch_invariant=True"
+def test_what_cannot_be_varied_or_built_again_is_refused(project, save) -> None:
+    save(save_linear, "fixed.onnx", batch=4)
+    fixed, profile = '"models/fixed.onnx"', 'profiles={"image": (1, 8)}'
+    batch = {"consistency": "batch_invariant=True"}
+    project.refuses(
+        {
+            checked(model=fixed, **batch): (
+                "*axis 0 of the inputs has to be a batch of any size, and none of them is*TRT178*"
+            ),
+            checked(model=f'"models/linear.onnx", {profile}', **batch): (
+                "*every profile fixes the batch at 1*TRT178*"
+            ),
+            checked(model='"models/linear.onnx", plan="linear.plan"', consistency="rebuilds=1"): (
+                "*rebuilds= builds engines of linear.onnx again*TRT178*"
+            ),
+        }
     )
-    assert_shows(result, message, errors=1)
-
-
-def test_a_finished_plan_is_not_built_again(project) -> None:
-    model = '"models/linear.onnx", plan="linear.plan"'
-    result = project.check(model=model, consistency="rebuilds=1")
-    assert_shows(result, "*rebuilds= builds engines of linear.onnx again*TRT178*", errors=1)
 
 
 def test_inputs_of_which_nothing_can_be_varied_fail(project) -> None:
