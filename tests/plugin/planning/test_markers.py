@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from plugin.conftest import assert_shows
+from plugin.conftest import assert_shows, checked
 
 BODY = "def test_it(trt_session):\n    pass\n"
 
@@ -94,7 +94,17 @@ WRONG = [
 
 
 def test_wrong_marker_is_a_collection_error_that_names_the_test(project) -> None:
-    project.refuses({f"pytestmark = [{marks}]\n{BODY}": message for marks, message in WRONG})
+    cases = {f"pytestmark = [{marks}]\n{BODY}": message for marks, message in WRONG}
+    cases |= {
+        checked(model="None"): "*trt_model names no model*TRT151*",
+        checked(model="'a' * 5000"): "*cannot be read*TRT156*",
+        checked(consistency="outputs={3: {}}"): "*invalid outputs=*TRT150*",
+        "@pytest.mark.trt_benchmark\ndef test_it():\n    pass\n": [
+            "*trt_benchmark has no model to check: *",
+            "Fix: *",
+        ],
+    }
+    project.refuses(cases)
 
 
 WRONG_PROFILES = [
@@ -134,12 +144,6 @@ def test_wrong_benchmark_marker_is_a_collection_error(project) -> None:
     )
 
 
-def test_benchmark_without_a_model_is_a_collection_error(project) -> None:
-    project.test_file("@pytest.mark.trt_benchmark\ndef test_it():\n    pass\n")
-    result = project.run("--trt-arch=cpu")
-    assert_shows(result, "*trt_benchmark has no model to check: *", "Fix: *", errors=1)
-
-
 def test_markers_of_module_class_and_test_add_up(project) -> None:
     project.test_file(
         'pytestmark = pytest.mark.trt_model("models/linear.onnx", precision="fp16")\n'
@@ -156,20 +160,15 @@ def test_markers_of_module_class_and_test_add_up(project) -> None:
     project.run().assert_outcomes(passed=2)
 
 
-@pytest.mark.parametrize(
-    "name", ["trt_consistancy", "trtconsistency", "TRT_Consistency", "Trt_consistency"]
-)
-def test_misspelt_marker_is_a_collection_error_and_not_a_test_without_a_check(
-    project, name: str
-) -> None:
-    project.test_file(
-        '@pytest.mark.trt_model("models/linear.onnx")\n@pytest.mark.NAME()\n'.replace("NAME", name)
-        + BODY
-    )
-    result = project.run("-W", "ignore")
-    assert_shows(
-        result, f"*unknown marker '{name}' *TRT150*", "*Did you mean 'trt_consistency'?*", errors=1
-    )
+def test_misspelt_marker_is_a_collection_error_and_not_a_test_without_a_check(project) -> None:
+    source = f'@pytest.mark.trt_model("models/linear.onnx")\n@pytest.mark.NAME()\n{BODY}'
+    names = ("trt_consistancy", "trtconsistency", "TRT_Consistency", "Trt_consistency")
+    meant = "*Did you mean 'trt_consistency'?*"
+    cases = {
+        source.replace("NAME", name): [f"*unknown marker '{name}' *TRT150*", meant]
+        for name in names
+    }
+    project.refuses(cases, "-W", "ignore")
 
 
 def test_marker_that_names_another_model_discards_outer_settings(project) -> None:
@@ -197,35 +196,6 @@ def test_marker_without_a_model_holds_for_all_models_of_its_module(project) -> N
     project.run().assert_outcomes(passed=1)
 
 
-def test_reference_with_other_inputs_is_a_collection_error(project, save) -> None:
-    from builders import save_batch_dependent
-
-    path = save(save_batch_dependent, "other.onnx", error=0.0)
-    import onnx
-
-    model = onnx.load(path)
-    model.graph.input[0].name = model.graph.node[0].input[0] = "picture"
-    onnx.save(model, path)
-    result = project.check(model='"models/linear.onnx", reference="models/other.onnx"')
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(
-        ["*other.onnx*linear.onnx have different inputs: picture (float32); image (float32)*"]
-    )
-
-
-def test_model_of_a_test_takes_the_place_of_the_modules(project, save) -> None:
-    from builders import save_linear
-
-    save(save_linear, "other.onnx", classes=6)
-    project.test_file(
-        'pytestmark = pytest.mark.trt_model("models/linear.onnx")\n'
-        '@pytest.mark.trt_model(model="models/other.onnx")\n'
-        "def test_it(trt_engine):\n"
-        "    assert trt_engine.model.path.name == 'other.onnx'\n"
-    )
-    project.run().assert_outcomes(passed=1)
-
-
 def test_fixture_without_a_model_marker_says_what_to_write(project) -> None:
     project.test_file(BODY)
     result = project.run()
@@ -237,11 +207,6 @@ def test_markers_are_listed_for_pytest_markers(project) -> None:
     result.stdout.fnmatch_lines(
         ["@pytest.mark.trt_model(model,*", "@pytest.mark.trt_consistency(*"]
     )
-
-
-def test_unknown_output_on_the_marker_is_a_collection_error_with_the_known_ones(project) -> None:
-    result = project.check(consistency='outputs={"prob": {"top1": 0.9}}')
-    assert_shows(result, "*ERROR collecting*", "*'prob'*", "Fix: *probs*", errors=1)
 
 
 SEVERAL = """
@@ -285,18 +250,6 @@ def test_all_errors_of_a_module_are_reported_at_once(project, args: tuple[str, .
         ]
     )
     assert "test_without" not in result.stdout.str()
-
-
-def test_errors_of_a_module_are_reported_once(project) -> None:
-    project.test_file(
-        'pytestmark = pytest.mark.trt_model("models/none.onnx")\n'
-        + "".join(f"def test_{number}(trt_engine):\n    pass\n" for number in range(3))
-    )
-    result = project.run()
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(
-        ["the model * is missing*", "  in test_it.py::test_0 and 2 more tests", "Fix: *"]
-    )
 
 
 SEEDED = """
@@ -393,23 +346,6 @@ def test_other_modules_run_with_continue_on_collection_errors(project) -> None:
 def test_pytests_own_errors_of_a_module_are_still_shown(project) -> None:
     project.test_file(SEVERAL + '@pytest.mark.parametrize("x", [1])\ndef test_it():\n    pass\n')
     project.run("-W", "ignore").stdout.fnmatch_lines(["*function uses no argument 'x'"])
-
-
-@pytest.mark.parametrize(
-    ("model", "consistency", "message"),
-    [
-        ("None", "", "*trt_model names no model*TRT151*"),
-        ("'a' * 5000", "", "*cannot be read*TRT156*"),
-        ("'models/linear.onnx'", "outputs={3: {}}", "*invalid outputs=*TRT150*"),
-        ("'models/linear.onnx'", "rtol=np.float32(1), atol=np.int64(1)", None),
-    ],
-    ids=["none", "long", "number", "right"],
-)
-def test_value_of_a_wrong_type_is_refused_by_name(project, model, consistency, message) -> None:
-    result = project.check(model=model, consistency=consistency)
-    result.assert_outcomes(**({"errors": 1} if message else {"passed": 1}))
-    if message:
-        result.stdout.fnmatch_lines([message])
 
 
 @pytest.mark.parametrize("options", ["[1]", "None", "{}"])

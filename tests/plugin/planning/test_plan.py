@@ -451,24 +451,6 @@ def test_test_that_a_later_one_replaces_is_warned_of(
         result.stdout.fnmatch_lines(["*test_it of line * never runs: that of line * replaces it*"])
 
 
-def test_shape_that_no_profile_has_is_refused_at_collection(project) -> None:
-    source = (
-        "@pytest.mark.parametrize('trt_shape', ['SHAPE'])\n"
-        f"@{C}\n@{M}('models/linear.onnx', {P})\n"
-        f"def test_it(trt_session, trt_shape, images):\n{USES}"
-    )
-    project.refuses(
-        {
-            source.replace(
-                "SHAPE", shape
-            ): f"trt_shape='{shape}' is not a point of a profile*TRT154*"
-            for shape in ("1-max", "huge")
-        }
-    )
-    project.test_file(source.replace("SHAPE", "max"))
-    project.run("test_it.py").assert_outcomes(passed=1)
-
-
 #: What a test compares with unless it is overridden finds nothing; `wrong` finds everything.
 WRONG = (
     "def wrong(inputs):\n"
