@@ -79,3 +79,13 @@ def replace_with_other_bytes(path: Path) -> None:
     shutil.copy(path, f"{path}.new")
     flip_byte(Path(f"{path}.new"))
     Path(f"{path}.new").replace(path)
+
+
+#: What may become of a file after it was read.
+FILE_CHANGES = [
+    flip_byte,
+    lambda path: keep_times(flip_byte, path),
+    replace_with_other_bytes,
+    lambda path: keep_times(replace_with_other_bytes, path),
+    Path.unlink,
+]

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 from backends.lifeline import Lifeline
+from builders import save_linear
 
 from pytest_trt.backends.tensorrt.build_job import BuildJob, BuildPlan
 from pytest_trt.backends.tensorrt.product import Product
+from pytest_trt.onnx.file import OnnxModel, load_model
 from pytest_trt.workers.warm import warm_builder
 
 FAKE = Product("fake_vendor", "TensorRT", ("install it",))
@@ -38,6 +40,11 @@ def cudaSetDevice(device):
 def _no_builder_stays() -> Iterator[None]:
     yield
     warm_builder.end()
+
+
+@pytest.fixture
+def linear(tmp_path: Path) -> OnnxModel:
+    return load_model(save_linear(tmp_path / "linear.onnx"))
 
 
 @pytest.fixture

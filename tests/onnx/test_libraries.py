@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders_model import flip_byte, keep_times, remedy, replace_with_other_bytes
+from builders_model import FILE_CHANGES, flip_byte, remedy, replace_with_other_bytes
 from clocks import much_later, next_tick
 
 from pytest_trt.diagnostics import ModelError
@@ -39,17 +39,8 @@ def test_an_unchanged_library_is_loaded_and_loaded_again(library: Path, clock) -
             pass
 
 
-CHANGES = [
-    flip_byte,
-    lambda path: keep_times(flip_byte, path),
-    replace_with_other_bytes,
-    lambda path: keep_times(replace_with_other_bytes, path),
-    Path.unlink,
-]
-
-
 @pytest.mark.parametrize("clock", [None, much_later], ids=["of just now", "rested"])
-@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("change", FILE_CHANGES)
 @pytest.mark.parametrize("meanwhile", [False, True], ids=["before", "meanwhile"])
 def test_other_bytes_than_the_hashed_ones_are_not_loaded(
     library: Path, change, clock, meanwhile: bool

@@ -4,7 +4,12 @@ import os
 from pathlib import Path
 
 import pytest
-from builders_model import external_model, flip_byte, keep_times, replace_with_other_bytes
+from builders_model import (
+    FILE_CHANGES,
+    external_model,
+    flip_byte,
+    keep_times,
+)
 from clocks import much_later, next_tick
 
 from pytest_trt.diagnostics import EngineBuildError, ModelError
@@ -32,17 +37,8 @@ def test_what_is_made_of_an_unchanged_model_is_made_once(tmp_path: Path, clock) 
     assert of_hashed_bytes(model, Made()) == 1
 
 
-CHANGES = [
-    flip_byte,
-    lambda path: keep_times(flip_byte, path),
-    replace_with_other_bytes,
-    lambda path: keep_times(replace_with_other_bytes, path),
-    Path.unlink,
-]
-
-
 @pytest.mark.parametrize("clock", [None, much_later], ids=["of just now", "rested"])
-@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("change", FILE_CHANGES)
 @pytest.mark.parametrize("name", ["model.onnx", "w.bin"])
 def test_what_is_made_of_a_changed_model_is_not_returned(
     tmp_path: Path, name: str, change, clock

@@ -61,6 +61,11 @@ def assert_shows(result: pytest.RunResult, *lines: str, **outcomes: int) -> None
     result.stdout.fnmatch_lines(lines)
 
 
+def text(result: pytest.RunResult) -> str:
+    """Return what a run showed, in one line."""
+    return " ".join(result.stdout.str().split())
+
+
 class NoOwnTraceback:
     """A plugin for runs whose collection fails: pytest prepares a traceback that it never prints.
 

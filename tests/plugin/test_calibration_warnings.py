@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
-from plugin.conftest import assert_shows
-
-PROFILES = 'profiles={"image": ((1, 8), (4, 8), (16, 8))}'
+from plugin.conftest import PROFILES, assert_shows
 
 _TESTS = f"""
 pytestmark = [

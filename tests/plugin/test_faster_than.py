@@ -17,12 +17,10 @@ from builders import save_linear
 from builders_networks import model as network
 from builders_networks import value, weights
 from onnx import helper
-from plugin.conftest import assert_shows
+from plugin.conftest import PROFILES, assert_shows
 
 #: Classes of a model that takes many times as long as the usual one of four.
 SLOW = 40_000
-
-PROFILES = 'profiles={"image": ((1, 8), (4, 8), (16, 8))}'
 
 
 class Race:

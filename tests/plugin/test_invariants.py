@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ET
 import pytest
 from builders import save_linear
 from builders_invariants import save_mixing, save_plain, save_random
-from plugin.conftest import checked
+from plugin.conftest import PROFILES, checked, text
 
 #: A test without invariants, and one with each.
 SUITE = """
@@ -30,8 +30,6 @@ def test_deterministic(trt_session, images):
 def test_rebuilds(trt_session, images):
     trt_session.run({{"image": images}})
 """
-
-PROFILES = 'profiles={"image": ((1, 8), (4, 8), (16, 8))}'
 
 #: A backend whose third build of a model differs from the others.
 BACKEND = """
@@ -62,10 +60,6 @@ def pytest_trt_backends(config):
         return Fickle(threads=1)
     return {"fickle": pytest_trt.AdditionalBackend(factory, probe=lambda gpus: ("cpu",))}
 """
-
-
-def text(result: pytest.RunResult) -> str:
-    return " ".join(result.stdout.str().split())
 
 
 def accuracy_of(project) -> dict:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from plugin.conftest import assert_shows, checked
+from plugin.conftest import PROFILES, assert_shows, checked
 
-PROFILES = 'profiles={"image": ((1, 8), (4, 8), (16, 8))}'
 MODEL = '"models/linear.onnx"'
 GPU_OPTION = '{"builder_options": {"builder_optimization_level": 5}}'
 

@@ -8,7 +8,7 @@ import shlex
 import pytest
 from builders import save_linear
 from builders_cli import run_command
-from plugin.conftest import PROFILES
+from plugin.conftest import PROFILES, text
 
 ANSWERS = """
 @pytest.mark.trt_model("models/linear.onnx", precision=("fp32", "fp16"))
@@ -50,10 +50,6 @@ def names(project) -> set[str]:
     files = project.path.glob("trt_baselines/*/*.json")
     tests = {test for file in files for test in json.loads(file.read_text())["tests"]}
     return {test.removesuffix("[a]").removesuffix("[b]") for test in tests}
-
-
-def text(result: pytest.RunResult) -> str:
-    return " ".join(result.stdout.str().split())
 
 
 @pytest.fixture(params=["answers", "speed", "metrics"])

@@ -15,6 +15,7 @@ import pytest
 from builders import save_linear
 from click.testing import CliRunner, Result
 from onnx import TensorProto, helper, numpy_helper
+from plugin.conftest import text
 
 from pytest_trt.cli import commands
 from pytest_trt.codes import CODES
@@ -92,10 +93,6 @@ def accept(project, which: str, status: int = 0) -> Result:
     accepted = CliRunner().invoke(commands, args)
     assert accepted.exit_code == status, accepted.output
     return accepted
-
-
-def text(result: pytest.RunResult) -> str:
-    return " ".join(result.stdout.str().split())
 
 
 def test_one_entry_is_recorded_for_all_precisions(project, recorded) -> None:

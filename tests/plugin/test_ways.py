@@ -10,7 +10,7 @@ import onnx
 import pytest
 from builders import save_linear
 from onnx import helper
-from plugin.conftest import assert_shows
+from plugin.conftest import PROFILES, assert_shows
 
 pytestmark = pytest.mark.usefixtures("engines_of_other_tests")
 
@@ -578,7 +578,6 @@ def test_shared_engine_does_not_stand_for_what_the_markers_name(suite) -> None:
     )
 
 
-PROFILES = 'profiles={"image": ((1, 8), (4, 8), (16, 8))}'
 BASIC = 'builder_options={"graph_optimization_level": "basic"}'
 OTHER = 'builder_options={"graph_optimization_level": "disabled"}'
 

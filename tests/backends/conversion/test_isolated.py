@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from builders import save_linear
 from builders_harmful import function_bomb
 
 from pytest_trt.backends.conversion import isolated
@@ -48,11 +47,6 @@ def refuse(progress):
     from pytest_trt.diagnostics import ModelError
     raise ModelError("refused", fix="none", facts={"n": 1})
 """
-
-
-@pytest.fixture
-def linear(tmp_path: Path) -> OnnxModel:
-    return load_model(save_linear(tmp_path / "linear.onnx"))
 
 
 @pytest.fixture

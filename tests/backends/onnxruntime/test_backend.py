@@ -9,7 +9,7 @@ import ml_dtypes
 import numpy as np
 import onnx
 import pytest
-from builders import images, save_linear, save_overflowing
+from builders import images, save_overflowing
 from builders_harmful import endless_loop
 from builders_model import remedy
 from onnx import TensorProto, helper, numpy_helper
@@ -40,11 +40,6 @@ LEVELS = ("disabled", "basic", "extended", "all")
 @pytest.fixture
 def backend() -> OnnxRuntimeBackend:
     return OnnxRuntimeBackend(threads=1)
-
-
-@pytest.fixture
-def linear(tmp_path: Path) -> OnnxModel:
-    return load_model(save_linear(tmp_path / "linear.onnx"))
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import ml_dtypes
 import numpy as np
 import onnx.parser
 import pytest
-from builders import images, save_linear
+from builders import images
 from builders_harmful import crashing_division, endless_loop, exploding_output
 from builders_networks import saved
 
@@ -54,11 +54,6 @@ def crash_loading(progress, job):
 """
 
 FEED = {"image": images(2)}
-
-
-@pytest.fixture
-def linear(tmp_path: Path) -> OnnxModel:
-    return load_model(save_linear(tmp_path / "linear.onnx"))
 
 
 @pytest.fixture
