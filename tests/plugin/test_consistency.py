@@ -14,13 +14,50 @@ import pytest
 from builders import save_batch_dependent, save_linear, save_overflowing
 from onnx import helper, numpy_helper
 from onnxruntime.quantization import quantize_dynamic
-from plugin.conftest import assert_shows
+from plugin.conftest import RUNS, assert_shows, checked
 
 TIGHT = "rtol=0, atol=1e-12"
 
 
-def test_engine_that_agrees_passes(project) -> None:
-    project.check().assert_outcomes(passed=1)
+def test_a_check_fails_its_test_and_nothing_hides_it(project) -> None:
+    half = {"model": '"models/linear.onnx", precision="fp16"', "consistency": TIGHT}
+    skip, xfail = 'pytest.skip("not today")', "@pytest.mark.xfail(strict={})\n"
+    no_engine = checked().partition("def ")[0] + "def test_it():\n    pass\n"
+    cases = {
+        checked(): "",
+        checked(f"{RUNS}\nassert 1 == 2", **half): [
+            "*assert 1 == 2*",
+            "*trt consistency*",
+            "*(linear.onnx, fp16, cpu)*",
+        ],
+        checked(f"{RUNS}\n{skip}", **half): "*over tolerance*TRT401]",
+        checked(f"{RUNS}\n{skip}"): "",
+        checked(skip): "",
+        checked('trt_session.run({"image": images[:0]})'): "nothing compared (*TRT400]",
+        checked("pass"): ["trt_consistency compared nothing*", "Fix: *"],
+        no_engine: "*requested no engine*",
+        "@pytest.mark.xfail(raises=AssertionError, strict=True)\n" + checked(**half): "",
+        xfail.format(True) + checked(**half): "",
+        xfail.format(False) + checked(**half): "",
+        xfail.format(True) + checked(): "*XPASS(strict)*",
+    }
+    project.ends(cases).assert_outcomes(passed=1, failed=6, skipped=2, xfailed=3)
+
+
+def test_outputs_that_are_swapped_missing_or_of_another_shape_fail(project, save) -> None:
+    save(save_linear, "swapped.onnx", swapped=True)
+    save(save_linear, "wide.onnx", classes=5)
+    short = onnx.load(save(save_linear, "short.onnx"))
+    del short.graph.output[1]
+    onnx.save(short, project.path / "models" / "short.onnx")
+    expected = {
+        "swapped": "*'logits' and 'probs' hold each other's values*",
+        "wide": "*shape*",
+        "short": "*probs*missing*",
+    }
+    model = '"models/{}.onnx", reference="models/linear.onnx"'
+    cases = {checked(model=model.format(name)): line for name, line in expected.items()}
+    project.refuses(cases, where="")
 
 
 def test_perturbed_weight_fails_and_every_output_is_reported(project, save) -> None:
@@ -105,29 +142,6 @@ def test_model_that_is_ruined_by_conversion_is_offered_none(project) -> None:
     result.stdout.no_fnmatch_line("*outputs=*")
 
 
-def test_swapped_outputs_fail(project, save) -> None:
-    save(save_linear, "swapped.onnx", swapped=True)
-    result = project.check(model='"models/swapped.onnx", reference="models/linear.onnx"')
-    assert_shows(result, "*'logits' and 'probs' hold each other's values*", failed=1)
-
-
-def test_another_shape_fails(project, save) -> None:
-    save(save_linear, "wide.onnx", classes=5)
-    result = project.check(model='"models/wide.onnx", reference="models/linear.onnx"')
-    assert_shows(result, "*shape*", failed=1)
-
-
-def test_missing_output_fails_though_the_others_agree(project, save) -> None:
-    import onnx
-
-    path = project.path / "models" / "linear.onnx"
-    model = onnx.load(path)
-    del model.graph.output[1]
-    onnx.save(model, path.with_name("short.onnx"))
-    result = project.check(model='"models/short.onnx", reference="models/linear.onnx"')
-    assert_shows(result, "*probs*missing*", failed=1)
-
-
 OVERFLOWING = '"models/overflowing.onnx", precision="fp16"'
 
 
@@ -195,19 +209,6 @@ def test_batch_8_wrong_and_batch_1_right_fails(project, save, error: float, outc
         )
 
 
-def test_nothing_compared_fails(project) -> None:
-    assert_shows(project.check("pass"), "trt_consistency compared nothing*", "Fix: *", failed=1)
-
-
-def test_marker_on_a_test_that_requests_no_engine_fails(project) -> None:
-    project.test_file(
-        '@pytest.mark.trt_model("models/linear.onnx")\n'
-        "@pytest.mark.trt_consistency()\n"
-        "def test_it():\n    pass"
-    )
-    assert_shows(project.run(), "*requested no engine*", failed=1)
-
-
 def test_engine_of_a_factory_is_compared_too(project) -> None:
     project.test_file(
         '@pytest.mark.trt_model("models/linear.onnx")\n'
@@ -218,36 +219,6 @@ def test_engine_of_a_factory_is_compared_too(project) -> None:
     )
     result = project.run()
     assert_shows(result, "*(linear.onnx, fp16, cpu)*", "*run 2 of 2 at test_it.py:7*", failed=1)
-
-
-def test_failed_check_is_added_to_a_failure_of_the_test_itself(project) -> None:
-    result = project.check(
-        'trt_session.run({"image": images})\nassert 1 == 2',
-        model='"models/linear.onnx", precision="fp16"',
-        consistency=TIGHT,
-    )
-    assert_shows(
-        result, "*assert 1 == 2*", "*trt consistency*", "*(linear.onnx, fp16, cpu)*", failed=1
-    )
-
-
-def test_skip_after_a_failing_run_does_not_hide_it(project) -> None:
-    result = project.check(
-        'trt_session.run({"image": images})\npytest.skip("not today")',
-        model='"models/linear.onnx", precision="fp16"',
-        consistency=TIGHT,
-    )
-    assert_shows(result, "*over tolerance*TRT401]", failed=1)
-
-
-def test_skip_after_a_run_that_passes_is_left_a_skip(project) -> None:
-    body = 'trt_session.run({"image": images})\npytest.skip("not today")'
-    project.check(body).assert_outcomes(skipped=1)
-
-
-def test_run_on_no_rows_at_all_fails(project) -> None:
-    result = project.check('trt_session.run({"image": images[:0]})')
-    assert_shows(result, "nothing compared (linear.onnx, fp32, cpu) ?TRT400]", failed=1)
 
 
 def test_worst_run_is_reported_in_full_and_the_others_in_a_line(project) -> None:
@@ -268,41 +239,6 @@ def test_worst_run_is_reported_in_full_and_the_others_in_a_line(project) -> None
     # Where CI is set, pytest repeats failures whole in its short summary.
     reported = result.stdout.str().partition("= trt =")[0]
     assert reported.count("Fix: ") == 1
-
-
-def test_failure_is_an_assertion_error(project) -> None:
-    project.test_file(
-        "@pytest.mark.xfail(raises=AssertionError, strict=True)\n"
-        '@pytest.mark.trt_model("models/linear.onnx", precision="fp16")\n'
-        f"@pytest.mark.trt_consistency({TIGHT})\n"
-        'def test_it(trt_session, images):\n    trt_session.run({"image": images})'
-    )
-    project.run().assert_outcomes(xfailed=1)
-
-
-def test_skip_in_the_test_is_left_a_skip(project) -> None:
-    project.check('pytest.skip("not today")').assert_outcomes(skipped=1)
-
-
-@pytest.mark.parametrize("strict", [True, False])
-def test_failing_check_satisfies_xfail(project, strict: bool) -> None:
-    project.test_file(
-        f'@pytest.mark.xfail(strict={strict}, reason="known")\n'
-        '@pytest.mark.trt_model("models/linear.onnx", precision="fp16")\n'
-        f"@pytest.mark.trt_consistency({TIGHT})\n"
-        'def test_it(trt_session, images):\n    trt_session.run({"image": images})'
-    )
-    project.run().assert_outcomes(xfailed=1)
-
-
-def test_passing_check_breaks_a_strict_xfail(project) -> None:
-    project.test_file(
-        "@pytest.mark.xfail(strict=True)\n"
-        '@pytest.mark.trt_model("models/linear.onnx")\n'
-        "@pytest.mark.trt_consistency()\n"
-        'def test_it(trt_session, images):\n    trt_session.run({"image": images})'
-    )
-    project.run().assert_outcomes(failed=1)
 
 
 TWO_FAILING = (
