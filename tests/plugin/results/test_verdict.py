@@ -227,10 +227,3 @@ def test_warning_is_hidden_by_a_filter(project) -> None:
     result = project.check(model=model, consistency="rtol=1, atol=1", args=(ignore,))
     result.assert_outcomes(passed=1)
     result.stdout.no_fnmatch_line("*random inputs*")
-
-
-def test_failure_that_is_not_ours_carries_what_the_checks_found(project) -> None:
-    save_linear(project.path / "models" / "reference.onnx", nudge=0.5)
-    model = '"models/linear.onnx", reference="models/reference.onnx"'
-    result = project.check('trt_session.run({"image": images})\nassert False', model=model)
-    assert_shows(result, "*assert False*", "*trt consistency*", "*[[]TRT4*", failed=1)
