@@ -41,7 +41,7 @@ def cross_build(project, save, monkeypatch: pytest.MonkeyPatch):
     return run
 
 
-@pytest.mark.parametrize("args", [(), ("-n", "1")])
+@pytest.mark.parametrize("args", [(), pytest.param(("-n", "1"), marks=pytest.mark.exhaustive)])
 def test_a_crash_is_one_failed_test(cross_build, project, args: tuple[str, ...]) -> None:
     if args:
         pytest.importorskip("xdist")

@@ -64,11 +64,17 @@ def plant(monkeypatch: pytest.MonkeyPatch) -> Planter:
 SHOWN = "-Wdefault::pytest_trt.diagnostics.PytestTrtWarning"
 
 
+#: Takes a process of its own.
+IN_A_WORKER = pytest.mark.exhaustive
+
 #: Hooks that run in workers, where nothing is planted.
 OF_WORKERS = ("collection_modifyitems", "runtest_makereport")
 
 
-@pytest.mark.parametrize("options", [(SHOWN,), (SHOWN, "-q"), (SHOWN, "-n1"), ("-Werror",)])
+@pytest.mark.parametrize(
+    "options",
+    [(SHOWN,), (SHOWN, "-q"), pytest.param((SHOWN, "-n1"), marks=IN_A_WORKER), ("-Werror",)],
+)
 @pytest.mark.parametrize("hook", PLACES)
 def test_run_without_our_tests_ends_as_without_the_plugin_plus_one_warning(
     pytester: pytest.Pytester, plant: Planter, hook: str, options: tuple[str, ...]
@@ -86,7 +92,9 @@ def test_run_without_our_tests_ends_as_without_the_plugin_plus_one_warning(
     result.assert_outcomes(passed=1, xfailed=1, warnings=1 if SHOWN in options else 0)
 
 
-@pytest.mark.parametrize("options", [(), ("-q",), ("-n1",)], ids=" ".join)
+@pytest.mark.parametrize(
+    "options", [(), ("-q",), pytest.param(("-n1",), marks=IN_A_WORKER)], ids=" ".join
+)
 @pytest.mark.parametrize(
     ("hook", "name"),
     [

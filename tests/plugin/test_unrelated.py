@@ -91,7 +91,7 @@ def _in_ci(pytester, monkeypatch) -> None:
         ("--doctest-modules", "--junitxml=junit.xml"),
         ("--collect-only",),
         ("-k", "passes"),
-        ("-n1",),
+        pytest.param(("-n1",), marks=pytest.mark.exhaustive),
         ("--benchmark-skip",),
     ],
     ids=" ".join,

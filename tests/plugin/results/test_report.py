@@ -161,7 +161,7 @@ def test_what_repeats_a_test_has_the_options_that_decide_its_verdict(report, giv
     assert (again["repeat"], again["reason"]) == (test["repeat"], test["reason"])
 
 
-@pytest.mark.parametrize("processes", ["-n0", "-n1"])
+@pytest.mark.parametrize("processes", ["-n0", pytest.param("-n1", marks=pytest.mark.exhaustive)])
 def test_files_that_were_skipped_as_a_whole_are_named_with_the_reason(report, processes) -> None:
     report.project.test_file(SUITE, test_other=SUITE)
     other = report.project.path / "test_other.py"
@@ -454,7 +454,9 @@ def test_step_summary_is_added_to_what_is_there(report, monkeypatch) -> None:
     assert "<summary><code>test_it.py::test_failed on cpu</code></summary>" in text
 
 
-@pytest.mark.parametrize("args", [(), pytest.param(("-n1",), marks=needs_xdist)])
+@pytest.mark.parametrize(
+    "args", [(), pytest.param(("-n1",), marks=[needs_xdist, pytest.mark.exhaustive])]
+)
 def test_step_summary_names_markers_that_stopped_the_collection(report, monkeypatch, args) -> None:
     path = report.project.path / "summary.md"
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(path))
