@@ -44,7 +44,6 @@ class _Ahead:
 _ahead: _Ahead | None = None
 
 
-
 class _Progress(Protocol):
     def __call__(self, text: str, timeout_s: float | None = None) -> None: ...
 
