@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -92,17 +92,32 @@ class MetricsEntry:
         toolchain: What ran the engine.
         metrics: The metrics by name.
         reason: Why they were accepted, as given with `--trt-update-reason`; empty for none.
+        accepted: The best value of each metric since a reason was last given, where values were
+            replaced without one since.
     """
 
     recorded: str
     toolchain: str
     metrics: Mapping[str, StoredMetric]
     reason: str = ""
+    accepted: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_time(self.recorded)
         if not self.metrics:
             raise RecordError("empty", "metrics")
+        for name, value in self.accepted.items():
+            if not math.isfinite(value):
+                raise RecordError(f"expected a finite number, found {value}", f"accepted.{name}")
+
+    def replaced(self, metrics: Mapping[str, StoredMetric]) -> dict[str, float]:
+        """Return `accepted` of an entry that replaces this one without a reason."""
+        found = dict(self.accepted)
+        for name, old in self.metrics.items():
+            if name in metrics and metrics[name] != old:
+                better = min if old.lower_is_better else max
+                found[name] = better(found.get(name, old.value), old.value)
+        return {name: value for name, value in found.items() if name in metrics}
 
     def is_same(self, other: MetricsEntry) -> bool:
         """Whether another entry has the same values."""
@@ -153,6 +168,8 @@ def holds_metrics(text: bytes) -> bool:
 def _entry(entry: MetricsEntry) -> str:
     data = to_data(entry)
     lines = [f'      "{name}": {dumps(data[name])}' for name in ("recorded", "reason", "toolchain")]
+    if entry.accepted:
+        lines.append(f'      "accepted": {dumps(data["accepted"])}')
     metrics = ",\n".join(
         f"        {json.dumps(name)}: {dumps(metric)}" for name, metric in data["metrics"].items()
     )

@@ -39,7 +39,7 @@ class StagedMetrics:
 
     def with_reason(self, reason: str) -> StagedMetrics:
         """Return the same metrics as ones that a person accepts, for a reason."""
-        return replace(self, metrics=replace(self.metrics, reason=reason))
+        return replace(self, metrics=replace(self.metrics, reason=reason, accepted={}))
 
 
 @dataclass(frozen=True, slots=True)

@@ -199,9 +199,23 @@ class TaskMetrics:
             decline, allowed = _decline(stored, metric), limit.allowed(stored.value)
             verdict = decline.judged(allowed)
             found = found.with_(decline=decline.measured, least=decline.least, allowed=allowed)
+        drifted = verdict == Verdict.PASSED and self._drifted(name, metric, limit)
+        if drifted:
+            return found.with_(verdict=Verdict.FAILED, least=None, **drifted)
         if self._updates and (verdict == Verdict.PASSED or self._run.settings.update_reason):
             return found.with_(verdict=Verdict.PASSED, update="replaced")
         return found.with_(verdict=verdict)
+
+    def _drifted(self, name: str, metric: StoredMetric, limit: DeclineLimit) -> dict[str, float]:
+        """Return from what an update without a reason declines, after others without one."""
+        before = self._entry.accepted.get(name) if self._entry else None
+        if before is None or not self._updates or self._run.settings.update_reason:
+            return {}
+        found = of_numbers(before, metric.value, lower_is_better=metric.lower_is_better)
+        allowed = limit.allowed(before)
+        if found.judged(allowed) == Verdict.PASSED:
+            return {}
+        return {"stored": before, "decline": found.measured, "allowed": allowed}
 
     def diagnostics(self) -> Iterator[Diagnostic]:
         """Yield why the test fails, and warnings where the result is inconclusive."""
@@ -356,12 +370,16 @@ class TaskMetrics:
         entry = self._entry
         reason = f", reason: {entry.reason}" if entry and entry.reason else ""
         when = (f"baseline of {entry.recorded[:10]}{reason}",) if entry else ()
+        stored = self._stored(result.name)
+        which = "its baseline"
+        if stored is not None and stored.value != result.stored:
+            which = "the best that was stored since a reason was last given,"
         code = "TRT430" if failed else "TRT431"
         if self._updates:
             code, fix = "TRT683", Remedy("Give the reason for the change:", (self._update,))
         return Diagnostic(
             code,
-            f"{result.name} {result.value:.5g} is worse than its baseline {result.stored:.5g} by "
+            f"{result.name} {result.value:.5g} is worse than {which} {result.stored:.5g} by "
             f"{result.decline:.3g}, allowed: {result.limit}",
             {
                 **facts,
@@ -398,6 +416,9 @@ class TaskMetrics:
                 toolchain=str(self._engine.toolchain),
                 metrics=recorded,
                 reason=self._run.settings.update_reason,
+                accepted=entry.replaced(recorded)
+                if entry is not None and not self._run.settings.update_reason
+                else {},
             ),
             entry_digest(entry),
             update=self._updates or bool(new),

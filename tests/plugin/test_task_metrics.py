@@ -89,6 +89,27 @@ def test_later_values_are_compared(project, stored) -> None:
     result.assert_outcomes(passed=4, failed=5)
 
 
+def test_small_steps_without_a_reason_add_up(run, stored) -> None:
+    """A nightly --trt-update stored each loss within the limit, and the next one began there."""
+    run(accuracy(0.98))
+    run(accuracy(0.977), "--trt-update").assert_outcomes(passed=1)
+    refused = run(accuracy(0.974), "--trt-update")
+    refused.assert_outcomes(failed=1)
+    refused.stdout.fnmatch_lines(
+        [
+            "accuracy 0.974 is worse than the best that was stored since a reason was last given, "
+            "0.98 by 0.006, allowed: 0.5 points *TRT683*"
+        ]
+    )
+    run(accuracy(0.9765), "--trt-update").assert_outcomes(passed=1)
+    run(accuracy(0.974)).assert_outcomes(passed=1)
+    run(accuracy(0.974), "--trt-update", "--trt-update-reason=less").assert_outcomes(passed=1)
+    (entry,) = json.loads(stored.read_text())["tests"].values()
+    assert "accepted" not in entry
+    run(accuracy(0.971), "--trt-update").assert_outcomes(passed=1)
+    run('"accuracy", 0.99, of=2000, limit=0.1', "--trt-update").assert_outcomes(passed=1)
+
+
 @pytest.mark.parametrize(
     ("record", "noted"),
     [
