@@ -464,7 +464,7 @@ CODES: dict[str, Code] = {
     "TRT225": Code(
         "unusable calibration data",
         "The trt_calibration fixture returned no samples, or samples that are not finite tensors; "
-        "its files cannot be read, or its generator raised an error.",
+        "its files cannot be read or are Git LFS pointers, or its generator raised an error.",
         "Return finite, representative inputs from the trt_calibration fixture: a list of dicts, "
         "a folder of .npz files, or a generator. docs/how-to/calibration.md has each form.",
     ),
@@ -520,17 +520,16 @@ CODES: dict[str, Code] = {
     ),
     "TRT240": Code(
         "constant calibration input",
-        "A floating-point input of the model has one value in all calibration data, so its range, "
-        "and those of what is computed from it alone, cover nothing else.",
-        "Calibrate on values that the input has in use, such as states of later "
-        "steps of a recurrent model.",
+        "A floating-point input of the model has one value in all calibration data, so its INT8 "
+        "range covers no other value.",
+        "Calibrate on values that the input has in use, such as states of later steps of a "
+        "recurrent model.",
         ("engine", "tensor"),
     ),
     "TRT241": Code(
         "too few calibration inputs",
-        "Fewer than 20 different inputs set the INT8 ranges. Of n + 1 inputs drawn alike, each is "
-        "as likely as any other to have the largest magnitude, so a new one exceeds the range of "
-        "n with a chance of 1 in n + 1, in every tensor.",
+        "Fewer than 20 different inputs set the INT8 ranges. A new input exceeds the range of n "
+        "similar ones with a chance of 1 in n + 1, in every tensor.",
         "Calibrate on more different inputs: 20 are the least, and NVIDIA recommends about 500 "
         "for classifiers of images.",
         ("engine",),
@@ -626,7 +625,7 @@ CODES: dict[str, Code] = {
         "the model brings its own Q/DQ nodes",
         "The model is quantised already: its own Q/DQ nodes decide what computes in the requested "
         "precision, it was not converted, and the calibration data were not used.",
-        "Nothing to do; to have the model quantised by pytest-trt, test the float32 model.",
+        "No action needed. To have pytest-trt quantise the model, test the float32 model.",
         ("model", "precision"),
     ),
     "TRT320": Code(
@@ -934,7 +933,8 @@ CODES: dict[str, Code] = {
     "TRT418": Code(
         "model replaced since its answers were stored",
         "The model file differs from the one that the stored answers are of, and its answers are "
-        "within their tolerances, so nothing fails. It may be a new training, or another model.",
+        "within their tolerances, so nothing fails. It was trained again, or it is a different "
+        "model.",
         "If the change is meant, store the answers of the new file with --trt-update and a reason.",
         ("model_file",),
     ),
@@ -1035,8 +1035,8 @@ CODES: dict[str, Code] = {
     ),
     "TRT440": Code(
         "first bad layer",
-        "The layer whose own error, alone, does most to the outputs: its error is measured against "
-        "what FP32 makes of the engine's own inputs of that layer.",
+        "The layer whose own error changes the outputs most. The own error of a layer is measured "
+        "in FP32 on the inputs that the layer has in the engine.",
         "Do what the message names: keep the layer in FP32, or correct the constant or attribute "
         "that differs.",
         ("layer", "path"),
@@ -1044,8 +1044,8 @@ CODES: dict[str, Code] = {
     ),
     "TRT441": Code(
         "no layer alone is to blame",
-        "Every layer was compared, and none makes as much as half of the error of the outputs "
-        "alone: it grows from layer to layer.",
+        "Every layer was compared, and none alone makes half of the error of the outputs: it grows "
+        "from layer to layer.",
         "Use a precision that loses less, or keep the layers in the table in FP32.",
         ("path", "precision"),
     ),
@@ -1059,7 +1059,7 @@ CODES: dict[str, Code] = {
     "TRT450": Code(
         "no test ran an engine under trt_consistency",
         "`tune` and `suggest tolerance` measure the engines that a test runs, and none was run.",
-        "Name a test that passes, or that its accuracy check alone fails.",
+        "Name a test that passes, or fails in its accuracy check alone.",
         ("reason",),
     ),
     "TRT455": Code(
@@ -1253,10 +1253,11 @@ CODES: dict[str, Code] = {
     ),
     "TRT602": Code(
         "invalid baseline file",
-        "A baseline file is not JSON, contains merge conflict markers, or has a field that is "
-        "missing or invalid.",
+        "A baseline file is not JSON, is a Git LFS pointer, contains merge conflict markers, or "
+        "has a field that is missing or invalid.",
         "Restore the file from git, or move it away and record it again with --trt-update-new. In "
-        "an unfinished merge, take one side, and record again what that lacks.",
+        "an unfinished merge, take one side, and record again what that lacks. Download pointers "
+        "with `git lfs pull`.",
         ("file",),
     ),
     "TRT603": Code(
@@ -1462,11 +1463,9 @@ CODES: dict[str, Code] = {
     ),
     "TRT677": Code(
         "test or model may have been renamed",
-        "A test has no baseline, and a baseline whose test or model no longer exists matches it: "
-        "it has the same inputs (stored answers), the same model, options and shapes (speed), or "
-        "the same names and parameters (task metrics). "
-        "A model is recognized by its bytes. Nothing was recorded, so that the test is compared "
-        "with the old baseline once it is moved.",
+        "A test has no baseline, and one whose test or model no longer exists matches it: it has "
+        "the same inputs (stored answers), the same model, options and shapes (speed), or the same "
+        "names and parameters (task metrics). Nothing was recorded.",
         "If the test or model was renamed or moved, run the `pytest-trt baseline rename` command; "
         "if it is new, record its baseline with --trt-update-new.",
         ("command",),
@@ -1510,7 +1509,8 @@ CODES: dict[str, Code] = {
     ),
     "TRT683": Code(
         "update of task metrics without a reason",
-        "--trt-update would replace a stored value with one that is worse by more than the limit.",
+        "--trt-update would replace a stored value with one that is worse by more than the limit, "
+        "also where several updates without a reason add up to that.",
         "Add --trt-update-reason.",
         ("file",),
     ),
@@ -1525,12 +1525,10 @@ CODES: dict[str, Code] = {
     ),
     "TRT685": Code(
         "stored baselines are used by no test",
-        "A run collected whole folders or files of tests, and no collected test uses a baseline "
-        "that is stored for them: the file was deleted, or skipped as a whole; the test was "
-        "renamed or removed; or it no longer has this model, precision or check. Nothing compares "
-        "with the baseline, and no report has the test. Baselines of other architectures and of "
-        "parameters of the project's own are not considered. Where a missing baseline is an error "
-        "(in CI, or with --trt-missing-baseline=fail), the run fails.",
+        "A run collected whole folders or files of tests, and none of them uses a baseline that is "
+        "stored for them: the file was deleted, or skipped as a whole; the test was renamed or "
+        "removed; or it no longer has this model, precision or check. Where a missing baseline is "
+        "an error (in CI, or with --trt-missing-baseline=fail), the run fails.",
         "Restore the tests; move the baselines of renamed ones with `pytest-trt baseline rename`; "
         "or remove those of removed ones with `pytest-trt baseline prune`. Mark tests with skipif "
         "in place of skipping a file.",
@@ -1581,9 +1579,9 @@ CODES: dict[str, Code] = {
     ),
     "TRT664": Code(
         "baseline of an overloaded host",
-        "The first baseline was recorded while the host was overloaded. Only interleaved runs "
-        "can be compared with it.",
-        "Record it again on an idle host.",
+        "The host was overloaded while the first baseline was measured. Only interleaved runs can "
+        "be compared with it.",
+        "Measure it again on an idle host.",
     ),
     "TRT665": Code(
         "fewer runs recorded",

@@ -194,7 +194,7 @@ def test_task_metric_is_recorded_and_compared_as_shown(folder) -> None:
     test.write_text(shown)
     assert "1 passed" in folder.run("test_task.py").stdout
     assert "1 passed" in folder.run("test_task.py", "--trt-missing-baseline=fail").stdout
-    test.write_text(shown.replace("== labels", "== (labels + 1) % 10"))
+    test.write_text(shown.replace('["labels"]', '["labels"][::-1]'))
     assert "1 failed" in folder.run("test_task.py").stdout
 
 
