@@ -650,9 +650,9 @@ CODES: dict[str, Code] = {
         "Run it on a machine with the GPU that it was built for.",
     ),
     "TRT324": Code(
-        "no execution context",
-        "The plan was loaded, but no execution context could be created, usually for lack of "
-        "device memory.",
+        "not enough memory for the plan",
+        "Device memory ran out while the plan was loaded, or no execution context could be "
+        "created, usually for the same reason.",
         "Free device memory, or lower the max of the profiles.",
     ),
     "TRT325": Code(

@@ -179,7 +179,6 @@ class FakeEngine:
         compute: Arrays of the inputs to arrays of the outputs.
         shapes: Input shapes to output shapes, as the context infers them; -1 for open dimensions.
         on_host: Tensors that lie in host memory.
-        num_optimization_profiles: How many profiles it has.
         formats: Formats of tensors that are not LINEAR.
         in_place: The input that an output updates, by output.
     """
@@ -189,7 +188,6 @@ class FakeEngine:
     compute: Callable[..., Mapping[str, Any]]
     shapes: Callable[..., Mapping[str, tuple[int, ...]]]
     on_host: frozenset[str] = frozenset()
-    num_optimization_profiles: int = 1
     formats: Mapping[str, Format] = field(default_factory=dict)
     in_place: Mapping[str, str] = field(default_factory=dict)
     runtime: FakeRuntime | None = None
@@ -214,7 +212,7 @@ class FakeEngine:
     def get_aliased_input_tensor(self, name: str) -> str | None:
         return self.in_place.get(name)
 
-    def get_tensor_format(self, name: str, profile: int) -> Format:
+    def get_tensor_format(self, name: str) -> Format:
         return self.formats.get(name, Format.LINEAR)
 
     def create_execution_context(self) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -80,26 +79,6 @@ def converted(array: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]
         return array
     with np.errstate(all="ignore"):
         return array.astype(dtype)
-
-
-def require_linear(trt: Any, engine: Any, tensor: str, plan: Path) -> None:
-    """Check that a tensor lies in memory as its shape says, row by row.
-
-    Raises:
-        EngineLoadError: It was built for a format with channels last or in groups, which may need
-            more memory than its elements.
-    """
-    for profile in range(engine.num_optimization_profiles):
-        layout = engine.get_tensor_format(tensor, profile)
-        if layout != trt.TensorFormat.LINEAR:
-            raise EngineLoadError(
-                f"tensor {tensor!r} of the plan {plan} has the format {layout.name}; pytest-trt "
-                "feeds and reads LINEAR only",
-                fix="build the plan with linear inputs and outputs: without allowed_formats, or "
-                "with trtexec --inputIOFormats=fp16:chw --outputIOFormats=fp16:chw.",
-                code="TRT326",
-                facts={"plan": str(plan), "tensor": tensor, "format": layout.name},
-            )
 
 
 #: The key of a binding: shape by input, and the values of inputs that hold a shape.

@@ -13,7 +13,13 @@ from pytest_trt.backends.tensorrt.build_job import BuildPlan, Built
 from pytest_trt.backends.tensorrt.calibrator import calibrating
 from pytest_trt.backends.tensorrt.debug_tensors import MARK
 from pytest_trt.backends.tensorrt.layer_precision import keep_layers
-from pytest_trt.backends.tensorrt.log import LogTail, log_tail, process_logger, progress_monitor
+from pytest_trt.backends.tensorrt.log import (
+    OUT_OF_MEMORY,
+    LogTail,
+    log_tail,
+    process_logger,
+    progress_monitor,
+)
 from pytest_trt.backends.tensorrt.options import apply_builder_options
 from pytest_trt.backends.tensorrt.parse import parsed
 from pytest_trt.backends.tensorrt.plugins import load_plugins
@@ -28,8 +34,7 @@ from pytest_trt.engine.protocols import Progress
 _CONTROL_FLOW_ASSERTION = "graphScope.cpp"
 
 #: Code and remedy by what the builder logs when it fails; the first match counts.
-#: Source: profiles as in TensorRT-RTX 1.7; memory as in github.com/NVIDIA/TensorRT/issues/477 and
-#: github.com/onnx/onnx-tensorrt/issues/758, misspelling included.
+#: Source: profiles as in TensorRT-RTX 1.7.
 _ADVICE = (
     (
         re.compile("no optimization profile has been defined|missing dimensions in profile"),
@@ -40,7 +45,7 @@ _ADVICE = (
         ),
     ),
     (
-        re.compile("out ?of ?memory|insuff?icient memory", re.IGNORECASE),
+        OUT_OF_MEMORY,
         "TRT359",
         Remedy(
             "free memory of the GPU (nvidia-smi shows its users).",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
@@ -58,6 +57,7 @@ def read_engine(
         if different:
             tensors = ", ".join(different)
             raise does_not_fit(plan.path, model, f"its inputs or outputs differ: {tensors}")
+        _require_linear(trt, engine, names, plan, model)
         found: dict[str, Any] = {}
         with suppress(*UNKNOWN):  # the layers are not reported then
             found = inspected(trt, engine)
@@ -83,6 +83,28 @@ def _different(model: OnnxModel, inputs: set[str], outputs: set[str]) -> Iterato
     yield from sorted(f"output {name} is not of the model" for name in surplus)
 
 
+def _require_linear(
+    trt: Any, engine: Any, names: Sequence[str], plan: Plan, model: OnnxModel
+) -> None:
+    """Refuse a plan with inputs or outputs in groups of channels: they may be larger than others.
+
+    Raises:
+        EngineLoadError: It has such a tensor.
+    """
+    for name in names:
+        if engine.get_tensor_location(name) == trt.TensorLocation.HOST:
+            continue
+        layout = engine.get_tensor_format(name)
+        if layout != trt.TensorFormat.LINEAR:
+            raise does_not_fit(
+                plan.path,
+                model,
+                f"tensor {name} has the format {layout.name}; pytest-trt feeds and reads LINEAR",
+                fix="build the plan with linear inputs and outputs: without allowed_formats, or "
+                "with trtexec --inputIOFormats=fp16:chw --outputIOFormats=fp16:chw.",
+            )
+
+
 def _names(specs: Sequence[TensorSpec]) -> set[str]:
     return {spec.name for spec in specs}
 
@@ -92,14 +114,12 @@ def _ranges(
 ) -> Iterator[tuple[str, ShapeRange | ValueRange]]:
     """Yield the ranges of one profile: of inputs that are dynamic in the plan or the model."""
     specs = {spec.name: spec for spec in model.inputs}
-    # From TensorRT 10 on, and before. By position: the keywords have each other's names.
+    # From TensorRT 10 on: what 8.6.0 has instead returns one of several values. By position: the
+    # keywords have each other's names.
     values_of = getattr(engine, "get_tensor_profile_values", None)
-    values_of = values_of or getattr(engine, "get_profile_shape_input", None)
     for name in sorted(inputs, key=list(specs).index):
         if engine.is_shape_inference_io(name) and values_of is not None:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DeprecationWarning)  # 8.6 has no other way
-                values = [tuple(map(int, point)) for point in values_of(index, name)]
+            values = [tuple(map(int, point)) for point in values_of(index, name)]
             if len(values) == 3:
                 yield name, ValueRange(*values)
         elif -1 in (shape := tuple(engine.get_tensor_shape(name))):

@@ -6,6 +6,7 @@ stored here and raised after the call.
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,11 @@ from pytest_trt.engine.protocols import Progress
 
 #: A build logs hundreds of lines; the last ones contain the error.
 _TAIL_LINES = 40
+
+
+#: In a log, that device memory ran out. Source: github.com/NVIDIA/TensorRT/issues/477 and
+#: github.com/onnx/onnx-tensorrt/issues/758, misspelling included; seen with TensorRT 8.6.0.
+OUT_OF_MEMORY = re.compile("out ?of ?memory|insuff?icient memory", re.IGNORECASE)
 
 
 class LogTail:

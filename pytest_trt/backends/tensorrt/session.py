@@ -23,10 +23,9 @@ from pytest_trt.backends.tensorrt.binding import (
     fits,
     numpy_dtype,
     output_allocator,
-    require_linear,
 )
 from pytest_trt.backends.tensorrt.debug_tensors import DebugTensors
-from pytest_trt.backends.tensorrt.log import LogTail, log_tail, process_logger
+from pytest_trt.backends.tensorrt.log import OUT_OF_MEMORY, LogTail, log_tail, process_logger
 from pytest_trt.backends.tensorrt.plan_header import metadata_bytes
 from pytest_trt.diagnostics import (
     DeviceLostError,
@@ -102,8 +101,6 @@ class TrtSession:
             )
             for name in names
         }
-        for name in names:
-            require_linear(trt, engine, name, plan.path)
         on_host = trt.TensorLocation.HOST
         self._on_host = {name for name in names if engine.get_tensor_location(name) == on_host}
         # A builder may drop an input that nothing reads.
@@ -145,11 +142,8 @@ class TrtSession:
             binding.upload(self._cuda, inputs, self._stream)
             if binding.graph is not None:
                 binding.graph.launch()
-            else:
-                for name in binding.open_outputs:
-                    self._allocators[name].shape = None
-                if not self._enqueue():
-                    raise self._did_not_run(tail)
+            elif not self._enqueue():
+                raise self._did_not_run(tail)
             outputs = self._fetched(binding)
             binding.runs += 1
             if binding.runs == _RUNS_BEFORE_CAPTURE:
@@ -418,6 +412,14 @@ def refused_plan(
             f"plan {plan} was loaded, but TensorRT cannot create an execution context for it",
             fix="free device memory (nvidia-smi shows who uses it), or lower the max of the "
             "profiles. An execution context needs memory for the largest shapes.",
+            code="TRT324",
+            facts=facts,
+            details=details,
+        )
+    if any(OUT_OF_MEMORY.search(line) for line in log):
+        return EngineLoadError(
+            f"plan {plan} cannot be loaded: device memory ran out",
+            fix="free device memory (nvidia-smi shows who uses it).",
             code="TRT324",
             facts=facts,
             details=details,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from backends.fake_gpu import FakeEngine, FakeRuntime, FakeTensorRt, fake_runtime
+from backends.fake_gpu import FakeEngine, FakeRuntime, FakeTensorRt, Format, fake_runtime
 
 from pytest_trt.backends.devices.gpu import DeviceProbe
 from pytest_trt.backends.tensorrt.backend import TensorRtBackend, TensorRtRtxBackend
@@ -106,20 +105,6 @@ def test_profiles_layers_and_memory_are_read(read) -> None:
     assert content.hidden_weights == 2
 
 
-@pytest.mark.filterwarnings("error")
-def test_values_are_read_with_tensorrt_8_too(read, monkeypatch) -> None:
-    def values_of(engine: ReadEngine, index: int, name: str) -> list[list[int]]:
-        warnings.warn("get_profile_shape_input is deprecated", DeprecationWarning, stacklevel=2)
-        return [[1], [2 + index], [3 + index]]
-
-    monkeypatch.delattr(ReadEngine, "get_tensor_profile_values")
-    monkeypatch.setattr(ReadEngine, "get_profile_shape_input", values_of, raising=False)
-    assert [one["size"] for one in read(doubling()).profiles] == [
-        ValueRange((1,), (2,), (3,)),
-        ValueRange((1,), (3,), (4,)),
-    ]
-
-
 def test_plan_that_was_built_for_one_shape_has_that_as_its_profile(read) -> None:
     content = read(doubling(fixed=(4, 2), num_optimization_profiles=1))
     assert content.profiles[0]["x"] == ShapeRange((4, 2), (4, 2), (4, 2))
@@ -153,6 +138,13 @@ def test_layers_that_are_not_reported_are_unknown(read, text: str) -> None:
 def test_plan_of_another_model_is_refused(read, changes, message: str) -> None:
     with pytest.raises(EngineLoadError, match=message) as caught:
         read(doubling(**changes))
+    assert caught.value.diagnostic.code == "TRT326"
+
+
+@pytest.mark.parametrize("tensor", ["x", "y"])
+def test_plan_with_channels_in_groups_is_refused(read, tensor: str) -> None:
+    with pytest.raises(EngineLoadError, match=f"tensor {tensor} has the format HWC8") as caught:
+        read(doubling(formats={tensor: Format.HWC8}))
     assert caught.value.diagnostic.code == "TRT326"
 
 
