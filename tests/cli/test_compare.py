@@ -127,23 +127,10 @@ def test_lines_fit_the_terminal(tmp_path, monkeypatch, columns: int) -> None:
     assert max(map(len, lines)) <= columns
 
 
-def test_file_of_another_kind_is_refused() -> None:
-    result = call("old.json", "slower.json", "-o", "a.pdf")
-    assert result.exit_code == 2
-    assert ".html, .md, .json" in result.output
-
-
 def test_file_that_cannot_be_written_is_reported(tmp_path) -> None:
     result = call("old.json", "slower.json", "-o", "old.json/a.md")
     assert result.exit_code == 2
     assert "old.json/a.md cannot be written" in result.output
-
-
-def test_damaged_report_is_an_error(tmp_path) -> None:
-    (tmp_path / "cut.json").write_text((tmp_path / "old.json").read_text()[:100])
-    result = call("old.json", "cut.json")
-    assert result.exit_code == 2
-    assert "cut.json is not a valid report: not JSON" in result.output
 
 
 @pytest.mark.parametrize(("option", "status"), [((), 1), (("--missing=ignore",), 0)])

@@ -682,11 +682,6 @@ def test_build_only_skips_what_would_be_timed(speed) -> None:
     speed.run("--trt-build-only").assert_outcomes(skipped=1)
 
 
-def test_speed_is_not_mentioned_when_quiet(speed) -> None:
-    speed.run("-q").stdout.no_fnmatch_line("speed *")
-    assert len(speed.files) == 1
-
-
 NO_TIME = "--trt-benchmark-time=1e-9"
 
 

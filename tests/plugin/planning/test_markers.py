@@ -144,20 +144,43 @@ def test_wrong_benchmark_marker_is_a_collection_error(project) -> None:
     )
 
 
-def test_markers_of_module_class_and_test_add_up(project) -> None:
-    project.test_file(
-        'pytestmark = pytest.mark.trt_model("models/linear.onnx", precision="fp16")\n'
-        "class TestClass:\n"
-        "    pytestmark = pytest.mark.trt_model(profiles={'image': ((1, 8), (2, 8), (3, 8))})\n"
-        '    @pytest.mark.trt_model(precision="fp32")\n'
-        "    def test_it(self, trt_engine):\n"
-        "        assert trt_engine.spec.precision == 'fp32'\n"
-        "        assert trt_engine.spec.profiles[0]['image'].max == (3, 8)\n"
-        "def test_module(trt_engine):\n"
-        "    assert trt_engine.spec.precision == 'fp16'\n"
-        "    assert trt_engine.spec.profiles == ()\n"
-    )
-    project.run().assert_outcomes(passed=2)
+#: The closest marker decides; one that names a model discards what markers further out say.
+LEVELS = """
+class TestAddingUp:
+    pytestmark = M("models/linear.onnx", precision="fp16")
+
+    class TestInner:
+        pytestmark = M(profiles={"image": ((1, 8), (2, 8), (3, 8))})
+
+        @M(precision="fp32")
+        def test_it(self, trt_engine):
+            assert trt_engine.spec.precision == "fp32"
+            assert trt_engine.spec.profiles[0]["image"].max == (3, 8)
+
+    def test_outer(self, trt_engine):
+        assert trt_engine.spec.precision == "fp16"
+        assert trt_engine.spec.profiles == ()
+
+@M("models/linear.onnx", precision="fp16", profiles={"image": ((1, 8), (2, 8), (3, 8))})
+class TestDiscarding:
+    @M("models/linear.onnx")
+    def test_it(self, trt_engine):
+        assert trt_engine.spec.profiles == ()
+        assert trt_engine.spec.precision == "fp32"
+
+@M(precision="fp16", seed=3)
+@M(builder_options={"graph_optimization_level": "basic"})
+class TestWithoutModel:
+    @M("models/linear.onnx", seed=4)
+    def test_it(self, trt_engine):
+        assert trt_engine.spec.precision == "fp16"
+        assert trt_engine.spec.builder_options == {"graph_optimization_level": "basic"}
+"""
+
+
+def test_markers_of_several_levels_add_up(project) -> None:
+    project.test_file("M = pytest.mark.trt_model\n" + LEVELS)
+    project.run().assert_outcomes(passed=4)
 
 
 def test_misspelt_marker_is_a_collection_error_and_not_a_test_without_a_check(project) -> None:
@@ -169,31 +192,6 @@ def test_misspelt_marker_is_a_collection_error_and_not_a_test_without_a_check(pr
         for name in names
     }
     project.refuses(cases, "-W", "ignore")
-
-
-def test_marker_that_names_another_model_discards_outer_settings(project) -> None:
-    project.test_file(
-        'pytestmark = pytest.mark.trt_model("models/linear.onnx", precision="fp16",'
-        " profiles={'image': ((1, 8), (2, 8), (3, 8))})\n"
-        '@pytest.mark.trt_model("models/linear.onnx")\n'
-        "def test_it(trt_engine):\n"
-        "    assert trt_engine.spec.profiles == ()\n"
-        "    assert trt_engine.spec.precision == 'fp32'\n"
-    )
-    project.run().assert_outcomes(passed=1)
-
-
-def test_marker_without_a_model_holds_for_all_models_of_its_module(project) -> None:
-    project.test_file(
-        'pytestmark = pytest.mark.trt_model(precision="fp16", seed=3)\n'
-        '@pytest.mark.trt_model(builder_options={"graph_optimization_level": "basic"})\n'
-        "class TestIt:\n"
-        '    @pytest.mark.trt_model("models/linear.onnx", seed=4)\n'
-        "    def test_it(self, trt_engine):\n"
-        "        assert trt_engine.spec.precision == 'fp16'\n"
-        "        assert trt_engine.spec.builder_options == {'graph_optimization_level': 'basic'}\n"
-    )
-    project.run().assert_outcomes(passed=1)
 
 
 def test_fixture_without_a_model_marker_says_what_to_write(project) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 from plugin.conftest import assert_shows
 
@@ -11,24 +13,33 @@ def collected(project, *args: str) -> list[str]:
     return [line.partition("::")[2] for line in result.outlines if "::" in line]
 
 
-def test_one_precision_leaves_a_test_its_plain_name(project) -> None:
+def test_ids_name_what_there_is_several_of(project) -> None:
     project.test_file(
-        '@pytest.mark.trt_model("models/linear.onnx", precision="fp16")\n'
-        "def test_it(trt_engine):\n    pass\n"
-    )
-    assert collected(project) == ["test_it"]
+        f"""
+        def model(**given):
+            return pytest.mark.trt_model("models/linear.onnx", **given)
 
+        @model(precision="fp16")
+        def test_one(trt_engine):
+            pass
 
-def test_ids_name_precision_and_shape(project) -> None:
-    project.test_file(
-        f'@pytest.mark.trt_model("models/linear.onnx", precision=("fp32", "fp16"), {PROFILE})\n'
-        "def test_it(trt_session, trt_inputs):\n    pass\n"
+        @model(precision=("fp32", "fp16"), {PROFILE})
+        def test_all(trt_session, trt_inputs):
+            pass
+
+        @model(profiles={{"image": ((4, 8), (4, 8), (16, 8))}})  # min is opt
+        def test_equal(trt_session, trt_inputs):
+            pass
+
+        @model(precision=("fp32", "fp16"))
+        def test_without():
+            pass
+        """
     )
-    assert sorted(collected(project)) == sorted(
-        f"test_it[{precision}-{shape}]"
-        for precision in ("fp32", "fp16")
-        for shape in ("min", "opt", "max")
-    )
+    ids = product(("fp32", "fp16"), ("min", "opt", "max"))
+    names = [f"test_all[{precision}-{shape}]" for precision, shape in ids]
+    names += ["test_one", "test_equal[opt]", "test_equal[max]", "test_without"]
+    assert sorted(collected(project)) == sorted(names)
 
 
 @pytest.mark.parametrize("names", ['"trt_shape"', '"trt_shape, other"', '["other", "trt_shape"]'])
@@ -57,15 +68,6 @@ def test_a_point_that_no_profile_has_is_named(project) -> None:
     )
 
 
-def test_equal_points_of_a_profile_run_once(project) -> None:
-    project.test_file(
-        '@pytest.mark.trt_model("models/linear.onnx",'
-        ' profiles={"image": ((4, 8), (4, 8), (16, 8))})\n'
-        "def test_it(trt_session, trt_inputs):\n    pass\n"
-    )
-    assert collected(project) == ["test_it[opt]", "test_it[max]"]
-
-
 def test_several_profiles_are_numbered(project) -> None:
     project.test_file(
         '@pytest.mark.trt_model("models/linear.onnx",'
@@ -76,14 +78,6 @@ def test_several_profiles_are_numbered(project) -> None:
     names = ["test_it[0-opt]", "test_it[0-max]", "test_it[1-opt]", "test_it[1-max]"]
     assert collected(project) == names
     project.run().assert_outcomes(passed=4)
-
-
-def test_tests_without_an_engine_are_not_parametrised(project) -> None:
-    project.test_file(
-        'pytestmark = pytest.mark.trt_model("models/linear.onnx", precision=("fp32", "fp16"))\n'
-        "def test_it():\n    pass\n"
-    )
-    assert collected(project) == ["test_it"]
 
 
 def test_parameters_of_the_test_itself_stay(project) -> None:
