@@ -32,6 +32,14 @@ SLOW = 20_000
 WIDE = 'p50="500%", p95="500%", p99="500%", throughput="90%"'
 
 
+def times(entry: dict[str, Any], factor: float) -> None:
+    """Let a stored engine have been so many times as slow: no other work here does that."""
+    for run in entry["runs"]:
+        for metric, values in run["rounds"].items():
+            by = 1 / factor if metric == "throughput" else factor
+            run["rounds"][metric] = [value * by for value in values]
+
+
 class Speed:
     """A project with one benchmark, `test_it.py::test_speed`."""
 
@@ -66,6 +74,10 @@ class Speed:
         (file,) = self.files
         return json.loads(file.read_text())
 
+    def entry(self) -> dict[str, Any]:
+        (entry,) = self.stored()["tests"].values()
+        return entry
+
     def rewrite(self, change: Callable[[dict[str, Any]], None]) -> None:
         """Change what is stored of the one test."""
         (file,) = self.files
@@ -94,7 +106,7 @@ def test_first_run_records_and_says_which_file_it_wrote(speed) -> None:
         "wrote trt_baselines/cpu-*/test_it.json*",
         passed=1,
     )
-    (entry,) = speed.stored()["tests"].values()
+    entry = speed.entry()
     assert entry["mode"] == "end_to_end"
     assert entry["spec"]["shapes"] == "image [4, 8]"
     assert entry["spec"]["batch"] == "4"
@@ -156,7 +168,7 @@ def test_baseline_of_an_overloaded_host_is_marked_and_only_interleaved(speed, bu
         f"*{BUSY}",
         passed=1,
     )
-    (entry,) = speed.stored()["tests"].values()
+    entry = speed.entry()
     assert entry["runs"][0]["environment"] == {"host_busy": BUSY}
     busy_host(HostLoad())
     result = speed.run()
@@ -183,7 +195,7 @@ def test_update_on_a_free_host_replaces_the_baseline_of_a_busy_one(speed, busy_h
     speed.run()
     busy_host(HostLoad())
     speed.run("--trt-update").assert_outcomes(passed=1)
-    (entry,) = speed.stored()["tests"].values()
+    entry = speed.entry()
     assert [run["environment"] for run in entry["runs"]] == [{}]
 
 
@@ -212,7 +224,7 @@ def test_update_on_an_overloaded_host_fails_and_names_the_way_to_insist(
     result = recorded.run("--trt-update")  # without a reason it asks for one
     result.stdout.fnmatch_lines(['*--trt-update --trt-update-reason "..." * --trt-update-anyway'])
     recorded.run("--trt-update", "--trt-update-reason=x", "--trt-update-anyway")
-    (entry,) = recorded.stored()["tests"].values()
+    entry = recorded.entry()
     assert entry["runs"][-1]["environment"] == {"host_busy": BUSY}
 
 
@@ -230,16 +242,14 @@ def test_accepted_speed_keeps_the_calibration_of_the_same_engine(recorded, same_
         entry["noise"] = noise
         if not same_engine:
             entry["engine"]["key"] = "0" * 64
-        for metric in ("p50", "p95", "p99"):
-            rounds = entry["runs"][0]["rounds"]
-            rounds[metric] = [value / 4 for value in rounds[metric]]
+        times(entry, 0.25)
 
     recorded.rewrite(faster)
     recorded.run("--trt-inconclusive=warn")
     args = ("baseline", f"--cache-dir={recorded.project.cache}", "accept", "--all", "--reason=x")
     done = CliRunner().invoke(commands, args)
     assert done.exit_code == 0, done.output
-    (entry,) = recorded.stored()["tests"].values()
+    entry = recorded.entry()
     assert entry["runs"][-1]["reason"] == "x"
     assert entry.get("noise") == (noise if same_engine else None)
     assert ("its calibration was dropped" in done.output) != same_engine
@@ -284,14 +294,6 @@ def test_an_option_of_an_update_is_refused_without_one(recorded, option: str) ->
     recorded.run("--trt-update", option).assert_outcomes(passed=1)
 
 
-def multiply_times(entry: dict[str, Any]) -> None:
-    """Make the machine of then a hundred times as busy."""
-    for run in entry["runs"]:
-        for metric, values in run["rounds"].items():
-            factor = 100 if metric != "throughput" else 0.01
-            run["rounds"][metric] = [value * factor for value in values]
-
-
 def test_engine_of_the_baseline_that_was_rebuilt_is_noted(recorded) -> None:
     recorded.slow_down()
     for plan, noted in ((None, False), ("0123456789abcdef", True)):
@@ -303,7 +305,7 @@ def test_engine_of_the_baseline_that_was_rebuilt_is_noted(recorded) -> None:
 
 
 def test_slow_baseline_machine_does_not_hide_a_slower_engine(recorded) -> None:
-    recorded.rewrite(multiply_times)
+    recorded.rewrite(lambda entry: times(entry, 100))
     recorded.slow_down()
     result = recorded.run()
     assert_shows(result, "*rounds of 70 calls interleaved with the baseline engine;*", failed=1)
@@ -323,7 +325,7 @@ def test_engines_that_the_cap_of_the_cache_removes_are_noted(project) -> None:
 
 
 def test_slow_baseline_machine_does_not_fail_an_engine_that_is_as_fast(recorded) -> None:
-    recorded.rewrite(multiply_times)
+    recorded.rewrite(lambda entry: times(entry, 100))
     save_linear(recorded.project.path / "models" / "linear.onnx", classes=5)
     recorded.run().assert_outcomes(passed=1)
 
@@ -339,16 +341,8 @@ def test_metrics_without_a_limit_show_how_they_changed_when_interleaved(speed) -
     assert row.endswith(")")
 
 
-def divide_times(entry: dict[str, Any]) -> None:
-    """Make the stored engine a hundred times as quick: no other work on the machine does that."""
-    for run in entry["runs"]:
-        for metric, values in run["rounds"].items():
-            factor = 0.01 if metric != "throughput" else 100.0
-            run["rounds"][metric] = [value * factor for value in values]
-
-
 def test_slower_machine_is_not_a_slower_engine(recorded) -> None:
-    recorded.rewrite(divide_times)
+    recorded.rewrite(lambda entry: times(entry, 0.01))
     result = recorded.run()
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines_random(["speed * inconclusive", "*the machine was slower*"])
@@ -434,10 +428,7 @@ def test_other_shapes_are_not_compared(recorded) -> None:
 def test_newer_toolchain_is_compared_with_a_note(recorded) -> None:
     def older(entry: dict[str, Any]) -> None:
         entry["runs"][0]["toolchain"] = "ONNX Runtime 1.0"
-        rounds = entry["runs"][0]["rounds"]
-        for metric, values in rounds.items():  # for screening to pass
-            factor = 0.25 if metric == "throughput" else 4
-            rounds[metric] = [value * factor for value in values]
+        times(entry, 4)  # for screening to pass
 
     recorded.rewrite(older)
     recorded.write('p50="5%"')
@@ -560,7 +551,7 @@ def test_rerun_that_passes_records_once(speed) -> None:
     written = [line for line in result.outlines if "first run" in line]
     assert len(written) == 1
     result.stdout.no_fnmatch_line("*not recorded*")
-    (entry,) = speed.stored()["tests"].values()
+    entry = speed.entry()
     assert len(entry["runs"]) == 1
 
 
@@ -737,7 +728,7 @@ def test_update_with_more_time_adds_metrics_that_the_baseline_lacked(speed) -> N
     # Time alone changes nothing: what is compared is as long as what is stored.
     speed.run().stdout.fnmatch_lines(["note *not tested: rounds of 5 calls *"])
     speed.run("--trt-update", "--trt-update-reason=x").assert_outcomes(passed=1)
-    (entry,) = speed.stored()["tests"].values()
+    entry = speed.entry()
     assert [run["calls"] for run in entry["runs"]] == [70]
     speed.run().stdout.no_fnmatch_line("note *not tested*")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from typing import Any
 
 import pytest
 from plugin.conftest import assert_shows
@@ -18,10 +17,6 @@ __all__ = ["no_fresh_process"]
 class Calibrating(Speed):
     def calibrate(self, *args: str) -> pytest.RunResult:
         return self.run("--trt-calibrate", "--trt-calibrate-runs=2", *args)
-
-    def entry(self) -> dict[str, Any]:
-        (entry,) = self.stored()["tests"].values()
-        return entry
 
 
 @pytest.fixture

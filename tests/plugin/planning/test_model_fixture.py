@@ -218,7 +218,7 @@ def test_closest_source_of_the_model_decides(suite) -> None:
 
 def test_baseline_and_report_name_the_model_in_every_run(suite, project) -> None:
     source = (
-        f'@{M}(fixture="exported")\n@pytest.mark.trt_benchmark\n'
+        f'@{M}(fixture="exported")\n@pytest.mark.trt_benchmark(p50="900%")\n'
         "def test_speed(trt_benchmark, images):\n    trt_benchmark({'image': images})\n"
         f'@{M}(fixture="exported")\n@{C}\ndef test_unrun(trt_session):\n    pass\n'
     )

@@ -15,7 +15,7 @@ import pytest
 from builders import save_linear
 from click.testing import CliRunner, Result
 from plugin.conftest import LIGHT, assert_shows
-from plugin.test_benchmark import FAILING, MODEL, TIGHT, Speed
+from plugin.test_benchmark import FAILING, MODEL, TIGHT, Speed, times
 from quiet_host import OVERLOADED
 
 from pytest_trt.baseline.last_run import read_last_run
@@ -26,10 +26,6 @@ from pytest_trt.records import to_data
 
 
 class Baselines(Speed):
-    def entry(self) -> dict[str, Any]:
-        (entry,) = self.stored()["tests"].values()
-        return entry
-
     def is_noisy(self) -> None:
         """Let runs of the engine differ by whatever they do, as if that had been calibrated."""
         metrics = ("p50", "throughput", "p95", "p99")
@@ -53,13 +49,6 @@ def speed(project) -> Baselines:
 def recorded(speed) -> Baselines:
     speed.run().assert_outcomes(passed=1)
     return speed
-
-
-def times(entry: dict[str, Any], factor: float) -> None:
-    for run in entry["runs"]:
-        for metric, values in run["rounds"].items():
-            by = 1 / factor if metric == "throughput" else factor
-            run["rounds"][metric] = [value * by for value in values]
 
 
 def test_update_of_the_same_engine_adds_runs_and_says_how_many(recorded) -> None:
