@@ -7,6 +7,7 @@ does. Others are files: plans, engine caches, timings, and tables of calibrators
 from __future__ import annotations
 
 import importlib
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -262,22 +263,25 @@ def test_speed(trt_benchmark):
     trt_benchmark(rows(8, 0))
 """
 
-#: A fault, and the test that has to notice it.
+#: How a wrong output is reported, or is seen by the test's own assertions.
+WRONG_OUTPUT = r"\[TRT4\d\d\]|^E +assert "
+
+#: A fault, the test that has to notice it, and how.
 PLANTED = [
-    ("stale", "test_inputs"),
-    ("stale", "test_threads"),
-    ("other_input", "test_inputs"),
-    ("other_stream", "test_inputs"),
-    ("other_stream", "test_one_input"),
-    ("other_stream", "test_speed"),
-    ("half", "test_one_input"),
-    ("half", "test_engines_in_threads"),
-    ("elsewhere", "test_one_input"),
-    ("older_shape", "test_shapes"),
-    ("older_output_shape", "test_shapes"),
-    ("no_switch", "test_profiles"),
-    ("older_count", "test_found"),
-    ("empty_graph", "test_speed"),
+    ("stale", "test_inputs", WRONG_OUTPUT),
+    ("stale", "test_threads", WRONG_OUTPUT),
+    ("other_input", "test_inputs", WRONG_OUTPUT),
+    ("other_stream", "test_inputs", WRONG_OUTPUT),
+    ("other_stream", "test_one_input", WRONG_OUTPUT),
+    ("other_stream", "test_speed", "TRT343"),
+    ("half", "test_one_input", WRONG_OUTPUT),
+    ("half", "test_engines_in_threads", WRONG_OUTPUT),
+    ("elsewhere", "test_one_input", WRONG_OUTPUT),
+    ("older_shape", "test_shapes", WRONG_OUTPUT),
+    ("older_output_shape", "test_shapes", WRONG_OUTPUT),
+    ("no_switch", "test_profiles", "TRT224"),
+    ("older_count", "test_found", WRONG_OUTPUT),
+    ("empty_graph", "test_speed", "TRT343"),
 ]
 
 
@@ -342,12 +346,15 @@ def test_without_a_fault_all_tests_pass(project: Path, inner_pytest) -> None:
     inner_pytest(project, "test_it.py").assert_outcomes(passed=8)
 
 
-@pytest.mark.parametrize(("plant", "test"), PLANTED)
-def test_fault_of_an_engine_is_red(project: Path, inner_pytest, plant: str, test: str) -> None:
+@pytest.mark.parametrize(("plant", "test", "how"), PLANTED)
+def test_fault_of_an_engine_is_red(
+    project: Path, inner_pytest, plant: str, test: str, how: str
+) -> None:
     result = inner_pytest(project, f"test_it.py::{test}", env={"PLANT": plant})
     outcomes = result.parseoutcomes()
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert not outcomes.keys() & {"passed", "skipped"}, outcomes
+    assert re.search(how, result.stdout.str(), re.MULTILINE)
 
 
 # Reduced precision.
@@ -660,19 +667,24 @@ def test_plan_of_another_model_or_precision_with_its_digest_is_red(
     cached: Cached, model: str
 ) -> None:
     cached.forge(cached.entry(model, "fp32" if model == "b" else "fp16").plan.read_bytes())
-    cached.run().assert_outcomes(failed=1)
+    result = cached.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*TRT401*"])
 
 
 def test_plan_of_other_profiles_with_its_digest_is_red(cached: Cached) -> None:
     points = tuple((size, 3, 16, 16) for size in (1, 8, 16))
     cached.forge(build(cached.folder / "a.onnx", points, configure=in_fp32))
-    cached.run().assert_outcomes(failed=1)
+    result = cached.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*TRT224*"])
 
 
 def test_truncated_plan_with_its_digest_is_red(cached: Cached) -> None:
     cached.forge(cached.entry("a", "fp32").plan.read_bytes()[:-1000])
-    outcomes = cached.run().parseoutcomes()
-    assert "passed" not in outcomes, outcomes
+    result = cached.run()
+    assert "passed" not in result.parseoutcomes()
+    result.stdout.fnmatch_lines(["*TRT322*"])
 
 
 @pytest.mark.parametrize("damage", ["another file", "half of it"])
