@@ -98,8 +98,11 @@ def _last_run(folders: Folders) -> LastRun:
     if folders.cache.is_dir():
         found = read_last_run(EngineCache(folders.cache).last_runs, Path.cwd())
     if found is None or not found.candidates:
+        what = f"the cache {folders.cache} has no results of a run in {Path.cwd()}"
+        if found is not None:
+            what = f"the last run, {age(found.finished)}, has nothing to accept"
         raise BaselineError(
-            f"the cache {folders.cache} has no results of a run in {Path.cwd()}",
+            what,
             fix=Remedy(
                 "Run the tests here first. If they use another cache, name it:",
                 ("pytest-trt baseline --cache-dir=DIR accept",),

@@ -380,7 +380,7 @@ def test_figures_of_a_test_whose_accuracy_failed_are_never_accepted(recorded) ->
 
 
 def test_what_a_run_has_recorded_is_not_accepted_again(recorded) -> None:
-    assert recorded.last_run() is None
+    assert not recorded.last_run().candidates
     assert recorded.accept("--all", "--reason", "x").exit_code != 0
 
 
@@ -487,3 +487,18 @@ def test_models_with_one_file_name_are_distinguished_in_baselines(speed) -> None
     place_test(project, project / "team_b" / "model.onnx")
     result = speed.project.run(path.name)
     assert_shows(result, "*model team_a/model.onnx, this run has team_b/model.onnx*", failed=1)
+
+
+def test_what_failed_in_an_earlier_run_is_not_accepted_after_one_that_passed(speed) -> None:
+    model = speed.project.path / "models" / "linear.onnx"
+    checked = {"consistency": 'against="stored"'}
+    speed.project.check(**checked).assert_outcomes(passed=1)
+    right = model.read_bytes()
+    save_linear(model, seed=5)
+    speed.project.check(**checked).assert_outcomes(failed=1)
+    speed.run("-k", "no_such_test")
+    assert "failed; can be accepted" in speed.accept().output
+    model.write_bytes(right)
+    speed.project.check(**checked).assert_outcomes(passed=1)
+    result = speed.accept("--failed", "--reason=mistake")
+    assert "has nothing to accept" in str(result.exception)
