@@ -353,7 +353,11 @@ def _finish(session: pytest.Session, collector: ResultCollector, exitstatus: int
     if hasattr(config, "workerinput"):
         return
     _report_lost_tests(session, collector, exitstatus)
-    if any(collector.tested.values()):
+    ledger = config.stash[_LEDGER_KEY]
+    # Also where none of them got an engine: what an earlier run tested is out of date.
+    were_to_run = any(one.selected and one.checks for one in ledger.planned.values())
+    were_to_run |= RUN_KEY in config.stash and exitstatus == pytest.ExitCode.INTERRUPTED
+    if any(collector.tested.values()) or (were_to_run and not config.option.collectonly):
         from pytest_trt.plugin.results.tested import store_tested
 
         store_tested(
@@ -362,7 +366,7 @@ def _finish(session: pytest.Session, collector: ResultCollector, exitstatus: int
             collector.results,
             collector.tested.values(),
             collector.failed,
-            config.stash[_LEDGER_KEY],
+            ledger,
         )
     if not measured:
         if exitstatus == pytest.ExitCode.OK and _updates(config):

@@ -326,6 +326,23 @@ def test_each_folder_needs_plans(passed: Exporting) -> None:
     assert passed.verify("dist").exit_code == 0
 
 
+@pytest.mark.parametrize("names", ['"models/linear.onnx"', '["models/*.onnx"]'])
+def test_what_an_earlier_run_tested_is_not_exported_after_one_that_built_nothing(
+    exporting: Exporting, names: str
+) -> None:
+    exporting.write()
+    file = exporting.project.path / "test_it.py"
+    file.write_text(file.read_text().replace('"models/linear.onnx"', names))
+    exporting.project.run().assert_outcomes(passed=2)
+    exporting.project.run("--collect-only")
+    exporting.project.run("-k", "no_such_test")
+    assert exporting.export("test_it.py").exit_code == 0
+    (exporting.project.path / "models" / "linear.onnx").write_bytes(b"no model")
+    exporting.project.run()
+    done = exporting.export("test_it.py")
+    assert "has no engine of test_it.py" in str(done.exception)
+
+
 def test_stale_plan_is_named_as_such(passed: Exporting) -> None:
     passed.export("test_it.py")
     save_linear(passed.project.path / "models" / "linear.onnx", nudge=1e-6)
