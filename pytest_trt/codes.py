@@ -329,6 +329,14 @@ CODES: dict[str, Code] = {
         'input_ranges={"ids": (0, 99)}, or an override of trt_inputs.',
         ("model", "tensor"),
     ),
+    "TRT184": Code(
+        "engine never run",
+        "A test with trt_consistency requested an engine from trt_build or trt_engines, and "
+        "neither ran it nor read its facts. A generator, map() or zip() that would run it may not "
+        "have been consumed.",
+        "Consume it, such as by list(...), or do not request the engine.",
+        ("model", "precision"),
+    ),
     "TRT180": Code(
         "override without effect",
         "A function that lacks @pytest.fixture, or a fixture with a misspelt name, does not "
@@ -965,7 +973,7 @@ CODES: dict[str, Code] = {
         "An output passed that had no elements, that had the same value in every element, or whose "
         "tolerance or metrics pass an engine that always returns one value, or the first sample's "
         "values for all; or nan='ignore' skipped elements that are NaN or infinite on one side "
-        "alone.",
+        "alone. Or an input had one value in all elements of all runs.",
         "Use inputs for which the output varies, a smaller atol, or top1, cosine or a metric.",
     ),
     "TRT420": Code(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
 
 from pytest_trt.accuracy.compare import compare_values
 from pytest_trt.accuracy.evidence import AnyRun, Evidence, Retained, copied
@@ -164,6 +166,7 @@ class ConsistencyCheck:
         invariants: See the attribute.
         retained: Of which runs the worst is retained, to be repeated.
         test: The test as pytest takes it, for commands.
+        given: Inputs whose range of values the markers give.
     """
 
     def __init__(
@@ -182,6 +185,7 @@ class ConsistencyCheck:
         invariants: Invariants | None = None,
         retained: Retained = "none",
         test: str = "",
+        given: Collection[str] = (),
     ) -> None:
         self._tolerances = tolerances
         self._reference = reference
@@ -197,6 +201,8 @@ class ConsistencyCheck:
         self._retained = retained
         self._test = test
         self._engines: dict[tuple[str, Against], _EngineRuns] = {}
+        self._given = given
+        self._constants: dict[str, dict[str, Any]] = {}
         self._watches: dict[str, tuple[Engine, RangeWatch]] = {}
 
     def twin(
@@ -244,6 +250,7 @@ class ConsistencyCheck:
         """Compare one run."""
         __tracebackhide__ = True
         self._watch_ranges(engine, inputs)
+        self._watch_constants(engine, inputs)
         passed, judges = True, list[Callable[[Tensors], Comparison]]()
         if self._stored is None or self._stored.compares_model():
             passed &= self._compare_with_model(engine, inputs, outputs, where)
@@ -284,6 +291,27 @@ class ConsistencyCheck:
         if statistics is not None:
             watch = self._watches.setdefault(engine.key.digest, (engine, RangeWatch(statistics)))
             watch[1].add(inputs)
+
+    def _watch_constants(self, engine: Engine, inputs: Tensors) -> None:
+        """Remember the value of each input that has had only one; None once it varies."""
+        values = self._constants.setdefault(engine.key.digest, {})
+        for name, array in inputs.items():
+            if getattr(array, "ndim", 0) > 1 and array.size > 1 and values.get(name, 0) is not None:
+                value = array.flat[0]
+                same = value == array.flat[-1] and value == values.get(name, value)
+                values[name] = value if same and (array == value).all() else None
+
+    def _constants_of(self, engine: Engine) -> dict[str, str]:
+        """Return inputs that never varied, without those that the markers give.
+
+        Zeros of integers are what an input has that is not used, such as kinds of tokens.
+        """
+        return {
+            name: f"{value:g}" if isinstance(value, np.floating) else str(value)
+            for name, value in self._constants.get(engine.key.digest, {}).items()
+            if value is not None and name not in self._given
+            if value != 0 or value.dtype.kind not in "iub"
+        }
 
     def warnings(self) -> Iterator[Diagnostic]:
         """Yield inputs of runs that are beyond what the project calibrated an engine on."""
@@ -581,6 +609,7 @@ class ConsistencyCheck:
             against=runs.against,
             metrics=merged.metrics,
             invariants=invariants,
+            constants=self._constants_of(engine),
         )
 
     def _diagnostic(self, runs: _EngineRuns) -> Diagnostic:

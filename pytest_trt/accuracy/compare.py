@@ -39,6 +39,9 @@ _FEW = 4096
 #: The same where one of them decides it.
 _FEWER = 64
 
+#: Elements of a sample at least: rows of fewer may be detections, which differ as a whole.
+_SAMPLE = 32
+
 #: By so much, the share of these may differ from that of all.
 _CHANCE = 0.1
 
@@ -328,12 +331,21 @@ def _measured(
 ) -> OutputResult:
     """Return an output of numbers, measured, with what would pass too."""
     least, largest = _range(reference, tolerance)
+    measured = _of_values(name, actual, reference, tolerance, histogram=histogram)
     return dataclasses.replace(
-        _of_values(name, actual, reference, tolerance, histogram=histogram),
+        measured,
         least=least,
         largest=largest,
         same_samples=_same_samples(name, reference, tolerance),
+        lost_samples=_lost_samples(measured.rows, measured.mismatched, reference),
     )
+
+
+def _lost_samples(rows: RowSpread | None, mismatched: int, array: Array) -> int:
+    """Return how many samples differ, if they differ in most of their elements."""
+    if rows is None or rows.total == 1 or array[0].size < _SAMPLE:
+        return 0
+    return rows.mismatched if 2 * mismatched > rows.mismatched * array[0].size else 0
 
 
 def _of_values(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal, TypeAlias, get_args
 
@@ -266,6 +266,8 @@ class OutputResult:
         largest: Its largest element.
         same_samples: Whether the values of the reference's first sample, the first row along axis
             0, would have passed in all samples of every run; None where no run had several.
+        lost_samples: Rows along axis 0 most of whose elements differ by more than allowed, in the
+            run with most of them.
     """
 
     name: str
@@ -295,6 +297,7 @@ class OutputResult:
     least: float | None = None
     largest: float | None = None
     same_samples: bool | None = None
+    lost_samples: int = 0
 
     @property
     def passed(self) -> bool:
@@ -463,6 +466,7 @@ def _merged(one: OutputResult, other: OutputResult) -> OutputResult:
         least=_bound(min, *((run.size, run.least) for run in (one, other))),
         largest=_bound(max, *((run.size, run.largest) for run in (one, other))),
         same_samples=all_known(one.same_samples, other.same_samples),
+        lost_samples=max(one.lost_samples, other.lost_samples),
         findings=(*worst.findings, *(f for f in rest.findings if f.kind not in kinds)),
     )
 
@@ -539,6 +543,7 @@ class AccuracyResult:
             stored answers.
         metrics: Metrics of whole outputs, each at its worst run.
         invariants: Invariants that the test requires.
+        constants: Inputs that had the same value in all elements of all runs, and the value.
     """
 
     model: str
@@ -556,3 +561,4 @@ class AccuracyResult:
     against: Against = "model"
     metrics: tuple[MetricOutcome, ...] = ()
     invariants: tuple[InvariantOutcome, ...] = ()
+    constants: Mapping[str, str] = field(default_factory=dict)

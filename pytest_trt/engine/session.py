@@ -48,7 +48,7 @@ class Session:
         own: Takes those inputs out that are for the observer alone; by default there are none.
 
     Attributes:
-        engine: The engine that runs, with its facts.
+        used: Whether it was run or loaded, or its engine was looked at.
     """
 
     def __init__(
@@ -58,13 +58,20 @@ class Session:
         observer: Observer | None,
         own: Callable[[Tensors], Tensors] = lambda inputs: inputs,
     ) -> None:
-        self.engine = engine
+        self._engine = engine
         self._loaded = loaded
         self._observer = observer
         self._own = own
+        self.used = False
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that runs, with its facts."""
+        self.used = True
+        return self._engine
 
     def __repr__(self) -> str:
-        engine = self.engine
+        engine = self._engine
         name = f"{engine.model.path.name} {engine.spec.precision} {engine.target.arch}"
         return terminal(f"<session of {name}>")
 
@@ -75,7 +82,7 @@ class Session:
         Runs with the same shapes are replayed from the third on, if the engine can be captured. On
         the CPU it is always None.
         """
-        with self._loaded(self.engine) as session:
+        with self._loaded(self._engine) as session:
             return session.graph_refusal
 
     def __getattr__(self, name: str) -> NoReturn:
@@ -107,6 +114,7 @@ class Session:
             ConfigurationError: The test is over, so that its checks would not judge the run.
         """
         __tracebackhide__ = True
+        self.used = True
         outputs: dict[str, npt.NDArray[np.generic]] | None = None
         try:
             if more:
@@ -119,23 +127,23 @@ class Session:
                 )
             own = self.check(inputs)
             try:
-                with self._loaded(self.engine) as session:
+                with self._loaded(self._engine) as session:
                     started_s = time.perf_counter()
                     outputs = session.run(own)
-                    self.engine.timings.ran(time.perf_counter() - started_s)
+                    self._engine.timings.ran(time.perf_counter() - started_s)
                     if self._observer is not None:
-                        self._observer(self.engine, inputs, outputs)
+                        self._observer(self._engine, inputs, outputs)
             except InputError:
                 raise
             except BaseException as error:
                 if outputs is None and self._observer is not None:
-                    self._observer(self.engine, inputs, error)
+                    self._observer(self._engine, inputs, error)
                 raise
         except PytestTrtError as error:
             # The engine itself may refuse inputs, too, for their values.
             refused = isinstance(error, InputError) and outputs is None
             if refused and self._observer is not None:
-                self._observer(self.engine, inputs, error)
+                self._observer(self._engine, inputs, error)
             # Without the package's own frames: the line to fix is the test's.
             raise error.with_traceback(None) from None
         return outputs
@@ -146,7 +154,8 @@ class Session:
         Raises:
             EngineLoadError: It cannot be loaded.
         """
-        with self._loaded(self.engine) as session:
+        self.used = True
+        with self._loaded(self._engine) as session:
             load_here(session)
 
     def check(self, inputs: Tensors) -> Tensors:
@@ -155,13 +164,13 @@ class Session:
         Raises:
             InputError: They do; see `run`.
         """
-        model, spec = self.engine.model, self.engine.spec
+        model, spec = self._engine.model, self._engine.spec
         own = self._own(inputs)
         check_inputs(model.inputs, own)
         try:
             select_profile(spec.profiles, model.inputs, own)
         except InputError as error:
-            if self.engine.finished:
+            if self._engine.finished:
                 remedy = Remedy("feed inputs inside a profile of the plan, or build a wider one.")
                 error.diagnostic = replace(error.diagnostic, remedy=remedy)
             raise

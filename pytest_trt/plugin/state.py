@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pytest_trt.diagnostics import Diagnostic
     from pytest_trt.engine.build import Engine
     from pytest_trt.engine.protocols import Progress
-    from pytest_trt.engine.session import CallingLine, Observer
+    from pytest_trt.engine.session import CallingLine, Observer, Session
     from pytest_trt.onnx.file import OnnxModel
     from pytest_trt.plugin.options.settings import Settings
     from pytest_trt.plugin.planning.plan import TestPlan
@@ -124,6 +124,7 @@ class TestState:
         observers: What compares the runs of engines of `trt_engines`, by key.
         uncompared: Runs that an error of the engine or the reference ended, and the error.
         refused: Runs whose inputs were refused, and why.
+        sessions: Engines that it requested by itself, and that its check compares.
         shapes: Names and shapes of the inputs of each run that was compared.
         generated: Inputs of `trt_inputs` that decide which branch of the model runs, and their
             values.
@@ -167,6 +168,7 @@ class TestState:
         self.observers: dict[str, Observer] = {}
         self.uncompared: list[str] = []
         self.refused: list[str] = []
+        self.sessions: list[Session] = []
         self.shapes: set[frozenset[tuple[str, tuple[int, ...]]]] = set()
         self.generated: dict[str, int] = {}
         self.conditions: dict[str, set[int]] = {}
@@ -215,6 +217,7 @@ class TestState:
             check.release()
         for held in (self.engines, self.models, self.checks, self.observers, self.searches):
             held.clear()
+        self.sessions.clear()
         self.answers = self.metrics = self.speed = None
         state = TestState(self.attempt)
         state.diagnostics, state.failure = self.diagnostics, self.failure

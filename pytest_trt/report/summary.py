@@ -78,7 +78,7 @@ def summary_lines(
     if facts:
         yield from style.prose(line for key, row in rows.items() for line in _facts(key, row))
     yield from style.prose(_grouped("built ", rows, _rebuilt))
-    yield from style.prose(_grouped("note  ", rows, _build_notes, _hardly_compared))
+    yield from style.prose(_grouped("note  ", rows, _build_notes, *_LITTLE))
     yield from style.prose(note_lines(_notes(results), details=facts))
     skipped = Counter(r.record.skipped for r in results if r.record.skipped)
     yield from style.prose(f"skipped {count(n, 'test')}: {why}" for why, n in skipped.items())
@@ -120,20 +120,20 @@ def _task_lines(results: Iterable[TestResult]) -> Iterator[str]:
 def noted_lines(results: Sequence[TestResult], style: Style) -> Iterator[str]:
     """Yield what is shown even without the summary: requested noise, warnings and notes."""
     yield from style.prose(_noise(results))
-    yield from style.prose(_grouped("note  ", _rows(results), _build_warnings, _hardly_compared))
+    yield from style.prose(_grouped("note  ", _rows(results), _build_warnings, *_LITTLE))
     yield from style.prose(note_lines(_notes(results)))
 
 
 def little_compared(results: Iterable[TestResult]) -> list[Diagnostic]:
     """Return what reports show of outputs that passed although little of them was compared."""
-    found = list(_grouped("", _rows(results), _hardly_compared))
+    found = list(_grouped("", _rows(results), *_LITTLE))
     if not found:
         return []
     return [
         Diagnostic(
             "TRT422",
-            f"little was compared of {count(len(found), 'output')}",
-            {"outputs": len(found)},
+            f"little was compared: {count(len(found), 'note')}",
+            {"notes": len(found)},
             details=tuple(found),
             remedy=Remedy("Use inputs for which outputs vary, or tolerances that fit them."),
             severity="note",
@@ -230,12 +230,28 @@ def _build_warnings(row: Row) -> Iterator[str]:
     return (one.headline for engine in row.engines for one in engine.warnings)
 
 
+def _never_varied(row: Row) -> Iterator[str]:
+    """Yield inputs that had one value in all tests of an engine."""
+    ran = [set(check.constants.items()) for check in row.checks if check.runs]
+    for name, value in sorted(set.intersection(*ran)) if ran else ():
+        yield (
+            f"input {name!r} was {value} in every element of every run: an engine that uses it "
+            "wrongly, or not at all, may pass"
+        )
+
+
 def _hardly_compared(row: Row) -> Iterator[str]:
     """Yield outputs that passed although little or nothing of them was compared."""
     for check in row.checks:
         for output in check.outputs:
             if not output.size:
                 yield f"output {output.name!r} was not compared: it had no elements in any run"
+            if output.passed and output.tolerance.elementwise and output.lost_samples:
+                yield (
+                    f"max_mismatch_pct={output.tolerance.max_mismatch_pct:g} of output "
+                    f"{output.name!r} passed {count(output.lost_samples, 'sample')} of a run most "
+                    "of whose elements differ"
+                )
             one_side = output.nonfinite.disagreeing
             if one_side and output.tolerance.nan == "ignore":
                 yield (
@@ -265,6 +281,10 @@ def _hardly_compared(row: Row) -> Iterator[str]:
             f"what is allowed of output {name!r} passes an engine that returns the first sample's "
             "values for all samples: use inputs for which they differ more, or allow less"
         )
+
+
+#: What finds that little was compared.
+_LITTLE = (_hardly_compared, _never_varied)
 
 
 def _facts(key: _Key, row: Row) -> Iterator[str]:

@@ -280,6 +280,90 @@ def test_inputs_that_a_pool_of_threads_refuses_are_noted(suite, session: str) ->
 
 
 @pytest.mark.parametrize(
+    ("body", "noted"),
+    [
+        ("outs = (trt_build('fp16').run(X) for _ in range(2))", False),  # never requested
+        ("half = trt_build('fp16')\n    outs = (half.run(X) for _ in range(2))", True),
+        ("outs = map(trt_engines(**GOOD, precision='fp16').run, [X])", True),
+        ("outs = list(map(trt_engines(**GOOD, precision='fp16').run, [X]))", False),
+        ("outs = list(map(trt_build('fp16').run, [X]))", False),
+        ("assert trt_build('fp16').engine.plan", False),
+    ],
+)
+def test_engine_that_a_generator_would_run_and_nothing_consumes_is_noted(
+    suite, body: str, noted: bool
+) -> None:
+    result = suite(
+        "@M(**GOOD)\n@C(rtol=0.01, atol=0.01)\n"
+        "def test_it(trt_session, trt_build, trt_engines):\n"
+        f"    trt_session.run(X)\n    {body}\n"
+    )
+    result.assert_outcomes(passed=1)
+    (line,) = [line for line in result.outlines if "TRT184" in line] or [""]
+    assert ("requested the fp16 engine of linear.onnx, and neither ran it" in line) is noted
+
+
+@pytest.mark.parametrize(
+    ("inputs", "noted"),
+    [
+        ("[{'image': np.zeros((4, 8), np.float32)}]", "0"),
+        ("[{'image': np.full((4, 8), 0.5, np.float32)}] * 2", "0.5"),
+        ("[{'image': np.full((4, 8), value, np.float32)} for value in (0, 1)]", ""),
+        ("[{'image': np.zeros((4, 8), np.float32)}, X]", ""),
+        ("[X, {'image': np.zeros((4, 8), np.float32)}]", ""),
+    ],
+)
+def test_input_that_never_varies_is_noted(suite, inputs: str, noted: str) -> None:
+    """Such as a state of zeros, or an image of one colour, which hides the order of its axes."""
+    result = suite(
+        "@M(**GOOD)\n@C\ndef test_it(trt_session):\n"
+        f"    for inputs in {inputs}:\n        trt_session.run(inputs)\n"
+    )
+    result.assert_outcomes(passed=1)
+    (line,) = [line for line in result.outlines if "of every run: an engine" in line] or [""]
+    assert (f"linear.onnx fp32 cpu: input 'image' was {noted} in" in line) is bool(noted)
+
+
+def test_input_that_varies_in_another_test_of_the_engine_is_not_noted(suite) -> None:
+    result = suite(
+        "@pytest.mark.parametrize('inputs', [{'image': np.zeros((4, 8), np.float32)}, X])\n"
+        "@M(**GOOD)\n@C\ndef test_it(trt_session, inputs):\n    trt_session.run(inputs)\n"
+    )
+    result.assert_outcomes(passed=2)
+    result.stdout.no_fnmatch_line("*of every run: an engine*")
+
+
+@pytest.mark.parametrize(
+    ("given", "mask", "noted"),
+    [
+        ("", "np.ones((2, 8), np.int64)", True),
+        ("", "np.ones((2, 8), bool)", True),
+        ("", "np.zeros((2, 8), np.int64)", False),
+        (", input_ranges={'mask': (1, 1)}", "trt_inputs['mask']", False),
+        ("", "trt_inputs['mask']", False),
+    ],
+)
+def test_mask_of_ones_is_noted_unless_the_marker_gives_it(
+    suite, project, given: str, mask: str, noted: bool
+) -> None:
+    dtype = networks.INT64 if "bool" not in mask else onnx.TensorProto.BOOL
+    nodes = [
+        helper.make_node("Cast", ["mask"], ["share"], to=networks.FLOAT),
+        helper.make_node("Mul", ["x", "share"], ["y"]),
+    ]
+    inputs = [networks.value("x", [2, 8]), networks.value("mask", [2, 8], dtype)]
+    proto = networks.model(nodes, inputs, [networks.value("y", [2, 8])], [])
+    networks.saved(proto, project.path / "models" / "mask.onnx")
+    result = suite(
+        f"@M('models/mask.onnx'{given})\n@C\ndef test_it(trt_session, trt_inputs):\n"
+        f"    trt_session.run({{**trt_inputs, 'mask': {mask}}})\n"
+    )
+    result.assert_outcomes(passed=1)
+    (line,) = [line for line in result.outlines if "of every run: an engine" in line] or [""]
+    assert ("mask.onnx fp32 cpu: input 'mask' was" in line) is noted
+
+
+@pytest.mark.parametrize(
     ("rows", "noted"), [("len(trt_inputs['image'])", []), ("1", ["opt", "max"])]
 )
 def test_shape_that_the_name_of_a_test_states_and_no_run_has_is_noted(

@@ -228,6 +228,20 @@ def test_output_whose_samples_are_the_same_is_reported() -> None:
     assert not fnmatch.filter(shown([0.1, 0.9], [0.9, 0.1]), "*output 'probs'*")
 
 
+@pytest.mark.parametrize(
+    ("wrong", "reported"), [(np.s_[7], True), (np.s_[:, 0], False), (np.s_[:, :4], False)]
+)
+def test_samples_that_differ_as_a_whole_are_reported(wrong: Any, reported: bool) -> None:
+    expected = np.arange(320.0).reshape(8, 40)
+    actual = expected.copy()
+    actual[wrong] += 5.0
+    tolerance = Tolerance(0.0, 0.1, max_mismatch_pct=15.0)
+    runs = [compare_outputs({"y": one}, {"y": expected}, tolerance) for one in (expected, actual)]
+    shown = lines(result(checks=(check(outputs=merge_runs(runs).outputs),)))
+    found = "*max_mismatch_pct=15 of output 'y' passed 1 sample of a run most of whose elements*"
+    assert bool(fnmatch.filter(shown, found)) is reported
+
+
 def test_metric_that_passes_one_value_is_reported() -> None:
     outputs = compare_values(
         *[{"y": np.ones((2, 2))}] * 2, Tolerance(0, 0, elementwise=False)

@@ -341,6 +341,7 @@ class LoadableModel:
             invariants=self._invariants(plan, calibration),
             retained=self._retained,
             test=test_argument(self.item),
+            given=self.model_marker.input_ranges.keys(),
         )
         search = LayerSearch(
             self.run,

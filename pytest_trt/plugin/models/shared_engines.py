@@ -186,4 +186,8 @@ def shared_session(
     inputs, _ = run.interface(marker.path, again=True)
     profiles = parse_profiles(marker.profiles, inputs, where="trt_engines")
     shared = SharedModel(request, run, marker, profiles)
-    return shared.session(arch or archs[0], calibration)
+    session = shared.session(arch or archs[0], calibration)
+    state, plan = state_of(shared.item), plan_of(shared.item)
+    if state.called and plan is not None and plan.consistency is not None:
+        state.sessions.append(session)  # no fixture's, which other tests may run
+    return session

@@ -84,7 +84,8 @@ class ModelUnderTest(LoadableModel):
             if OWN not in state.checks:
                 state.checks[OWN] = self._consistency_check()
         observe = self.observer(state, state.checks[OWN], self._calibration)
-        return Session(engine, self._compared, observe, self.engine_inputs)
+        state.sessions.append(Session(engine, self._compared, observe, self.engine_inputs))
+        return state.sessions[-1]
 
     @contextmanager
     def _compared(self, engine: Engine) -> Iterator[BackendSession]:

@@ -47,6 +47,7 @@ from pytest_trt.wording import count
 if TYPE_CHECKING:
     from pytest_trt.baseline.staged_answers import StagedAnswers
     from pytest_trt.benchmark.result import BenchmarkResult
+    from pytest_trt.engine.session import Session
 
 
 _NO_ENGINE = replace(
@@ -355,29 +356,40 @@ def _left_out(item: pytest.Item, state: TestState) -> Iterator[Diagnostic]:
     """Yield what a reader may take for compared, and was not."""
     if state.refused:
         yield _refused(state)
+    yield from (_never_run(one) for one in state.sessions if not one.used)
     plan = plan_of(item)
-    if plan is None or plan.model is None:
+    if plan is None or plan.model is None or not state.shapes:
         return
-    for name, value in state.generated.items():
-        if state.conditions.get(name) == {value}:
-            yield _one_branch(plan.model.name, name, value)
-    if state.shapes:
-        for name, rows in state.computed_indices.items():
-            yield _few_rows(plan.model.name, name, rows)
-    if not plan.profiles or not state.shapes:
-        return
+    yield from _of_inputs(plan.model, state)
+    if plan.profiles:
+        yield from _shape_not_run(item, plan, plan.model, state)
+
+
+def _of_inputs(model: ModelMarker, state: TestState) -> Iterator[Diagnostic]:
+    """Yield what the values of the inputs leave out."""
+    for name, generated in state.generated.items():
+        if state.conditions.get(name) == {generated}:
+            yield _one_branch(model.name, name, generated)
+    for name, rows in state.computed_indices.items():
+        yield _few_rows(model.name, name, rows)
+
+
+def _shape_not_run(
+    item: pytest.Item, plan: TestPlan, model: ModelMarker, state: TestState
+) -> Iterator[Diagnostic]:
+    """Yield that no run had the shapes of the profile's point that the test is for."""
     point = params_of(item).get(SHAPE)
     if point is None:
         return
-    profile, name = chosen_point(str(point), plan.profiles, plan.model)
+    profile, name = chosen_point(str(point), plan.profiles, model)
     wanted = ranges_at(profile, name)
     if any(run.issuperset(wanted.items()) for run in state.shapes):
         return
     shapes = ", ".join(f"{key} {list(shape)}" for key, shape in wanted.items())
     yield Diagnostic(
         "TRT181",
-        f"no run had the shapes of {plan.model.name} at {point}: {shapes}",
-        {"model": plan.model.name, "shape": str(point)},
+        f"no run had the shapes of {model.name} at {point}: {shapes}",
+        {"model": model.name, "shape": str(point)},
         remedy=Remedy("Run the inputs of trt_inputs, or return these shapes from its override."),
         severity="note",
     )
@@ -392,6 +404,20 @@ def _one_branch(model: str, name: str, value: int) -> Diagnostic:
         remedy=Remedy(
             "Give the values that the model is used with, a marker or test for each, as in:",
             (f'input_ranges={{"{name}": ({1 - value}, {1 - value})}}',),
+        ),
+        severity="note",
+    )
+
+
+def _never_run(session: Session) -> Diagnostic:
+    engine = session.engine
+    name, precision = engine.model.path.name, engine.spec.precision
+    return Diagnostic(
+        "TRT184",
+        f"the test requested the {precision} engine of {name}, and neither ran it nor looked at it",
+        {"model": name, "precision": precision},
+        remedy=Remedy(
+            "Consume the generator, map() or zip() that runs it, or do not request the engine."
         ),
         severity="note",
     )
