@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 
 from pytest_trt.accuracy.compare import compare_values
+from pytest_trt.accuracy.earlier import FirstRuns
 from pytest_trt.accuracy.evidence import AnyRun, Evidence, Retained, copied
 from pytest_trt.accuracy.explanation import explain, explain_stored, fact
 from pytest_trt.accuracy.invariants import Invariants, ObservedRun
@@ -167,6 +168,7 @@ class ConsistencyCheck:
         retained: Of which runs the worst is retained, to be repeated.
         test: The test as pytest takes it, for commands.
         given: Inputs whose range of values the markers give.
+        first_runs: What the tests of a run share.
     """
 
     def __init__(
@@ -186,6 +188,7 @@ class ConsistencyCheck:
         retained: Retained = "none",
         test: str = "",
         given: Collection[str] = (),
+        first_runs: FirstRuns | None = None,
     ) -> None:
         self._tolerances = tolerances
         self._reference = reference
@@ -202,6 +205,7 @@ class ConsistencyCheck:
         self._test = test
         self._engines: dict[tuple[str, Against], _EngineRuns] = {}
         self._given = given
+        self._first_runs = first_runs or FirstRuns()
         self._constants: dict[str, dict[str, Any]] = {}
         self._watches: dict[str, tuple[Engine, RangeWatch]] = {}
 
@@ -330,6 +334,7 @@ class ConsistencyCheck:
             return self._compared(engine, inputs, actual, expected)
 
         comparison = self._compared(engine, inputs, outputs, reference, histogram=self._histogram)
+        comparison = self._first_runs.compared(engine.key.digest, inputs, comparison, reference)
         known = self._engines.get((engine.key.digest, "model"))
         if self._other is not None and not comparison.passed and not (known and known.failed):
             self._other.require_repeatable(inputs, *self._by_item(engine, reference))
@@ -364,6 +369,7 @@ class ConsistencyCheck:
         comparison = self._compared_with_stored(
             engine, inputs, outputs, stored, histogram=self._histogram
         )
+        comparison = self._first_runs.compared(engine.key.digest, inputs, comparison, stored)
         runs = self._runs_of(engine, "stored", comparison)
         again = partial(self._compared_with_stored, engine, stored=stored)
         self._remember(runs, inputs, stored, again)

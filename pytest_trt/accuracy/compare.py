@@ -232,7 +232,10 @@ def compare_output(
     findings = misfits(actual, reference, tolerance)
     same_shape = actual.shape == reference.shape
     if same_shape and is_text(actual.dtype) and is_text(reference.dtype):
-        return judged(_measured_text(name, actual, reference, tolerance))
+        measured = _measured_text(name, actual, reference, tolerance)
+        several = reference.ndim and len(reference) > 1
+        same = bool((reference == reference[:1]).all()) if several else None
+        return judged(dataclasses.replace(measured, same_samples=same))
     if same_shape and is_number(actual.dtype) and is_number(reference.dtype):
         measured = _measured(name, actual, reference, tolerance, histogram=histogram)
         return judged(measured, findings)
@@ -389,14 +392,24 @@ def _same_samples(name: str, array: Array, tolerance: Tolerance) -> bool | None:
     """Whether the values of the first sample pass in all samples, which are rows along axis 0."""
     if array.ndim < 2 or min(len(array), array[:1].size) < 2 or array.dtype.kind == "c":
         return None
+    return _passes(name, array[0], array, tolerance)
+
+
+def pass_for(output: OutputResult, sample: Array, reference: Array) -> bool:
+    """Whether the values of one sample [1, ...] would pass for a reference."""
+    return _passes(output.name, sample[0], reference, output.tolerance)
+
+
+def _passes(name: str, sample: Array, array: Array, tolerance: Tolerance) -> bool:
+    """Whether the values of one sample pass in all rows of an array."""
     if tolerance.elementwise:  # a few elements decide nearly all outputs
         most = tolerance.max_mismatch_pct / 100.0
         places = np.arange(0, array.size, 1 + array.size // (_FEW if most else _FEWER))
-        first, own = array[0].flat[places % array[0].size], array.flat[places]
+        first, own = sample.flat[places % sample.size], array.flat[places]
         differ = _differ(first.astype(np.float64), own.astype(np.float64), tolerance).mean()
         if differ > (most + _CHANCE if most else 0.0):
             return False
-    found = np.broadcast_to(array[:1], array.shape)
+    found = np.broadcast_to(sample, array.shape)
     return judged(_of_values(name, found, array, tolerance)).passed
 
 

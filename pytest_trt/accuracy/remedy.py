@@ -161,8 +161,11 @@ def _engine_remedy(
     if kind == "mismatch":
         return _mismatch(output, comparison, subject, offer)
     what = "direction" if kind == "cosine" else "ranking"
+    which = (
+        "Each element is within its tolerance, but the" if output.tolerance.elementwise else "The"
+    )
     return _with_reason(
-        f"Each element is within its tolerance, but the {what} of {output.name!r} changed.",
+        f"{which} {what} of {output.name!r} changed.",
         _precision_remedy(subject),
         "random inputs give near ties: compare rankings on real inputs"
         if what == "ranking"

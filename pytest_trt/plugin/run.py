@@ -63,6 +63,7 @@ from pytest_trt.terms import CPU
 from pytest_trt.workers.warm import warm_builder
 
 if TYPE_CHECKING:
+    from pytest_trt.accuracy.earlier import FirstRuns
     from pytest_trt.backends.devices.watch import DeviceWatch
     from pytest_trt.benchmark.conditions import BenchmarkPlace
     from pytest_trt.benchmark.evidence import FreshEngine
@@ -125,6 +126,13 @@ class TrtRun:
         self.searched = 0
         self.late_runs: list[Diagnostic] = []
         self.timed_until_s = self.free_at_s = -math.inf
+
+    @cached_property
+    def first_runs(self) -> FirstRuns:
+        """The first runs of engines with a single sample."""
+        from pytest_trt.accuracy.earlier import FirstRuns
+
+        return FirstRuns()
 
     @cached_property
     def probe(self) -> DeviceProbe:

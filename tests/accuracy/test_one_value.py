@@ -7,6 +7,7 @@ import pytest
 from builders_report import check
 
 from pytest_trt.accuracy.compare import compare_outputs, compare_values
+from pytest_trt.accuracy.earlier import FirstRuns
 from pytest_trt.accuracy.metric_checks import MetricCheck, parse_metrics
 from pytest_trt.accuracy.metrics.detection import detections
 from pytest_trt.accuracy.one_value import (
@@ -251,6 +252,49 @@ def test_a_metric_of_detections_may_have_none(score: float, found: list) -> None
     outputs = compare_values(sides, sides, tolerances).outputs
     result = check(outputs=outputs, metrics=(one.measure(sides, sides, {}, trial=True),))
     assert passed_by_one_value_of_metrics([result]) == found
+
+
+@pytest.mark.parametrize(
+    ("runs", "same"),
+    [
+        ([(1, SAME[:1]), (2, SAME[1:2]), (3, SAME[2:])], True),
+        ([(1, SAME[:1]), (1, SAME[:1])], None),  # the same inputs
+        ([(1, SAME[:1])], None),
+        ([(1, SAME[:1]), (2, SAME[1:2]), (3, OTHERS[1:])], False),
+        ([(1, SAME), (2, SAME[:1])], True),
+        ([(1, SAME[:1]), (2, OTHERS)], False),
+        ([(1, [[0.5]]), (2, [[0.5]])], None),  # a single number
+        ([(1, [[0.5] * 2000]), (2, [[0.5] * 2000])], None),  # too large to be remembered
+        ([(1, SAME[:1]), (2, [[0.1, 0.9, 0.0]])], False),
+    ],
+)
+def test_single_samples_are_compared_with_those_of_earlier_runs(runs, same) -> None:
+    first, results = FirstRuns(), []
+    for inputs, outputs in runs:
+        reference = {"y": np.array(outputs, np.float32)}
+        comparison = compare_outputs(reference, reference, {"y": LOOSE})
+        given = {"x": np.full((1, 300), inputs), "s": [np.ones(2), np.ones(3)]}
+        results.append(first.compared("engine", given, comparison, reference))
+    (output,) = merge_runs(results).outputs
+    assert output.same_samples is same
+
+
+def test_single_samples_are_the_same_only_if_all_outputs_are() -> None:
+    """Such as anchors, which are an output that does not depend on the inputs."""
+    first, results = FirstRuns(), []
+    for number, probs in enumerate((SAME[:1], OTHERS[1:])):
+        reference = {"anchors": np.ones((1, 4)), "probs": np.array(probs)}
+        comparison = compare_outputs(reference, reference, dict.fromkeys(reference, LOOSE))
+        given = {"x": np.full((1, 3), number)}
+        results.append(first.compared("engine", given, comparison, reference))
+    assert [one.same_samples for one in merge_runs(results).outputs] == [False, False]
+
+
+@pytest.mark.parametrize(("labels", "same"), [("aaa", True), ("aab", False), ("a", None)])
+def test_equal_strings_may_be_of_any_engine(labels: str, same: bool | None) -> None:
+    outputs = {"label": np.array(list(labels))}
+    (output,) = compare_outputs(outputs, outputs).outputs
+    assert output.same_samples is same
 
 
 def test_functions_of_the_project_are_not_called_again() -> None:

@@ -133,6 +133,12 @@ def test_a_changed_ranking_within_the_tolerance_is_named_as_such():
     assert remedy.text.startswith("Each element is within its tolerance, but the ranking of 'y' ")
 
 
+def test_elements_that_nothing_judges_are_not_called_within_their_tolerance():
+    tolerance = replace(LOOSE, elementwise=False, top1=0.9)
+    remedy = remedy_for([[0.0, 5.0]], [[5.0, 0.0]], tolerance)
+    assert remedy.text.startswith("The ranking of 'y' changed. ")
+
+
 @pytest.mark.parametrize("actual", [[500.0, 1.0], [1.6, 1.0], [[1.0], [1.0]]])
 def test_preprocessing_is_suspected_only_where_the_plugin_does_not_feed_both_sides(actual):
     reference = [1.0, 1.0]

@@ -342,6 +342,7 @@ class LoadableModel:
             retained=self._retained,
             test=test_argument(self.item),
             given=self.model_marker.input_ranges.keys(),
+            first_runs=self.run.first_runs,
         )
         search = LayerSearch(
             self.run,
