@@ -61,6 +61,18 @@ def assert_shows(result: pytest.RunResult, *lines: str, **outcomes: int) -> None
     result.stdout.fnmatch_lines(lines)
 
 
+def assert_usage_error(result: pytest.RunResult, *lines: str) -> None:
+    """Require that a run was refused for its options, with these lines."""
+    __tracebackhide__ = True
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(lines)
+
+
+def collected(result: pytest.RunResult) -> list[str]:
+    """Return the names of the tests that `--collect-only -q` has listed."""
+    return [line.partition("::")[2] for line in result.outlines if "::" in line]
+
+
 def text(result: pytest.RunResult) -> str:
     """Return what a run showed, in one line."""
     return " ".join(result.stdout.str().split())

@@ -3,7 +3,7 @@ from __future__ import annotations
 import importlib.util
 
 import pytest
-from plugin.conftest import assert_shows
+from plugin.conftest import assert_shows, assert_usage_error
 
 from pytest_trt.backends.devices.probe import probe_devices
 
@@ -30,14 +30,11 @@ def test_without_options_the_cpu_is_tested_and_the_header_says_why(project) -> N
 @without_rtx
 def test_arch_that_cannot_be_tested_is_a_usage_error_with_both_fixes(project) -> None:
     project.test_file(TEST)
-    result = project.run("--trt-arch=sm86")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(
-        [
-            "ERROR: --trt-arch sm86: this machine has neither an sm86 GPU*",
-            "Fix: Run on a machine with an sm86 GPU*",
-            "*pip install 'tensorrt-rtx>=*",
-        ]
+    assert_usage_error(
+        project.run("--trt-arch=sm86"),
+        "ERROR: --trt-arch sm86: this machine has neither an sm86 GPU*",
+        "Fix: Run on a machine with an sm86 GPU*",
+        "*pip install 'tensorrt-rtx>=*",
     )
 
 
@@ -65,8 +62,7 @@ def test_engines_are_cross_built_and_what_needs_to_run_is_skipped(project) -> No
 def test_arch_that_rtx_does_not_build_for_is_a_usage_error(project) -> None:
     project.test_file(TEST)
     result = project.run("--trt-arch=sm90")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*does not build for sm90; it builds for sm75*", "Fix: *H100*"])
+    assert_usage_error(result, "*does not build for sm90; it builds for sm75*", "Fix: *H100*")
 
 
 def test_backend_that_is_not_installed_is_a_usage_error_with_the_line_to_type(project) -> None:
@@ -74,9 +70,8 @@ def test_backend_that_is_not_installed_is_a_usage_error_with_the_line_to_type(pr
         pytest.skip("tensorrt is installed")
     project.test_file(TEST)
     result = project.run("--trt-backend=tensorrt")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(
-        ["*the module tensorrt is not installed *", "Fix: *", "    pip install *"]
+    assert_usage_error(
+        result, "*the module tensorrt is not installed *", "Fix: *", "    pip install *"
     )
 
 

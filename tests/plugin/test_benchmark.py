@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from builders import save_linear
 from click.testing import CliRunner
-from plugin.conftest import CONFTEST, assert_shows
+from plugin.conftest import CONFTEST, assert_shows, assert_usage_error
 from quiet_host import BUSY, OVERLOADED
 
 from pytest_trt.baseline.last_run import read_last_run
@@ -389,8 +389,7 @@ def test_missing_baseline_is_recorded_in_a_file_that_has_others(recorded) -> Non
 @pytest.mark.parametrize("text", ["...", "\N{HORIZONTAL ELLIPSIS}", " . "])
 def test_ellipsis_is_not_accepted_as_a_reason(recorded, text: str) -> None:
     result = recorded.run("--trt-update", f"--trt-update-reason={text}")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([f"*--trt-update-reason*a reason in words*'{text}'*"])
+    assert_usage_error(result, f"*--trt-update-reason*a reason in words*'{text}'*")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from plugin.conftest import assert_shows
+from plugin.conftest import assert_shows, assert_usage_error
 
 from pytest_trt.backends.devices import probe as probe_module
 from pytest_trt.backends.devices.gpu import DeviceProbe, Gpu
@@ -93,9 +93,7 @@ def test_ini_names_the_gpu_and_the_flag_wins(project, two_gpus) -> None:
 )
 def test_gpu_that_cannot_be_tested_is_a_usage_error(project, two_gpus, args, message: str) -> None:
     project.test_file(TEST)
-    result = project.run(*args, arch=None)
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([f"ERROR: {message}"])
+    assert_usage_error(project.run(*args, arch=None), f"ERROR: {message}")
 
 
 @pytest.mark.parametrize("args", [("--trt-arch=cpu",), ("--trt-backend=onnxruntime",)])

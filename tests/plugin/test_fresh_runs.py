@@ -10,7 +10,7 @@ from pathlib import Path
 import onnxruntime  # noqa: F401
 import pytest
 from builders import save_linear
-from plugin.conftest import assert_shows
+from plugin.conftest import assert_shows, assert_usage_error
 from plugin.test_benchmark import Speed
 
 pytestmark = pytest.mark.exhaustive
@@ -108,5 +108,4 @@ def test_missing_fresh_runs_are_reported(speed, request) -> None:
 @pytest.mark.parametrize("count", ["0", "6", "two"])
 def test_more_runs_than_a_baseline_stores_are_refused(speed, count: str) -> None:
     result = speed.run(f"--trt-baseline-runs={count}")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*--trt-baseline-runs: expected a whole number from 1 to 5*"])
+    assert_usage_error(result, "*--trt-baseline-runs: expected a whole number from 1 to 5*")

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 from builders import save_linear
-from plugin.conftest import assert_shows
+from plugin.conftest import assert_shows, assert_usage_error
 
 FACTS = """
 def pytest_trt_machine_facts(config):
@@ -107,12 +107,10 @@ def test_backend_of_a_plugin_tests_finished_plans_if_it_reads_them(project) -> N
 def test_backend_that_cannot_be_used_here_is_refused(project) -> None:
     add_hooks(project, BACKEND.replace("ARCHS", "()"))
     result = project.check(args=("--trt-backend=mine",))
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*its plugin reports that it cannot be used on this machine*"])
+    assert_usage_error(result, "*its plugin reports that it cannot be used on this machine*")
 
 
 def test_backend_with_a_name_of_ours_is_refused(project) -> None:
     add_hooks(project, BACKEND.replace("ARCHS", "('cpu',)").replace('{"mine"', '{"tensorrt"'))
     result = project.check(args=("--trt-backend=mine",))
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*'tensorrt' is not an identifier, or already registered*"])
+    assert_usage_error(result, "*'tensorrt' is not an identifier, or already registered*")

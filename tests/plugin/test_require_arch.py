@@ -4,6 +4,7 @@ import importlib.util
 
 import pytest
 from builders_cli import run_command
+from plugin.conftest import assert_usage_error
 
 pytestmark = pytest.mark.usefixtures("engines_of_other_tests")
 
@@ -133,8 +134,7 @@ def test_collecting_alone_requires_nothing(project) -> None:
 def test_word_that_is_not_an_architecture_is_a_usage_error(project) -> None:
     project.test_file(CHECKED.format("a"))
     result = project.run("--trt-require-arch=banana")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*--trt-require-arch: 'banana' is not a GPU architecture*"])
+    assert_usage_error(result, "*--trt-require-arch: 'banana' is not a GPU architecture*")
 
 
 @pytest.mark.exhaustive

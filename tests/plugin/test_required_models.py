@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from builders import save_linear
 from builders_cli import run_command
+from plugin.conftest import assert_usage_error
 
 pytestmark = pytest.mark.usefixtures("engines_of_other_tests")
 
@@ -95,9 +96,7 @@ def test_exceptions_have_a_reason_and_name_a_path(zoo) -> None:
     ini(zoo, "trt_untested_models = models/b.onnx: retired in June")
     assert len(lines_of(zoo.run(ALL))) == 2
     ini(zoo, "trt_untested_models = models/old/b.onnx")
-    refused = zoo.run(ALL)
-    assert refused.ret == pytest.ExitCode.USAGE_ERROR
-    refused.stderr.fnmatch_lines(["*trt_untested_models*expected lines*PATH: REASON*"])
+    assert_usage_error(zoo.run(ALL), "*trt_untested_models*expected lines*PATH: REASON*")
 
 
 def test_exceptions_that_outlived_their_reason_fail_a_run_of_all_tests(zoo) -> None:

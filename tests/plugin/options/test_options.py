@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import fields
 
 import pytest
+from plugin.conftest import assert_usage_error
 
 from pytest_trt.plugin.options.settings import Settings
 from pytest_trt.plugin.options.table import OPTIONS
@@ -53,9 +54,7 @@ def test_every_flag_is_in_the_help_with_its_ini_twin(project) -> None:
 )
 def test_value_that_cannot_be_understood_is_a_usage_error(project, args, message) -> None:
     project.test_file("def test_it():\n    pass\n")
-    result = project.run(*args)
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([f"ERROR: {message}"])
+    assert_usage_error(project.run(*args), f"ERROR: {message}")
 
 
 def test_flag_wins_over_ini_and_ini_over_default(project) -> None:
@@ -118,9 +117,7 @@ def test_toml_values_have_their_own_types(project) -> None:
 def test_toml_value_of_a_wrong_type_is_a_usage_error(project) -> None:
     project.pytester.makepyprojecttoml("[tool.pytest]\ntrt_threads = [1]\n")
     project.test_file(TIGHT_TEST.format(""))
-    result = project.run()
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["ERROR: *trt_threads*"])
+    assert_usage_error(project.run(), "ERROR: *trt_threads*")
 
 
 def test_lists_of_the_older_toml_table_are_read(project) -> None:

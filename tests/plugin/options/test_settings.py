@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from plugin.conftest import assert_shows
+from plugin.conftest import assert_shows, assert_usage_error
 
 from pytest_trt.plugin.options.values import CI_VARIABLES, missing_baseline
 
@@ -28,9 +28,8 @@ def tests(request: pytest.FixtureRequest, project) -> None:
 @pytest.mark.usefixtures("tests")
 def test_path_that_would_change_the_project_is_refused_with_how_to_write_it(project, apart) -> None:
     result = project.pytester.runpytest("--trt-cache-dir", apart)
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(
-        [f"ERROR: --trt-cache-dir {apart}: *", f"Fix: Write --trt-cache-dir={apart}"]
+    assert_usage_error(
+        result, f"ERROR: --trt-cache-dir {apart}: *", f"Fix: Write --trt-cache-dir={apart}"
     )
 
 
@@ -72,9 +71,7 @@ def test_path_is_fine_where_the_ini_file_is_named(project, apart) -> None:
 def test_path_in_the_environment_is_refused_too(project, apart, monkeypatch) -> None:
     project.test_file("def test_it():\n    pass\n")
     monkeypatch.setenv("PYTEST_ADDOPTS", f"--trt-cache-dir {apart}")
-    result = project.pytester.runpytest()
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([f"*Fix: Write --trt-cache-dir={apart}"])
+    assert_usage_error(project.pytester.runpytest(), f"*Fix: Write --trt-cache-dir={apart}")
 
 
 def refused(result: pytest.RunResult) -> str:

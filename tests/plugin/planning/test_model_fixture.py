@@ -6,7 +6,7 @@ import json
 
 import pytest
 from builders import save_linear
-from plugin.conftest import assert_shows
+from plugin.conftest import assert_shows, collected
 
 C = "pytest.mark.trt_consistency"
 M = "pytest.mark.trt_model"
@@ -42,10 +42,6 @@ def suite(project):
     return run
 
 
-def collected(result: pytest.RunResult) -> list[str]:
-    return [line.partition("::test_it")[2] for line in result.outlines if "::" in line]
-
-
 @pytest.mark.parametrize("model", ["linear.onnx", "wrong.onnx"])
 def test_model_is_built_and_compared_when_the_test_runs(suite, project, model: str) -> None:
     source = (
@@ -78,11 +74,13 @@ def test_model_that_another_test_writes_again_is_read_again(suite) -> None:
 def test_shapes_are_those_of_the_markers_profiles(suite) -> None:
     test = "def test_it(trt_session, trt_inputs):\n    trt_session.run(trt_inputs)\n"
     marks = f'@{M}(fixture="exported", {P})\n@{C}\n'
-    assert collected(suite(marks + test, "--co", "-q")) == ["[min]", "[opt]", "[max]"]
+    assert collected(suite(marks + test, "--co", "-q")) == [
+        f"test_it[{one}]" for one in ("min", "opt", "max")
+    ]
     suite(marks + test).assert_outcomes(passed=3)
     two = P.replace("{", "[{").replace("}", "}, {'image': ((2, 8), (2, 8), (4, 8))}]")
     marks = f'@{M}(fixture="exported", {two})\n@{C}\n'
-    assert collected(suite(marks + test, "--co", "-q"))[-2:] == ["[1-opt]", "[1-max]"]
+    assert collected(suite(marks + test, "--co", "-q"))[-2:] == ["test_it[1-opt]", "test_it[1-max]"]
 
 
 @pytest.mark.parametrize(

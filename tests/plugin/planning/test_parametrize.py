@@ -3,14 +3,9 @@ from __future__ import annotations
 from itertools import product
 
 import pytest
-from plugin.conftest import assert_shows
+from plugin.conftest import assert_shows, collected
 
 PROFILE = 'profiles={"image": ((1, 8), (4, 8), (16, 8))}'
-
-
-def collected(project, *args: str) -> list[str]:
-    result = project.run("--collect-only", "-q", *args)
-    return [line.partition("::")[2] for line in result.outlines if "::" in line]
 
 
 def test_ids_name_what_there_is_several_of(project) -> None:
@@ -39,7 +34,7 @@ def test_ids_name_what_there_is_several_of(project) -> None:
     ids = product(("fp32", "fp16"), ("min", "opt", "max"))
     names = [f"test_all[{precision}-{shape}]" for precision, shape in ids]
     names += ["test_one", "test_equal[opt]", "test_equal[max]", "test_without"]
-    assert sorted(collected(project)) == sorted(names)
+    assert sorted(collected(project.run("--collect-only", "-q"))) == sorted(names)
 
 
 @pytest.mark.parametrize("names", ['"trt_shape"', '"trt_shape, other"', '["other", "trt_shape"]'])
@@ -76,7 +71,7 @@ def test_several_profiles_are_numbered(project) -> None:
         "def test_it(trt_session, trt_inputs):\n    trt_session.run(trt_inputs)\n"
     )
     names = ["test_it[0-opt]", "test_it[0-max]", "test_it[1-opt]", "test_it[1-max]"]
-    assert collected(project) == names
+    assert collected(project.run("--collect-only", "-q")) == names
     project.run().assert_outcomes(passed=4)
 
 
@@ -88,7 +83,7 @@ def test_parameters_of_the_test_itself_stay(project) -> None:
         "def test_it(trt_session, images, batch):\n"
         '    trt_session.run({"image": images[:batch]})\n'
     )
-    assert len(collected(project)) == 4
+    assert len(collected(project.run("--collect-only", "-q"))) == 4
     project.run("-k", "fp16").assert_outcomes(passed=2, deselected=2)
 
 

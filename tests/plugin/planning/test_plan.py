@@ -6,7 +6,7 @@ import textwrap
 
 import pytest
 from builders import save_linear
-from plugin.conftest import assert_shows
+from plugin.conftest import assert_shows, collected
 
 P = 'profiles={"image": ((1, 8), (4, 8), (16, 8))}'
 C, M = "pytest.mark.trt_consistency", "pytest.mark.trt_model"
@@ -17,11 +17,6 @@ def zoo(project):
     """A project with a second model, whose weights differ."""
     save_linear(project.path / "models" / "other.onnx", nudge=0.5)
     return project
-
-
-def collected(project) -> list[str]:
-    result = project.run("--collect-only", "-q")
-    return [line.partition("::")[2] for line in result.outlines if "::" in line]
 
 
 USES = "    trt_session.run({'image': images})\n"
@@ -48,7 +43,7 @@ def test_model_and_precisions_of_a_subclass_decide_over_those_of_its_base(zoo) -
         f'@{M}("models/other.onnx", precision=("fp32", "fp16"))\n'
         f"class TestOther(TestBase):\n    def test_it(self, trt_session, images):\n    {MODEL}"
     )
-    assert collected(zoo) == [
+    assert collected(zoo.run("--collect-only", "-q")) == [
         "TestBase::test_it",
         "TestOther::test_it[fp32]",
         "TestOther::test_it[fp16]",
@@ -72,7 +67,9 @@ def test_mark_of_a_parameter_set_decides_over_that_of_the_function(zoo) -> None:
         "    assert engine.model.path.stem == ('other' if case == 'other' else 'linear')\n"
     )
     names = ["test_it[fp16-tight]", "test_it[fp16-plain]", "test_it[fp32-fp32]"]
-    assert sorted(collected(zoo)) == sorted([*names, "test_it[fp32-other]"])
+    assert sorted(collected(zoo.run("--collect-only", "-q"))) == sorted(
+        [*names, "test_it[fp32-other]"]
+    )
     assert_shows(zoo.run("-v"), "*::test_it[[]fp16-tight[]] FAILED*", passed=3, failed=1)
 
 
@@ -102,7 +99,7 @@ def test_each_model_of_a_zoo_runs_in_all_of_its_precisions_and_shapes(zoo) -> No
         "    assert trt_session.engine.spec.precision == trt_precision\n"
         "    trt_session.run(trt_inputs)\n"
     )
-    assert sorted(collected(zoo)) == sorted(
+    assert sorted(collected(zoo.run("--collect-only", "-q"))) == sorted(
         [
             *(
                 f"test_it[{precision}-{shape}-linear]"
