@@ -57,24 +57,6 @@ def test_engines_are_cross_built_and_what_needs_to_run_is_skipped(project) -> No
     result.stdout.fnmatch_lines(["linear.onnx*sm86 fp32*cached*"])
 
 
-@no_gpu
-@with_rtx
-def test_arch_that_rtx_does_not_build_for_is_a_usage_error(project) -> None:
-    project.test_file(TEST)
-    result = project.run("--trt-arch=sm90")
-    assert_usage_error(result, "*does not build for sm90; it builds for sm75*", "Fix: *H100*")
-
-
-def test_backend_that_is_not_installed_is_a_usage_error_with_the_line_to_type(project) -> None:
-    if importlib.util.find_spec("tensorrt") is not None:
-        pytest.skip("tensorrt is installed")
-    project.test_file(TEST)
-    result = project.run("--trt-backend=tensorrt")
-    assert_usage_error(
-        result, "*the module tensorrt is not installed *", "Fix: *", "    pip install *"
-    )
-
-
 def test_several_archs_of_which_one_is_the_cpu_run_the_test_for_each(project) -> None:
     project.test_file(TEST)
     project.run("--trt-arch=cpu", "-v").assert_outcomes(passed=2)
