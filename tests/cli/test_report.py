@@ -67,9 +67,11 @@ def test_run_that_did_not_end_well_is_the_exit_status(saved, of) -> None:
     assert call("merge", saved("a.json"), "--require-arch", "sm86").exit_code == 0
 
 
-def test_merged_report_can_be_written_for_dashboards(saved, tmp_path) -> None:
-    assert call("merge", saved("a.json"), "-o", "all.prom").exit_code == 0
+def test_merged_report_can_be_written_for_dashboards_and_people(saved, tmp_path) -> None:
+    outputs = ("-o", "all.prom", "-o", "all.html")
+    assert call("merge", saved("a.json"), *outputs).exit_code == 0
     assert (tmp_path / "all.prom").read_text().endswith("# EOF\n")
+    assert (tmp_path / "all.html").read_text().startswith("<!DOCTYPE html>")
     result = call("merge", saved("a.json"), "-o", "all.pdf")
     assert result.exit_code == 2
     assert ".json, .html, .prom" in result.output
@@ -81,11 +83,6 @@ def test_report_is_not_merged_with_itself(saved) -> None:
     assert result.exit_code == 1
     assert isinstance(result.exception, ReportError)
     assert "a.json is named twice" in str(result.exception)
-
-
-def test_merged_report_can_be_looked_at(saved, tmp_path) -> None:
-    assert call("merge", saved("a.json"), "-o", "all.html").exit_code == 0
-    assert (tmp_path / "all.html").read_text().startswith("<!DOCTYPE html>")
 
 
 def test_show_lists_what_did_not_pass_and_counts_the_rest(saved) -> None:

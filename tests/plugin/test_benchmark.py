@@ -668,10 +668,6 @@ def test_baselines_are_next_to_the_ini_file_whatever_root_folder_is_named(speed)
     assert not (speed.project.path.parent / "trt_baselines").exists()
 
 
-def test_build_only_skips_what_would_be_timed(speed) -> None:
-    speed.run("--trt-build-only").assert_outcomes(skipped=1)
-
-
 NO_TIME = "--trt-benchmark-time=1e-9"
 
 
