@@ -318,6 +318,11 @@ class TaskMetrics:
             return least_failing_hits(len(metric.samples), allowed)
         return None
 
+    def _change(self, result: TaskMetricResult, change: float) -> str:
+        """Return a change in the unit of the limit: "3.1 points", "0.031"."""
+        in_points = self._recorded[result.name][1].of_share
+        return f"{100.0 * change:.3g} points" if in_points else f"{change:.3g}"
+
     def _coarse(self, result: TaskMetricResult, facts: dict[str, Fact]) -> Iterator[Diagnostic]:
         """Yield a note on a limit that is far below the smallest decline that can fail."""
         least, limit = self._least_failing(result), self._recorded[result.name][1]
@@ -326,8 +331,9 @@ class TaskMetrics:
         of = f"{result.samples} samples" if result.samples else f"{result.of} trials"
         yield Diagnostic(
             "TRT433",
-            f"{result.name} of {of} fails only if it gets worse by {least:.3g} or more, and its "
-            f"limit is {result.limit}: smaller changes may be chance, and are a warning",
+            f"{result.name} of {of} fails only if it gets worse by {self._change(result, least)} "
+            f"or more, and its limit is {result.limit}: smaller changes may be chance, and are a "
+            "warning",
             {**facts, "least": least, "allowed": limit.allowed(result.value)},
             remedy=Remedy(_more(result), alternatives=("or set --trt-inconclusive=fail",)),
             severity="note",
@@ -340,8 +346,8 @@ class TaskMetrics:
         return Diagnostic(
             "TRT432",
             f"{result.name} {result.value:.5g} is better than its baseline {result.stored:.5g} by "
-            f"{gain:.3g}, more than its limit {result.limit} (lower_is_better={lower}): a value "
-            "that is worse than this one by that much passes",
+            f"{self._change(result, gain)}, more than its limit {result.limit} "
+            f"(lower_is_better={lower}): a value that is worse than this one by that much passes",
             {**facts, **values},
             remedy=Remedy(
                 "If it is meant, store the value that it has now:",
@@ -363,10 +369,13 @@ class TaskMetrics:
             )
             certain = "the data do not show with 99% confidence that the limit is exceeded"
         fails = None if failed else self._least_failing(result)
-        enough = "" if fails is None else f"; {fails:.3g} would be enough"
-        least = (
-            () if result.least is None else (f"{certain} ({_least_text(result.least)}{enough})",)
-        )
+        enough = "" if fails is None else f"; a change of {self._change(result, fails)} would fail"
+        least: tuple[str, ...] = ()
+        if result.least is not None:
+            bound = self._change(result, abs(result.least))
+            better = f"it may also be better, by up to {bound}"
+            how = better if result.least < 0 else f"worse by at least {bound}"
+            least = (f"{certain} ({how}{enough})",)
         entry = self._entry
         reason = f", reason: {entry.reason}" if entry and entry.reason else ""
         when = (f"baseline of {entry.recorded[:10]}{reason}",) if entry else ()
@@ -380,7 +389,7 @@ class TaskMetrics:
         return Diagnostic(
             code,
             f"{result.name} {result.value:.5g} is worse than {which} {result.stored:.5g} by "
-            f"{result.decline:.3g}, allowed: {result.limit}",
+            f"{self._change(result, result.decline or 0.0)}, allowed: {result.limit}",
             {
                 **facts,
                 "value": result.value,
@@ -429,13 +438,6 @@ def _more(result: TaskMetricResult) -> str:
     """Return what makes a smaller decline fail."""
     each = "" if result.samples else ", or record the value of each: samples=[...]"
     return f"Evaluate more samples{each}."
-
-
-def _least_text(least: float) -> str:
-    """Return the lower bound of a decline, whose sign depends on which way is better."""
-    if least < 0:
-        return f"it may also be better, by up to {-least:.4g}"
-    return f"worse by at least {least:.4g}"
 
 
 def _decline(stored: StoredMetric, now: StoredMetric) -> Decline:

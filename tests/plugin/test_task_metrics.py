@@ -98,7 +98,7 @@ def test_small_steps_without_a_reason_add_up(run, stored) -> None:
     refused.stdout.fnmatch_lines(
         [
             "accuracy 0.974 is worse than the best that was stored since a reason was last given, "
-            "0.98 by 0.006, allowed: 0.5 points *TRT683*"
+            "0.98 by 0.6 points, allowed: 0.5 points *TRT683*"
         ]
     )
     run(accuracy(0.9765), "--trt-update").assert_outcomes(passed=1)
@@ -113,9 +113,12 @@ def test_small_steps_without_a_reason_add_up(run, stored) -> None:
 @pytest.mark.parametrize(
     ("record", "noted"),
     [
-        ('"accuracy", samples=[1, 0] * 32, limit="0.5 points"', "64 samples .* worse by 0.0781"),
+        (
+            '"accuracy", samples=[1, 0] * 32, limit="0.5 points"',
+            "64 samples .* by 7.81 points",
+        ),
         ('"errors", samples=[0, 1] * 32, limit=0, lower_is_better=True', "worse by 0.0781"),
-        ('"accuracy", 0.8, of=500, limit="0.5 points"', "500 trials .* worse by 0.0"),
+        ('"accuracy", 0.8, of=500, limit="0.5 points"', "500 trials .* worse by .* points"),
         ('"accuracy", samples=[1, 0] * 1000, limit="0.5 points"', ""),
         ('"loss", samples=[0.25, 0.5] * 8, limit="0.5 points"', ""),
         (accuracy(0.981), ""),
@@ -137,7 +140,7 @@ def test_an_inconclusive_metric_shows_what_would_fail(run) -> None:
     lost = '"accuracy", samples={} + [1, 0] * {}, limit="0.5 points"'
     result = run(lost.format("[0] * 8", 28))
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["*exceeded (worse by at least *; 0.0781 would be enough)"])
+    result.stdout.fnmatch_lines(["*exceeded (worse by*; a change of 7.81 points would fail*"])
     run(lost.format("[0] * 10", 27)).assert_outcomes(failed=1)
 
 
@@ -168,8 +171,8 @@ def test_failure_says_how_much_worse_and_what_was_accepted(run) -> None:
     result = run(accuracy(0.955))
     result.stdout.fnmatch_lines(
         [
-            "accuracy 0.955 is worse than its baseline 0.981 by 0.026, allowed: 0.5 points*TRT430*",
-            "  with 99% confidence the change is more than the limit (worse by at least 0.0*)",
+            "accuracy 0.955 is worse than its baseline 0.981 by 2.6 points, allowed: 0.5 points *",
+            "  with 99% confidence the change is more than the limit (worse by at least * points)",
             "Fix: Restore what changed. If the change is intended, accept it:",
             '    pytest test_it.py::test_it --trt-update --trt-update-reason "..." *',
         ]
@@ -205,7 +208,7 @@ def test_advice_and_bound_fit_samples_that_may_be_better(run) -> None:
     result = run(samples("[0.0] * 3 + [1.0]"))
     result.assert_outcomes(passed=1, warnings=1)
     text = " ".join(result.stdout.str().split())
-    assert "it may also be better, by up to 0.0" in text
+    assert "it may also be better, by up to 1.35 points" in text
     assert "Fix: Evaluate more samples." in text
     assert "samples=[...]" not in text
 
