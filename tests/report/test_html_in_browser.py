@@ -376,6 +376,12 @@ def test_run_whose_files_could_not_be_collected_is_not_all_passed(show) -> None:
     assert show(made).text("h1") == "1 file could not be collected"
 
 
+def test_file_that_was_skipped_as_a_whole_is_named(show) -> None:
+    files = {"skipped_files": {"test_x.py": "no torch"}, "skipped_model_files": ["test_x.py"]}
+    page = show(document({"test_a": reported()}, **files))
+    assert "test_x.py: no torch" in page.text(".banner")
+
+
 def test_what_concerns_the_whole_run_is_shown_above_its_tests(show) -> None:
     lost = Diagnostic("TRT684", "1 model is missing", {}, ("models/c.onnx: 2 baselines",))
     page = show(document({"test_a": reported()}, diagnostics=[to_data(lost)], exit_status=1))

@@ -88,3 +88,9 @@ def test_the_limited_metric_is_shown() -> None:
     assert speed_cell({**speed, "limited": []}) == "p95 7.26 ms"
     change = {"metric": "p50", "change": 0.05}
     assert speed_cell({"candidate": candidate, "changes": [change]}) == "p50 0.614 ms (+5.0%)"
+
+
+def test_file_that_was_skipped_as_a_whole_is_named() -> None:
+    files = {"skipped_files": {"test_x.py": "no torch"}, "skipped_model_files": ["test_x.py"]}
+    text = markdown(document({"test_a": reported()}, **files))
+    assert "`test_x.py` was skipped as a whole: `no torch`" in text
