@@ -131,7 +131,7 @@ def compare(
         new=names[1],
         differences=(
             *_order(old, new),
-            *_interrupted(new),
+            *_failed_runs(new),
             *differences(old, new, across=across),
             *_renamings(moved),
         ),
@@ -154,11 +154,14 @@ def _order(old: Document, new: Document) -> Iterator[str]:
         )
 
 
-def _interrupted(new: Document) -> Iterator[str]:
+def _failed_runs(new: Document) -> Iterator[str]:
+    """Yield why newer runs failed, or ended early, besides their tests."""
     for run in new["runs"]:
         if run["interrupted"]:
             why = f": {run['stopped']}" if run["stopped"] else ""
             yield f"the newer run, started {run['started']}, did not run all tests{why}"
+        failed = [one for one in run["diagnostics"] if one["severity"] == "error"]
+        yield from (f"the newer run failed: {one['message']} [{one['code']}]" for one in failed)
 
 
 def _renamings(moved: Mapping[Key, Key]) -> Iterator[str]:

@@ -15,7 +15,7 @@ from builders_report import KEY, check, document, engine, reported, run, skipped
 from pytest_trt.accuracy.compare import compare_outputs
 from pytest_trt.accuracy.result import MetricOutcome
 from pytest_trt.accuracy.tolerance import Tolerance
-from pytest_trt.diagnostics import ReportError
+from pytest_trt.diagnostics import Diagnostic, ReportError
 from pytest_trt.engine.record import EngineRecord
 from pytest_trt.records import to_data
 from pytest_trt.report.comparison.compare import compare
@@ -314,6 +314,16 @@ def test_tests_that_neither_run_tested_are_counted_apart(outcomes: Any) -> None:
     tests = {"test_it": outcomes, "test_b": reported()}
     found = compare(document(tests), document(tests, id="2"))
     assert summary(found) == "2 tests: 1 the same, 1 not tested in either run"
+
+
+def test_newer_run_that_failed_although_its_tests_passed_is_named() -> None:
+    lost = [Diagnostic("TRT686", "1 model of 2 lacks a test"), Diagnostic("TRT684", "gone")]
+    lost[1] = replace(lost[1], severity="warning")
+    new = document({"test_it": reported()}, id="2", diagnostics=to_data(lost), exit_status=1)
+    found = compare(document({"test_it": reported()}), new)
+    assert [one for one in found.differences if "fail" in one] == [
+        "the newer run failed: 1 model of 2 lacks a test [TRT686]"
+    ]
 
 
 def test_newer_run_that_was_interrupted_is_named() -> None:
