@@ -80,7 +80,9 @@ def tune(
     if as_json:
         echo_json(gatherer.found)
     else:
-        for one in gatherer.found:
+        for number, one in enumerate(gatherer.found):
+            if number:
+                echo()
             _print(one)
     if html is not None:
         write_output(html, tuned_page(gatherer.found))
