@@ -127,7 +127,7 @@ def test_data_of_a_model_is_used_and_named(
     (folder / "test_own.py").unlink()
     done = init("--output", "test_own.py")
     assert "models/linear.onnx: fp32, fp16, on its data\n" in done.stdout
-    assert "not used: data/others.npz: its arrays are named picture, " in done.stderr
+    assert "not used: data/others.npz: it has the arrays picture. " in done.stderr
     assert "linear.onnx: image" in done.stderr
     assert "data/a.npz" not in done.stderr
     source = (folder / "test_own.py").read_text()

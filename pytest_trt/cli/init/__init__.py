@@ -137,8 +137,8 @@ def _report_unused(found: Found, measured: _Measured) -> None:
     }
     for file, names in list(unused.items())[:_NAMED] if models else ():
         echo(
-            f"not used: {as_typed(file)}: its arrays are named {', '.join(sorted(names))}, and not "
-            f"like the inputs ({inputs}); to test on them, save them preprocessed under these",
+            f"not used: {as_typed(file)}: it has the arrays {', '.join(sorted(names))}. To test on "
+            f"it, save preprocessed inputs under the names of the model ({inputs})",
             err=True,
         )
     if len(unused) > _NAMED and models:
