@@ -95,13 +95,13 @@ def _is_exact(runs: _Runs) -> bool:
 
 
 def _same_samples(outputs: Mapping[str, _Runs]) -> list[str]:
-    """Return the outputs whose samples are the same, as far as the tolerances and metrics show."""
+    """Return the outputs that passed whose samples are the same, as what judges them shows."""
     return [
         name
         for name, runs in outputs.items()
         if all_known(
             *(
-                one.same_samples and all(metric.same_samples for metric in metrics)
+                one.same_samples and one.passed and all(metric.same_samples for metric in metrics)
                 for one, metrics in runs
             )
         )

@@ -183,6 +183,12 @@ def test_values_of_the_first_sample_do_not_pass_in_all(checks: list[AccuracyResu
     assert passed_by_same_samples(checks) == []
 
 
+def test_samples_of_an_output_that_failed_are_not_noted() -> None:
+    sides = {"y": np.array(SAME) + 1.0}, {"y": np.array(SAME)}
+    result = check(outputs=compare_outputs(*sides, {"y": LOOSE}).outputs)
+    assert passed_by_same_samples([result]) == []
+
+
 def test_equal_integers_count_where_no_other_output_depends_on_the_inputs() -> None:
     labels = of_samples([2, 2, 2], tolerance=Tolerance(0, 0), name="label", dtype=np.int64)
     assert [one.value for one in passed_by_one_value([labels])] == [2.0]
