@@ -64,7 +64,8 @@ def seeded_inputs(
 
     Each input has its own generator, keyed by seed and name, and so depends on no other input.
     Floats are uniform in [0, 1) and integers are 0 or 1, as in Polygraphy's DataLoader. An input
-    that indexes a table (`index_limits`) gets 0 to rows - 1, one of floats too. Other integers of
+    that indexes a table (`index_limits`) gets 0 to rows - 1, one of floats too, and rows - 1 as its
+    last element. Other integers of
     at most 16 bits get all values of their type: they are pixels, bytes or samples of audio, and 0
     and 1 are a black image, or silence. Bools are random.
 
@@ -321,6 +322,8 @@ def _seeded(
     for start in range(0, made.size, _CHUNK):
         part = made[start : start + _CHUNK]
         part[:] = make(bits.random_raw(part.size), spec.dtype, dtype, *bounds)
+    if whole and made.size > 1:
+        made[-1] = bounds[1]  # tables that lack a row mostly lack the last one
     return made.reshape(shape)
 
 

@@ -106,6 +106,15 @@ def test_indices_stay_inside_their_table_and_reach_its_ends():
     assert np.unique(x).tolist() == list(range(7))
 
 
+@pytest.mark.parametrize(("shape", "last"), [((1, 4), 29_999), ((3, 2), 29_999), ((0, 4), None)])
+def test_the_last_row_of_a_table_is_always_looked_up(shape, last):
+    """It is what a table lacks whose vocabulary was extended: a few among thousands of rows."""
+    x = _one("int64", shape, limits={"x": 30_000})
+    assert x.ravel()[-1:].tolist() == ([] if last is None else [last])
+    assert len(np.unique(x)) == x.size
+    assert _one("int64", (1,), limits={"x": 30_000}).item() < 29_999
+
+
 def test_one_seed_gives_one_tensor_and_another_seed_another():
     assert np.array_equal(_one(seed=3), _one(seed=3))
     assert not np.array_equal(_one(seed=3), _one(seed=4))
