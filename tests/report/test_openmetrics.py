@@ -54,6 +54,11 @@ def test_missing_verdicts_are_counted_by_architecture() -> None:
     assert found == [({"arch": "sm86"}, 1.0), ({"arch": "sm120"}, 3.0)]
 
 
+def test_a_run_without_tests_lacks_a_verdict() -> None:
+    content = openmetrics_text(document({}, required=("sm86",)))
+    assert samples(content, "missing_verdicts") == [({"arch": "sm86"}, 1.0)]
+
+
 def test_several_runs_are_distinguished() -> None:
     made = {arch: document({"test_a": reported()}, arch=arch) for arch in ("sm86", "sm89")}
     content = openmetrics_text(merge_documents(made))
