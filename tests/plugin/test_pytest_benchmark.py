@@ -310,7 +310,9 @@ def test_our_tests_keep_measuring_under_xdist_where_its_own_do_not(project, run)
     )
     assert [benchmark["name"] for benchmark in written(project)] == ["test_ours"]
     assert list(stored(project)) == ["test_ours"]
-    run(ENGINE, "-n1", "--trt-inconclusive=fail").assert_outcomes(failed=1)
+    for required in ("--trt-inconclusive=fail", "--trt-missing-baseline=fail"):
+        run(ENGINE, "-n1", required).assert_outcomes(failed=1)
+        run(ENGINE, "-n1", required, "--benchmark-disable").assert_outcomes(passed=1)
 
 
 # --- its options
