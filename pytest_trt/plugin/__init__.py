@@ -29,6 +29,7 @@ from pytest_trt.plugin.state import (
     ITEM_KEY,
     PLAN_KEY,
     PROGRESS_KEY,
+    RECORDER_KEY,
     RUN_KEY,
     TEST_KEY,
     progress_of,
@@ -357,6 +358,7 @@ def _finish(session: pytest.Session, collector: ResultCollector, exitstatus: int
     # Also where none of them got an engine: what an earlier run tested is out of date.
     were_to_run = any(one.selected and one.checks for one in ledger.planned.values())
     were_to_run |= RUN_KEY in config.stash and exitstatus == pytest.ExitCode.INTERRUPTED
+    were_to_run &= RECORDER_KEY not in config.stash  # tune and the like: they test nothing
     if any(collector.tested.values()) or (were_to_run and not config.option.collectonly):
         from pytest_trt.plugin.results.tested import store_tested
 
