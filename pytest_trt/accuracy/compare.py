@@ -406,7 +406,8 @@ def _passes(name: str, sample: Array, array: Array, tolerance: Tolerance) -> boo
         most = tolerance.max_mismatch_pct / 100.0
         places = np.arange(0, array.size, 1 + array.size // (_FEW if most else _FEWER))
         first, own = sample.flat[places % sample.size], array.flat[places]
-        differ = _differ(first.astype(np.float64), own.astype(np.float64), tolerance).mean()
+        with np.errstate(all="ignore"):
+            differ = _differ(first.astype(np.float64), own.astype(np.float64), tolerance).mean()
         if differ > (most + _CHANCE if most else 0.0):
             return False
     found = np.broadcast_to(sample, array.shape)
@@ -416,10 +417,9 @@ def _passes(name: str, sample: Array, array: Array, tolerance: Tolerance) -> boo
 def _differ(
     actual: npt.NDArray[np.float64], reference: npt.NDArray[np.float64], tolerance: Tolerance
 ) -> npt.NDArray[np.bool_]:
-    with np.errstate(invalid="ignore"):
-        found: npt.NDArray[np.bool_] = np.abs(
-            actual - reference
-        ) > tolerance.atol + tolerance.rtol * np.abs(reference)
+    found: npt.NDArray[np.bool_] = np.abs(
+        actual - reference
+    ) > tolerance.atol + tolerance.rtol * np.abs(reference)
     return found
 
 
@@ -433,7 +433,8 @@ def _range(array: Array, tolerance: Tolerance) -> tuple[float | None, float | No
     if tolerance.only_cosine:
         return _range_of_direction(array, tolerance.cosine or 0.0)
     if tolerance.max_mismatch_pct and tolerance.elementwise and not tolerance.has_measure:
-        array = _without_peaks(array, tolerance)
+        with np.errstate(all="ignore"):
+            array = _without_peaks(array, tolerance)
     least = largest = 0.0
     for part in (array.flat[:_FEW], array):  # the first elements of nearly all outputs decide it
         least, largest = _ends(part)

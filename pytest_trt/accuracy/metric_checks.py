@@ -168,7 +168,8 @@ def _one_value(array: np.ndarray, is_nothing: bool) -> np.ndarray:
     if array.dtype.kind in "iu":
         return np.full_like(array, array.flat[0])
     with np.errstate(all="ignore"):
-        return np.full_like(array, array.astype(np.float64).mean().astype(array.dtype))
+        wide = np.complex128 if array.dtype.kind == "c" else np.float64
+        return np.full_like(array, array.astype(wide).mean().astype(array.dtype))
 
 
 def _first_sample(array: np.ndarray, _: bool) -> np.ndarray:

@@ -296,6 +296,22 @@ def test_single_samples_are_the_same_only_if_all_outputs_are() -> None:
     assert [one.same_samples for one in merge_runs(results).outputs] == [False, False]
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "complex64"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e308, 0.0])
+def test_no_warning_of_numpy_escapes_where_values_are_extreme(dtype: str, value: float) -> None:
+    with np.errstate(all="ignore"):
+        extreme = np.array([[value, -value], [-value, value]]).astype(dtype)
+    for tolerance in (LOOSE, replace(LOOSE, max_mismatch_pct=5.0), replace(LOOSE, nan="ignore")):
+        comparison = compare_outputs({"y": extreme}, {"y": extreme}, {"y": tolerance})
+        first = FirstRuns()
+        for number in range(2):
+            given = {"x": np.full(3, number)}
+            first.compared("engine", given, comparison, {"y": extreme[:1]})
+    limits = {"max_abs": "<= 1", "snr_db": ">= 3", "mean_rel": "<= 1"}
+    judged(limits, extreme)
+
+
 @pytest.mark.parametrize(("labels", "same"), [("aaa", True), ("aab", False), ("a", None)])
 def test_equal_strings_may_be_of_any_engine(labels: str, same: bool | None) -> None:
     outputs = {"label": np.array(list(labels))}
