@@ -230,6 +230,7 @@ class ReportLog:
             return
         # Every run comes here where a step summary is possible, unrelated projects included.
         has_own = bool(self._planned or self._outcomes or self._refused)
+        has_own = has_own or any(map(self._is_of_models, self._skipped_files))
         if not (has_own or anything_given(self._config)):
             return
         settings = settings_of(self._config)
@@ -323,7 +324,8 @@ class ReportLog:
                 write_report(path, document)
                 shown = path.relative_to(start) if path.is_relative_to(start) else path
                 self._written.append(terminal(f"wrote {shown}"))
-        if (document["tests"] or self._refused) and os.environ.get(STEP_SUMMARY):
+        skipped = document["runs"][0]["skipped_model_files"]
+        if (document["tests"] or self._refused or skipped) and os.environ.get(STEP_SUMMARY):
             with self._reporting_errors(session):
                 _append_step_summary(Path(os.environ[STEP_SUMMARY]), document)
 

@@ -470,10 +470,23 @@ def test_step_summary_names_markers_that_stopped_the_collection(report, monkeypa
     assert "[TRT156]" in shown
 
 
+@pytest.mark.parametrize("processes", PROCESSES)
+def test_step_summary_names_files_of_models_that_were_skipped(
+    report, monkeypatch, processes
+) -> None:
+    path = report.project.path / "summary.md"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(path))
+    skip = "import pytest\npytest.skip('no torch', allow_module_level=True)\n"
+    report.project.test_file("def test_a():\n    pass\n", test_gpu=f"{skip}{SUITE}")
+    report.project.run(processes, arch=None)
+    assert "`test_gpu.py` was skipped as a whole: `no torch`" in path.read_text()
+
+
 def test_step_summary_has_nothing_of_files_without_models(report, monkeypatch) -> None:
     path = report.project.path / "summary.md"
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(path))
-    for source in ("import no_such_module", "def test_a():\n    pass\n"):
+    skip = "import pytest\npytest.skip('no torch', allow_module_level=True)\n"
+    for source in ("import no_such_module", "def test_a():\n    pass\n", skip):
         report.project.test_file(source)
         report.project.run(arch=None)
         assert not path.exists()
