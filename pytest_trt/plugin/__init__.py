@@ -390,8 +390,9 @@ def _finish(session: pytest.Session, collector: ResultCollector, exitstatus: int
     if report_log is not None:
         report_log.take(outcome.results)
     collector.written += [line for one in outcome.warnings for line in one.lines()]
-    # Also without any: what an earlier run measured is out of date.
-    store_last_run(run_of(config).cache.last_runs, config.rootpath, outcome.candidates)
+    if RECORDER_KEY not in config.stash:
+        # Also without any: what an earlier run measured is out of date.
+        store_last_run(run_of(config).cache.last_runs, config.rootpath, outcome.candidates)
     if outcome.errors:
         collector.unwritten += [one.diagnostic for one in outcome.errors]
         why = "\n".join(map(str, outcome.errors))

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 #: What is no part of the answer, and pytest's warning that this package was imported before it.
 _QUIET = (
     *("--no-header", "--trt-localize=never", "-p", "no:cacheprovider"),
+    *("-o", "trt_report="),  # those of the last run of all tests stay
     *("-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning"),
 )
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from builders import save_linear
 from builders_cli import run_command
+
+from pytest_trt.engine.cache import EngineCache
 
 TEST = """
 import numpy as np
@@ -48,6 +52,19 @@ def test_proposed_tolerances_are_written_and_pass_afterwards(folder: Path) -> No
     assert again.returncode == 0, again.stderr
     (found,) = json.loads(again.stdout)
     assert found["search"]["outcome"] == "passes"
+
+
+def test_what_the_last_run_measured_and_its_report_stay(folder: Path) -> None:
+    with (folder / "pytest.ini").open("a") as ini:
+        ini.write("trt_report = report.json\ntrt_against = both\n")
+    options = ("--trt-arch=cpu", "--trt-cache-dir=cache", "-pno:cacheprovider")
+    pytest_run = [sys.executable, "-m", "pytest", "test_own.py", *options]
+    assert subprocess.run(pytest_run, check=False, capture_output=True).returncode == 1
+    last_runs = EngineCache(folder / "cache").last_runs
+    before = {path: path.read_bytes() for path in (folder / "report.json", *last_runs.iterdir())}
+    assert len(before) >= 3
+    assert command("suggest", "tolerance", "test_own.py::test_it").returncode == 0
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_nothing_is_written_unless_it_is_asked_for(folder: Path) -> None:
