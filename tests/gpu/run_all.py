@@ -8,10 +8,12 @@ polygraphy are used where they are there. Nothing is fetched, so the machine may
 project may be a plain copy (`git archive HEAD | tar x -C FOLDER`) that is not installed. The models
 of packages take part where PYTEST_TRT_MODELS names their folder, see collect_models.py.
 
-The stages: `behaviour`, tests one at a time; `networks`, tests that build much, side by side; and
-each benchmark by the name of its script. The first two are meant to take less than 8 minutes on an
-H200. One network is `--only networks -k "resnet50 and fp16"`; `-m "gpu and not heavy"` leaves out
-what takes minutes; `--within 600` stops what would take longer, for machines that are lent.
+The stages: `behaviour`, tests one at a time; `networks`, tests that build much, side by side;
+`planted`, engines that are wrong, side by side; `exhausted`, a GPU without memory, lost,
+or replaying nothing; and each benchmark by the name of its script. The first two are meant to take less than 8
+minutes on an H200, and the next two less than 4. One network is `--only networks -k "resnet50 and
+fp16"`; `-m "gpu and not heavy"` leaves out what takes minutes; `--within 600` stops what would take
+longer, for machines that are lent.
 
 OUT (./gpu-results) gets figures.json and figures.txt (device, versions, what each stage came to,
 and what the benchmarks measured), junit-*.xml, and the output of each stage; what an earlier run
@@ -46,15 +48,24 @@ SIDE_BY_SIDE = (
     "test_example_project.py",
     "test_package_models.py",
     "test_facts.py",
-    "test_planted.py",
     "test_wrong_plan.py",
     "test_plans.py",
     "test_plugins.py",
     "test_invariants.py",
 )
 
+#: Stages of a file of their own, and whether its tests run side by side.
+APART = {"planted": True, "exhausted": False}
+
 #: Seconds after which a stage is stopped: about twice what it should take.
-LIMITS_S = {"about": 60, "behaviour": 420, "networks": 540, "benchmark": 420}
+LIMITS_S = {
+    "about": 60,
+    "behaviour": 420,
+    "networks": 540,
+    "planted": 420,
+    "exhausted": 180,
+    "benchmark": 420,
+}
 
 #: How long a stage that is stopped may take to write its report.
 GRACE_S = 20
@@ -189,7 +200,8 @@ def test_stages(out: Path, options: argparse.Namespace) -> Iterator[Stage]:
         command += ["-p", "pytest_trt.plugin"]
     command += ["--durations=15", "-m", options.marks, *(["-k", options.k] if options.k else [])]
     folder = ROOT / "tests" / "gpu"
-    aside = [f"--ignore={folder / name}" for name in SIDE_BY_SIDE]
+    others = (*SIDE_BY_SIDE, *(f"test_{name}.py" for name in APART))
+    aside = [f"--ignore={folder / name}" for name in others]
     yield Stage(
         "behaviour",
         [*command, str(folder), *aside, f"--junitxml={out / 'junit-behaviour.xml'}"],
@@ -207,6 +219,10 @@ def test_stages(out: Path, options: argparse.Namespace) -> Iterator[Stage]:
         LIMITS_S["networks"],
         "tests",
     )
+    for name, side_by_side in APART.items():
+        junit = f"--junitxml={out / f'junit-{name}.xml'}"
+        file = [str(folder / f"test_{name}.py"), *(jobs if side_by_side else [])]
+        yield Stage(name, [*command, *file, junit], LIMITS_S[name], "tests")
 
 
 def benchmark_stages(out: Path, folder: Path) -> Iterator[Stage]:

@@ -1,4 +1,4 @@
-"""A GPU without free memory, one that a test lost unnoticed, and an engine that became slower.
+"""A GPU without free memory, one that a test lost unnoticed, and a graph of nothing.
 
 These need the GPU for themselves.
 """
@@ -133,37 +133,26 @@ def test_gpu_that_an_earlier_test_lost_unnoticed_leaves_no_test_green(
     result = inner_pytest(tmp_path, "-k", "next or last")
     result.assert_outcomes(passed=2, deselected=1)
     result = inner_pytest(tmp_path)
-    outcomes = result.parseoutcomes()
-    assert outcomes["passed"] == 1, outcomes
+    # Another status would be that of a process that TensorRT ended.
     assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.assert_outcomes(passed=1, failed=1, skipped=1)
 
 
-SPEED = f"""
-import numpy as np
+SPEED = """
 import pytest
 
-SHAPE = {planted.SHAPE}
-
-@pytest.mark.trt_model("chain.onnx", precision="tf32", plan="chain.plan")
-@pytest.mark.trt_benchmark(p99="10%", throughput="5%")
-def test_speed(trt_benchmark):
-    trt_benchmark({{"x0": np.random.default_rng(0).random((8, *SHAPE), np.float32)}})
+@pytest.mark.trt_model("small.onnx", profiles={"image": (8, 3, 16, 16)})
+@pytest.mark.trt_benchmark(p50=None, p95=None, p99=None, throughput=None, p99_ms=1000.0)
+def test_speed(trt_benchmark, trt_inputs):
+    trt_benchmark(trt_inputs)
 """
 
 
-def test_slower_plan_under_the_same_name_is_red_and_the_same_one_green(
-    gpu, tmp_path: Path, inner_pytest
-) -> None:
-    """As a build gives that lost its flags: FP32 without TF32."""
-    model, plan = tmp_path / "chain.onnx", tmp_path / "chain.plan"
-    onnx.save(networks.conv_chain(3, batch="batch"), model)
-    plans = {"fast": planted.build(model), "slow": planted.build(model, configure=planted.in_fp32)}
-    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+def test_graph_that_replays_nothing_is_not_timed(gpu, tmp_path: Path, inner_pytest) -> None:
+    onnx.save(networks.conv_net(), tmp_path / "small.onnx")
+    (tmp_path / "conftest.py").write_text(planted.CONFTEST)
     (tmp_path / "test_speed.py").write_text(SPEED)
-    plan.write_bytes(plans["fast"])
-    inner_pytest(tmp_path, "--trt-update-new").assert_outcomes(passed=1)
     inner_pytest(tmp_path).assert_outcomes(passed=1)
-    plan.write_bytes(plans["slow"])
-    inner_pytest(tmp_path).assert_outcomes(failed=1)
-    plan.write_bytes(plans["fast"])
-    inner_pytest(tmp_path).assert_outcomes(passed=1)
+    result = inner_pytest(tmp_path, env={"PLANT": "empty_graph"})
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["*TRT343*"])

@@ -256,11 +256,6 @@ def test_found(trt_session):
     for count, shift in ((64, 0.1), (4, 0.5), (4, 0.5), (64, 0.9), (1, 2.0), (4, 0.2)):
         x = np.random.default_rng(count).random((count, 4), np.float32) - np.float32(shift)
         trt_session.run({{"x": x}})
-
-@chain
-@pytest.mark.trt_benchmark(p50=None, p95=None, p99=None, throughput=None, p99_ms=1000.0)
-def test_speed(trt_benchmark):
-    trt_benchmark(rows(8, 0))
 """
 
 #: How a wrong output is reported, or is seen by the test's own assertions.
@@ -273,15 +268,13 @@ PLANTED = [
     ("other_input", "test_inputs", WRONG_OUTPUT),
     ("other_stream", "test_inputs", WRONG_OUTPUT),
     ("other_stream", "test_one_input", WRONG_OUTPUT),
-    ("other_stream", "test_speed", "TRT343"),
     ("half", "test_one_input", WRONG_OUTPUT),
     ("half", "test_engines_in_threads", WRONG_OUTPUT),
     ("elsewhere", "test_one_input", WRONG_OUTPUT),
     ("older_shape", "test_shapes", WRONG_OUTPUT),
     ("older_output_shape", "test_shapes", WRONG_OUTPUT),
-    ("no_switch", "test_profiles", "TRT224"),
+    ("no_switch", "test_profiles", "did not run|TRT224"),
     ("older_count", "test_found", WRONG_OUTPUT),
-    ("empty_graph", "test_speed", "TRT343"),
 ]
 
 
@@ -343,7 +336,7 @@ def project(gpu, shared: Path) -> Path:
 
 
 def test_without_a_fault_all_tests_pass(project: Path, inner_pytest) -> None:
-    inner_pytest(project, "test_it.py").assert_outcomes(passed=8)
+    inner_pytest(project, "test_it.py").assert_outcomes(passed=7)
 
 
 @pytest.mark.parametrize(("plant", "test", "how"), PLANTED)

@@ -70,6 +70,17 @@ class Cuda:
         """Make the device current in the calling thread."""
         self.call("cudaSetDevice", self._device)
 
+    def require_alive(self) -> None:
+        """Wait for the device, so that a failure of earlier work is known.
+
+        TensorRT 8.6.0 aborts the process where it loads a plan on a device that is lost.
+
+        Raises:
+            DeviceLostError: It is lost.
+        """
+        self.use()
+        self.call("cudaDeviceSynchronize")
+
     def call(self, name: str, *arguments: Any) -> Any:
         """Call a runtime function and return its results without the status.
 

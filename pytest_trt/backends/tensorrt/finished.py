@@ -43,9 +43,10 @@ def read_engine(
 
     Raises:
         BackendUnavailableError: CUDA cannot be used.
+        DeviceLostError: The GPU was lost to this process before.
         EngineLoadError: It cannot be loaded on this GPU, or has other inputs or outputs.
     """
-    Cuda(device).use()
+    Cuda(device).require_alive()
     load_plugins(trt, plugins, version)
     with log_tail(trt) as tail:
         _, engine = loaded_engine(trt, plan, host_code=host_code)

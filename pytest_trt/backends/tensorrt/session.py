@@ -71,6 +71,7 @@ class TrtSession:
 
     Raises:
         BackendUnavailableError: CUDA cannot be used.
+        DeviceLostError: The GPU was lost to this process before.
         EngineLoadError: The plan cannot be loaded on this GPU.
     """
 
@@ -86,6 +87,7 @@ class TrtSession:
     ) -> None:
         self._trt, self._model, self._profiles = trt, model, profiles
         self._cuda = Cuda(device)
+        self._cuda.require_alive()
         with log_tail(trt) as tail:
             runtime, engine = loaded_engine(trt, plan, host_code=host_code)
             context = None if engine is None else _context(trt, engine)

@@ -461,6 +461,16 @@ def test_engine_that_fails_with_the_device_says_that_it_is_lost(
         calls[mode]()
 
 
+def test_nothing_is_deserialised_on_a_gpu_that_was_lost_unnoticed(
+    open_session, fake_runtime, monkeypatch
+) -> None:
+    """By a kernel of the user's, for which nobody waited: TensorRT 8.6.0 aborts the process."""
+    fake_runtime.lost = fake_runtime.cudaError_t.cudaErrorIllegalAddress
+    monkeypatch.setattr(FakeTensorRt, "Runtime", lambda trt, logger: pytest.fail("deserialised"))
+    with pytest.raises(DeviceLostError, match="cudaErrorIllegalAddress"):
+        open_session(doubling(), [X], [Y])
+
+
 def test_engine_that_refuses_a_run_leaves_the_device(open_session, monkeypatch) -> None:
     session = open_session(doubling(), [X], [Y])
     monkeypatch.setattr(FakeContext, "execute_async_v3", lambda self, stream: False)
