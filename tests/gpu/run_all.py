@@ -9,11 +9,11 @@ project may be a plain copy (`git archive HEAD | tar x -C FOLDER`) that is not i
 of packages take part where PYTEST_TRT_MODELS names their folder, see collect_models.py.
 
 The stages: `behaviour`, tests one at a time; `networks`, tests that build much, side by side;
-`planted`, engines that are wrong, side by side; `exhausted`, a GPU without memory, lost,
-or replaying nothing; and each benchmark by the name of its script. The first two are meant to take less than 8
-minutes on an H200, and the next two less than 4. One network is `--only networks -k "resnet50 and
-fp16"`; `-m "gpu and not heavy"` leaves out what takes minutes; `--within 600` stops what would take
-longer, for machines that are lent.
+`planted`, engines that are wrong, side by side; `exhausted`, a GPU without memory, lost, or
+replaying nothing; and each benchmark by the name of its script. The first two are meant to take
+less than 8 minutes on an H200. One network is `--only networks -k "resnet50 and fp16"`; `-m "gpu
+and not heavy"` leaves out what takes minutes; `--within 600` stops what would take longer, for
+machines that are lent.
 
 OUT (./gpu-results) gets figures.json and figures.txt (device, versions, what each stage came to,
 and what the benchmarks measured), junit-*.xml, and the output of each stage; what an earlier run
