@@ -116,7 +116,7 @@ def _stored_by(node: Node, tables: Mapping[str, tuple[int, ...]]) -> tuple[int, 
     others = [tables[name] for name in node.inputs[1:] if name in tables]
     if len(others) < len(node.inputs) - 1:
         return None
-    if node.operator in ("Add", "Div", "Mul", "Sub"):
+    if node.operator in ("Add", "Div", "Mul", "Sub") and len(others) == 1:
         pairs = zip_longest(first[::-1], others[0][::-1], fillvalue=1)
         return tuple(max(pair) for pair in pairs)[::-1]
     if node.operator == "Concat" and -len(first) <= node.axis < len(first):
