@@ -48,11 +48,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Refuse to test the checkout where the installed wheel is to be tested."""
-    _let_hypothesis_take_its_time()
     # A worker has the options of the process that started it.
     is_worker = hasattr(config, "workerinput")
     if not is_worker and config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
         config.option.exhaustive = True
+    _let_hypothesis_take_its_time(50 if not config.option.exhaustive else 100)
     checkout = Path(__file__).resolve().parent.parent
     if os.environ.get("PYTEST_TRT_REQUIRE_WHEEL") == "1":
         package = Path(pytest_trt.__file__).resolve()
@@ -60,13 +60,15 @@ def pytest_configure(config: pytest.Config) -> None:
             raise pytest.UsageError(f"PYTEST_TRT_REQUIRE_WHEEL=1, but {package} would be tested")
 
 
-def _let_hypothesis_take_its_time() -> None:
+def _let_hypothesis_take_its_time(examples: int) -> None:
     """Let no property depend on how busy the host is. Some environments have no hypothesis."""
     with contextlib.suppress(ImportError):
         from hypothesis import HealthCheck, settings
 
         without = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
-        settings.register_profile("any_host", deadline=None, suppress_health_check=without)
+        settings.register_profile(
+            "any_host", deadline=None, suppress_health_check=without, max_examples=examples
+        )
         settings.load_profile("any_host")
 
 

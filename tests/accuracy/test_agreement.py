@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -41,7 +41,6 @@ def ranked_pairs(draw):
 
 @pytest.mark.exhaustive
 @given(ranked_pairs(), st.sampled_from([1, 2, 3, 5, 1 << 18]), st.booleans())
-@settings(max_examples=200)
 def test_topk_agrees_with_a_naive_one_in_blocks_and_in_pieces(case, block, strided):
     actual, reference, k = case
     if strided:
@@ -59,7 +58,6 @@ def test_topk_agrees_with_a_naive_one_in_blocks_and_in_pieces(case, block, strid
     ),
     st.sampled_from([1, 2, 5, 1 << 16]),
 )
-@settings(max_examples=200)
 def test_cosine_agrees_with_a_naive_one_in_blocks_and_in_pieces(pair, chunk):
     expected = naive_cosine(*(side.astype(np.float64) for side in pair))
     assert least_cosine(*pair, chunk) == pytest.approx(expected)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -50,7 +50,6 @@ def verdict(actual, reference, rtol, atol, **fields):
 
 
 @given(pairs(), TOLERANCES, TOLERANCES)
-@settings(max_examples=200)
 def test_match_agrees_with_isclose_with_equal_nan(pair, rtol, atol):
     actual, reference = pair
     expected = close(actual, reference, rtol, atol, equal_nan=True).all()
@@ -60,7 +59,6 @@ def test_match_agrees_with_isclose_with_equal_nan(pair, rtol, atol):
 
 
 @given(pairs(), TOLERANCES, TOLERANCES)
-@settings(max_examples=200)
 def test_forbid_agrees_with_isclose_where_everything_is_finite(pair, rtol, atol):
     actual, reference = pair
     finite = np.isfinite(actual.astype(np.float64)) & np.isfinite(reference.astype(np.float64))
@@ -69,7 +67,6 @@ def test_forbid_agrees_with_isclose_where_everything_is_finite(pair, rtol, atol)
 
 
 @given(pairs(), TOLERANCES, TOLERANCES)
-@settings(max_examples=200)
 def test_ignore_agrees_with_isclose_on_the_finite_positions(pair, rtol, atol):
     actual, reference = pair
     finite = np.isfinite(actual.astype(np.float64)) & np.isfinite(reference.astype(np.float64))
@@ -83,7 +80,6 @@ def test_ignore_agrees_with_isclose_on_the_finite_positions(pair, rtol, atol):
 
 
 @given(pairs(), TOLERANCES, TOLERANCES, st.sampled_from([1, 2, 3, 7, 1 << 16]), st.booleans())
-@settings(max_examples=250)
 def test_every_figure_agrees_with_a_naive_one(pair, rtol, atol, chunk, transpose):
     actual, reference = (side.T if transpose else side for side in pair)
     found = measure(actual, reference, rtol=rtol, atol=atol, chunk=chunk)
@@ -118,7 +114,6 @@ def test_every_figure_agrees_with_a_naive_one(pair, rtol, atol, chunk, transpose
 
 
 @given(pairs(special=False), TOLERANCES, TOLERANCES)
-@settings(max_examples=200)
 def test_the_needed_tolerance_passes_and_a_smaller_one_does_not(pair, rtol, atol):
     actual, reference = pair
     if not np.isfinite(actual.astype(np.float64)).all():

@@ -539,7 +539,7 @@ def fuzz_folder(tmp_path_factory):
     return tmp_path_factory.mktemp("fuzz")
 
 
-_FUZZ = settings(max_examples=400)
+_FUZZ = settings(max_examples=200)
 
 
 def test_the_fuzzed_model_is_valid(fuzz_folder):

@@ -268,7 +268,6 @@ def _models(draw):
 
 
 @settings(
-    max_examples=80,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(_models())

@@ -67,6 +67,7 @@ def test_a_dynamically_quantised_model_is_tested_as_it_is(project, package_file)
     result.assert_outcomes(passed=3)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_a_dynamically_quantised_model_cannot_be_converted(
     project, package_file, precision: str

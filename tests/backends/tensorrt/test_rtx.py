@@ -85,7 +85,10 @@ PRECISIONS: Mapping[str, Mapping[str, OptionValue]] = {
 }
 
 
-@pytest.mark.parametrize("arch", ["sm86", "sm89", "sm120"])
+@pytest.mark.parametrize(
+    "arch",
+    [*(pytest.param(one, marks=pytest.mark.exhaustive) for one in ("sm86", "sm89")), "sm120"],
+)
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("name", ["conv", "encoder"])
 def test_cross_builds(
