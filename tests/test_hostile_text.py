@@ -345,7 +345,17 @@ def test_every_command_is_covered() -> None:
     assert leaves - SHOWING.keys() - OTHERS == set()
 
 
-@pytest.mark.parametrize("command", SHOWING)
+#: They show what others show, too, of several reports.
+SLOW = ("report merge", "report history")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(command, marks=[pytest.mark.exhaustive] if command in SLOW else [])
+        for command in SHOWING
+    ],
+)
 def test_command(project: Path, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project)
     monkeypatch.delenv("COLUMNS", raising=False)

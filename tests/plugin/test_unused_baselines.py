@@ -103,17 +103,19 @@ def test_it_is_a_warning_where_baselines_are_not_required(zoo) -> None:
             "models/l*.onnx",
             ["test_it.py::test_answers: 1 baseline: it no longer tests models/b.onnx"],
         ),
-        (
+        pytest.param(
             "test_it.py",
             'against="stored"',
             "",
             ["test_it.py::test_answers: 2 baselines: it no longer compares with stored answers"],
+            marks=pytest.mark.exhaustive,
         ),
-        (
+        pytest.param(
             "test_speed.py",
             '("fp32", "fp16")',
             '("fp32",)',
             None,
+            marks=pytest.mark.exhaustive,
         ),
         (
             "test_speed.py",
