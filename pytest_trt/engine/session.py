@@ -82,6 +82,7 @@ class Session:
         Runs with the same shapes are replayed from the third on, if the engine can be captured. On
         the CPU it is always None.
         """
+        self.used = True
         with self._loaded(self._engine) as session:
             return session.graph_refusal
 

@@ -21,7 +21,12 @@ from pytest_trt.diagnostics import PytestTrtError
 from pytest_trt.plugin import faults
 from pytest_trt.plugin.fixtures import *  # noqa: F403 - found as names of this module
 from pytest_trt.plugin.names import MARKER_LINES
-from pytest_trt.plugin.options.table import add_options, anything_given, report_paths
+from pytest_trt.plugin.options.table import (
+    add_options,
+    anything_given,
+    report_paths,
+    runs_nothing,
+)
 from pytest_trt.plugin.results import transfer
 from pytest_trt.plugin.results.collector import ResultCollector
 from pytest_trt.plugin.results.ledger import Ledger
@@ -50,16 +55,12 @@ _ENDED = (
 )
 
 
-#: Options with which pytest runs nothing.
-_NO_RUN = ("help", "version", "collectonly", "markers")
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) -> None:
     """Remove the reports of an earlier run: one that does not start would leave them."""
     given = early_config.known_args_namespace
     # A worker has the options of the process that started it.
-    if "PYTEST_XDIST_WORKER" in os.environ or any(getattr(given, one, False) for one in _NO_RUN):
+    if "PYTEST_XDIST_WORKER" in os.environ or runs_nothing(given):
         return
     here = early_config.invocation_params.dir
     for path in report_paths(early_config, getattr(given, "trt_report", None)):
@@ -359,7 +360,7 @@ def _finish(session: pytest.Session, collector: ResultCollector, exitstatus: int
     were_to_run = any(one.selected and one.checks for one in ledger.planned.values())
     were_to_run |= RUN_KEY in config.stash and exitstatus == pytest.ExitCode.INTERRUPTED
     were_to_run &= RECORDER_KEY not in config.stash  # tune and the like: they test nothing
-    if any(collector.tested.values()) or (were_to_run and not config.option.collectonly):
+    if any(collector.tested.values()) or (were_to_run and not runs_nothing(config.option)):
         from pytest_trt.plugin.results.tested import store_tested
 
         store_tested(
@@ -419,7 +420,7 @@ def _report_lost_tests(
     fails = settings_of(config).missing_baseline == "fail"
     reported = [models_without_test(config, ledger.planned)]
     reported.append(untested_with_test(config, ledger.planned))
-    if not config.option.collectonly:
+    if not runs_nothing(config.option):
         reported.append(missing_models(config, ledger.planned, collector.results))
         reported.append(unused_diagnostic(ledger.unused, required=fails))
     for found in filter(None, reported):
@@ -430,7 +431,7 @@ def _report_lost_tests(
 
 def _updates(config: pytest.Config) -> bool:
     """Whether the run is to update baselines."""
-    return anything_given(config) and settings_of(config).update and not config.option.collectonly
+    return anything_given(config) and settings_of(config).update and not runs_nothing(config.option)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -453,7 +454,7 @@ def _summarise(
     terminalreporter: pytest.TerminalReporter, collector: ResultCollector, ledger: Ledger
 ) -> None:
     config = terminalreporter.config
-    not_run = "" if config.option.collectonly else ledger.not_run()
+    not_run = "" if runs_nothing(config.option) else ledger.not_run()
     if (collector.results or not_run) and (verbosity := config.get_verbosity()) >= -1:
         from pytest_trt.plugin.terminal import width_of, write_prose
         from pytest_trt.report.summary import Style, noted_lines, summary_lines

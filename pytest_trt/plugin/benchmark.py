@@ -472,8 +472,8 @@ def _disabled(
         "pytest-benchmark does not time tests under pytest-xdist",
         "error" if fails else "warning",
         Remedy(
-            "Run it without -n, or call trt_benchmark(inputs), which waits for the device. A run "
-            "that is not to time anything states --benchmark-disable."
+            "Run it without -n, or call trt_benchmark(inputs), which waits for the device. To time "
+            "nothing in this run, give --benchmark-disable."
         ),
     )
     return _with(result, found)

@@ -205,7 +205,7 @@ class TestState:
             self.conditions.setdefault(name, set()).add(int(inputs[name].item()))
         for name in self.computed_indices.keys() & inputs.keys():
             if inputs[name].max(initial=0) > 1:
-                del self.computed_indices[name]
+                self.computed_indices.pop(name, None)  # other threads run too
 
     def ended(self) -> TestState:
         """Return what the next attempt needs of one that has been torn down, and release the rest.

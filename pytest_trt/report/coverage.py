@@ -206,7 +206,9 @@ def _remedy(coverage: Mapping[str, Any], required: Sequence[str]) -> Remedy:
     elsewhere = any(one["built_only"] or one["status"] is None for one in missing)
     texts = [*dict.fromkeys(text for of, text in _OF_STATUS.items() if of.value in statuses)]
     if any("::" not in one["test"] for one in missing):
-        texts.append("A skipped file is not for these machines: leave it out with --ignore.")
+        texts.append(
+            "If a skipped file is not meant for these machines, leave it out with --ignore."
+        )
     if any(one["built_only"] for one in missing):
         texts.append("Engines that were built but not run give no verdict.")
     if not elsewhere:

@@ -668,6 +668,19 @@ def test_baselines_are_next_to_the_ini_file_whatever_root_folder_is_named(speed)
     assert not (speed.project.path.parent / "trt_baselines").exists()
 
 
+def test_baselines_are_in_the_named_root_folder_where_the_ini_file_is_named_too(speed) -> None:
+    """As with ini files in a folder of settings: baselines there would be of tests beside it."""
+    path = speed.project.path / "settings/pytest.ini"
+    path.parent.mkdir()
+    path.write_text("[pytest]\n")
+    root = speed.project.path
+    named = ("-c", str(path), f"--rootdir={root}", f"--confcutdir={root}")
+    speed.run(*named).assert_outcomes(passed=1)
+    assert list(speed.project.path.glob("trt_baselines/*/test_it.json"))
+    speed.slow_down()
+    speed.run(*named).assert_outcomes(failed=1)
+
+
 NO_TIME = "--trt-benchmark-time=1e-9"
 
 

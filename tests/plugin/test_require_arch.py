@@ -100,7 +100,7 @@ def test_file_of_models_that_was_skipped_as_a_whole_has_no_verdict(project, proc
             "1 of 2 required verdicts are missing (--trt-require-arch=cpu) [[]TRT930]",
             "    test_gpu.py: skipped: the whole file: could not import 'no_tensorrt'*",
             "Fix: Tests were skipped: remove what skips them.*",
-            "  - A skipped file is not for these machines: leave it out with --ignore.",
+            "  - If a skipped file is not meant for these machines, leave it out with --ignore.",
         ]
     )
     merged = run_command("report", "merge", "report.json", "--require-arch=cpu")

@@ -288,6 +288,7 @@ def test_inputs_that_a_pool_of_threads_refuses_are_noted(suite, session: str) ->
         ("outs = list(map(trt_engines(**GOOD, precision='fp16').run, [X]))", False),
         ("outs = list(map(trt_build('fp16').run, [X]))", False),
         ("assert trt_build('fp16').engine.plan", False),
+        ("assert trt_build('fp16').graph_refusal is None", False),
     ],
 )
 def test_engine_that_a_generator_would_run_and_nothing_consumes_is_noted(

@@ -79,7 +79,12 @@ class Cuda:
             DeviceLostError: It is lost.
         """
         self.use()
-        self.call("cudaDeviceSynchronize")
+        try:
+            self.call("cudaDeviceSynchronize")
+        except DeviceLostError:
+            raise
+        except EngineRunError:  # refused, as while another thread captures a graph
+            return
 
     def call(self, name: str, *arguments: Any) -> Any:
         """Call a runtime function and return its results without the status.

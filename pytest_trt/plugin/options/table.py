@@ -423,6 +423,11 @@ def report_paths(config: pytest.Config, flag: Sequence[str] | None) -> list[Path
     return [one if str(one).startswith("~") else here / one for one in named]
 
 
+def runs_nothing(options: object) -> bool:
+    """Whether pytest only shows something, and runs no test."""
+    return any(getattr(options, one, False) for one in _NO_RUN)
+
+
 def anything_given(config: pytest.Config) -> bool:
     """Whether the command line or the ini file sets any of the options."""
     return any(
@@ -441,6 +446,12 @@ def is_disabled(config: pytest.Config) -> bool:
     disabled: bool = getattr(option, "benchmark_disable", False)
     return disabled and not option.benchmark_enable
 
+
+#: Options with which pytest runs no test, by their attribute.
+_NO_RUN = (
+    *("help", "version", "collectonly", "markers", "setupplan"),
+    *("showfixtures", "show_fixtures_per_test", "cacheshow"),
+)
 
 #: Options without which another run would build, run, or compare with something else.
 ENGINE_FIELDS = (

@@ -130,8 +130,8 @@ class ResultCollector:
             for code, found in by_code.items():
                 test = xml.node_reporter(f"pytest-trt {code}")
                 test.attrs.update(classname="pytest-trt", name=f"the run as a whole [{code}]")
-                text = "\n\n".join(map(str, found))
-                test._add_simple("error", junit(found[0].headline), junit(text))
+                text = "\n\n".join(map(str, found)).splitlines()
+                test._add_simple("error", junit(found[0].headline), "\n".join(map(junit, text)))
             xml.pytest_sessionfinish()
 
     @pytest.hookimpl(trylast=True)

@@ -38,11 +38,14 @@ def pin_baselines(session: pytest.Session) -> None:
 
 def baseline_folder(config: pytest.Config, start: Path) -> BaselineFolder:
     """Return the folder of the baselines of tests in a folder."""
+    ini = config.inipath
+    # Editors and CI may name another root folder with --rootdir; an ini file that -c names may be
+    # in a folder without tests.
+    is_named = bool(config.option.inifilename)
     return find_folder(
         start,
-        # Editors and CI may name another root folder with --rootdir.
-        rootdir=config.inipath.parent if config.inipath else config.rootpath,
-        has_ini=config.inipath is not None,
+        rootdir=ini.parent if ini and not is_named else config.rootpath,
+        has_ini=ini is not None,
         configured=settings_of(config).baseline_dir,
     )
 

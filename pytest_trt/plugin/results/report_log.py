@@ -39,6 +39,7 @@ from pytest_trt.plugin.options.table import (
     anything_given,
     given_flags,
     ini_value,
+    runs_nothing,
 )
 from pytest_trt.plugin.results.ledger import skip_reason
 from pytest_trt.plugin.results.transfer import packed, unpacked
@@ -108,7 +109,7 @@ class ReportLog:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionstart(self) -> None:
         """Replace the reports of an earlier run, which a run that is killed would leave."""
-        if self._worker or self._config.option.collectonly or not anything_given(self._config):
+        if self._worker or runs_nothing(self._config.option) or not anything_given(self._config):
             return
         # Metrics of the last run are what a collector reads in the meantime.
         paths = [one for one in settings_of(self._config).report if one.suffix != ".prom"]
@@ -226,7 +227,7 @@ class ReportLog:
             collected = packed(self._collected())
             self._config.workeroutput["trt_collected"] = collected  # type: ignore[attr-defined]
             return
-        if self._config.option.collectonly:
+        if runs_nothing(self._config.option):
             return
         # Every run comes here where a step summary is possible, unrelated projects included.
         has_own = bool(self._planned or self._outcomes or self._refused)

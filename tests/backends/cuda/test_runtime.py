@@ -56,6 +56,15 @@ def test_call_that_is_refused_while_capturing_does_not_lose_the_gpu(
     assert not isinstance(caught.value, DeviceLostError)
 
 
+@pytest.mark.parametrize("capturing", [False, True])
+def test_gpu_is_alive_also_while_another_thread_captures(fake_runtime, capturing) -> None:
+    fake_runtime.lost = Error.cudaErrorStreamCaptureUnsupported if capturing else None
+    Cuda(0).require_alive()
+    fake_runtime.lost = Error.cudaErrorIllegalAddress
+    with pytest.raises(DeviceLostError):
+        Cuda(0).require_alive()
+
+
 @pytest.mark.parametrize(
     ("driver", "said"),
     [
