@@ -118,7 +118,7 @@ def trt_inputs(
 
     A test that uses it runs at the profile's min, opt and max. Floats are uniform in [0, 1),
     integers of at most 16 bits have all values of their type, and wider ones are 0 or 1. Indices of
-    a table that the model stores are all that are valid, floats too if they are cast to integers.
+    a table that the model stores have all valid values, also floats that are cast to integers.
     `trt_model(input_ranges=...)` changes that, and a note names inputs of which the model computes
     indices, so that their range is unknown. An override may use the `trt_shape` fixture to keep the
     three points.

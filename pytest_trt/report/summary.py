@@ -278,8 +278,8 @@ def _hardly_compared(row: Row) -> Iterator[str]:
         )
     for name in passed_by_same_samples(row.checks):
         yield (
-            f"what is allowed of output {name!r} passes an engine that returns the first sample's "
-            "values for all samples: use inputs for which they differ more, or allow less"
+            f"the tolerance or metrics of output {name!r} pass an engine that returns the first "
+            "sample's values for all samples: use inputs for which they differ more, or allow less"
         )
 
 

@@ -223,7 +223,7 @@ def test_output_whose_samples_are_the_same_is_reported() -> None:
         outputs = compare_outputs(*sides, Tolerance(0.1, 0.1)).outputs
         return lines(result(checks=(check(outputs=outputs),)))
 
-    same = "*output 'probs' passes an engine that returns the first sample's values for all*"
+    same = "*output 'probs' pass an engine that returns the first sample's values for all*"
     assert fnmatch.filter(shown([0.1, 0.9], [0.12, 0.88]), same)
     assert not fnmatch.filter(shown([0.1, 0.9], [0.9, 0.1]), "*output 'probs'*")
 
