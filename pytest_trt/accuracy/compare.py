@@ -13,7 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_trt.accuracy.agreement import least_cosine, topk_agreement
-from pytest_trt.accuracy.arrays import CHUNK, Array, index_of, is_number, is_text, scalar_at
+from pytest_trt.accuracy.arrays import (
+    CHUNK,
+    Array,
+    FlatReader,
+    index_of,
+    is_number,
+    is_text,
+    scalar_at,
+)
 from pytest_trt.accuracy.elementwise import Deviation, Peak, error_histogram, measure
 from pytest_trt.accuracy.explanation import explain
 from pytest_trt.accuracy.judge import judge
@@ -402,16 +410,36 @@ def pass_for(output: OutputResult, sample: Array, reference: Array) -> bool:
 
 def _passes(name: str, sample: Array, array: Array, tolerance: Tolerance) -> bool:
     """Whether the values of one sample pass in all rows of an array."""
-    if tolerance.elementwise:  # a few elements decide nearly all outputs
+    found = np.broadcast_to(sample, array.shape)
+    if not (tolerance.elementwise or tolerance.has_measure):
+        return True  # metrics alone judge it
+    if _few_differ(found, array, tolerance):
+        return False
+    return judged(_of_values(name, found, array, tolerance)).passed
+
+
+def _few_differ(found: Array, array: Array, tolerance: Tolerance) -> bool:
+    """Whether a few elements or rows show that one would not pass, as in nearly all outputs."""
+    if tolerance.elementwise:
         most = tolerance.max_mismatch_pct / 100.0
         places = np.arange(0, array.size, 1 + array.size // (_FEW if most else _FEWER))
-        first, own = sample.flat[places % sample.size], array.flat[places]
+        few, own = (side.flat[places].astype(np.float64) for side in (found, array))
         with np.errstate(all="ignore"):
-            differ = _differ(first.astype(np.float64), own.astype(np.float64), tolerance).mean()
-        if differ > (most + _CHANCE if most else 0.0):
-            return False
-    found = np.broadcast_to(sample, array.shape)
-    return judged(_of_values(name, found, array, tolerance)).passed
+            differ = _differ(few, own, tolerance).mean()
+        return bool(differ > (most + _CHANCE if most else 0.0))
+    if tolerance.cosine is not None and array.dtype.kind != "b":
+        step = 1 + array[-1].size // _FEW
+        last = (side[-1].flat[::step] for side in (found, array))
+        return least_cosine(*last) < tolerance.cosine - _CHANCE
+    rows, length = array.size // array.shape[-1], array.shape[-1]
+    few_rows = np.linspace(0, rows - 1, min(rows, _FEWER, 1 + _FEW * _FEWER // length), dtype=int)
+    index = np.unravel_index(few_rows, array.shape[:-1])
+    _, top1, topk = _agreement(found[index], array[index], tolerance)
+    limits = ((top1, tolerance.top1), (topk, tolerance.topk and tolerance.topk[1]))
+    return any(
+        share is not None and least is not None and share < least - _CHANCE
+        for share, least in limits
+    )
 
 
 def _differ(
@@ -462,25 +490,23 @@ def _range_of_direction(array: Array, cosine: float) -> tuple[float | None, floa
 
 
 def _without_peaks(array: Array, tolerance: Tolerance) -> Array:
-    """Return the elements that 0 or the median passes, if all others may differ; else all."""
-
-    def near(elements: Array, value: float) -> npt.NDArray[np.bool_]:
-        wide = elements.astype(np.float64)
-        within: npt.NDArray[np.bool_] = np.abs(
-            wide - value
-        ) <= tolerance.atol + tolerance.rtol * np.abs(wide)
-        return within
-
-    elements = array.ravel()
-    few = elements[:: 1 + array.size // _FEW].astype(np.float64)
-    least = 1.0 - tolerance.max_mismatch_pct / 100.0
+    """Return the ends of what 0 or the median passes, if all others may differ; else all."""
+    few = array.flat[:: 1 + array.size // _FEW].astype(np.float64)
+    most = tolerance.max_mismatch_pct / 100.0
     for value in (0.0, float(np.median(few))):
-        if near(few, value).mean() < least - _CHANCE:
+        if _differ(np.full_like(few, value), few, tolerance).mean() > most + _CHANCE:
             continue
-        passed = near(elements, value)
-        far = elements[~passed]
-        if far.size <= (1.0 - least) * array.size and np.isfinite(far.astype(np.float64)).all():
-            return elements[passed]
+        count, ends, reader = 0, list[float](), FlatReader(array, CHUNK)
+        for start in range(0, array.size, CHUNK):
+            wide = reader.read(start, min(start + CHUNK, array.size)).astype(np.float64)
+            differ = ~(np.abs(wide - value) <= tolerance.atol + tolerance.rtol * np.abs(wide))
+            count += int(np.count_nonzero(differ))
+            if count > most * array.size or not np.isfinite(wide[differ]).all():
+                break
+            near = wide[~differ]
+            ends += (near.min(), near.max()) if near.size else ()
+        else:
+            return np.array(ends)
     return array
 
 

@@ -118,7 +118,7 @@ def _offered(facts: Mapping[str, Fact]) -> Offer | None:
     for name, entry in found.items() if isinstance(found, Mapping) else ():
         if not isinstance(entry, Mapping):
             return None
-        if not all(isinstance(entry[one], float) for one in _WIDENED & entry.keys()):
+        if not all(isinstance(entry[one], int | float) for one in _WIDENED & entry.keys()):
             return None
         offer[name] = entry
     return offer or None
@@ -164,7 +164,7 @@ def _widest(one: Mapping[str, Fact], other: Mapping[str, Fact]) -> dict[str, Fac
     widest = {**one, **other}
     for name in _WIDENED & widest.keys():
         values = (entry.get(name) for entry in (one, other))
-        widest[name] = max(value for value in values if isinstance(value, float))
+        widest[name] = max(value for value in values if isinstance(value, int | float))
     return widest
 
 

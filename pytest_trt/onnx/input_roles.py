@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice, zip_longest
+from itertools import count, zip_longest
 
 from pytest_trt.diagnostics import ConfigurationError, Remedy
 from pytest_trt.onnx.proto import Function, Graph, Node
@@ -25,11 +26,15 @@ _KEEPS_VALUES = {
 #: Operators that compute indices of others; Mul does it of masks, too, whose values are 0 and 1.
 _COMPUTES_INDICES = frozenset({"Abs", "Add", "Ceil", "Div", "Floor", "Mod", "Neg", "Round", "Sub"})
 
+#: Rows of a table at most: the shape of one that no memory holds is written to a cache, too.
+_MOST_ROWS = 2**63 - 1
+
 #: Operators whose first output has the shape of their first input, behind a stored table.
 _KEEPS_SHAPE = frozenset({"Cast", "DequantizeLinear", "Identity"})
 
-#: Nodes that are followed at most, and calls of functions in each other: these multiply.
-_MOST_NODES = 100_000
+#: Calls, nodes and names of functions that are followed, about, and calls in each other: they
+#: multiply.
+_MOST_FOLLOWED = 200_000
 _MOST_NESTED = 50
 
 #: Places of indices and of the table whose rows they are, and the axis of rows if it is fixed.
@@ -122,7 +127,7 @@ def _stored_by(node: Node, tables: Mapping[str, tuple[int, ...]]) -> tuple[int, 
     if node.operator == "Concat" and -len(first) <= node.axis < len(first):
         axis = node.axis % len(first)
         total = sum(dims[axis] for dims in (first, *others) if len(dims) > axis)
-        return (*first[:axis], total, *first[axis + 1 :])
+        return (*first[:axis], min(total, _MOST_ROWS), *first[axis + 1 :])
     return None
 
 
@@ -133,31 +138,36 @@ def inlined(nodes: Iterable[Node], functions: Mapping[str, Function]) -> tuple[N
         nodes: The nodes.
         functions: The functions by name.
     """
-    return tuple(islice(_expanded(nodes, functions, ()), _MOST_NODES))
+    return tuple(_expanded(nodes, functions, (), count()))
 
 
 def _expanded(
-    nodes: Iterable[Node], functions: Mapping[str, Function], calls: tuple[str, ...]
+    nodes: Iterable[Node],
+    functions: Mapping[str, Function],
+    calls: tuple[str, ...],
+    numbers: Iterator[int],
 ) -> Iterator[Node]:
-    for place, node in enumerate(nodes):
+    for node in nodes:
         body = functions.get(node.operator)
         # One that calls itself, or is nested that deeply, no exporter makes.
-        if body is None or node.operator in calls or len(calls) >= _MOST_NESTED:
+        followed = body is not None and node.operator not in calls and len(calls) < _MOST_NESTED
+        if body is None or not followed or next(numbers) > _MOST_FOLLOWED:
             yield node
             continue
-        outer = dict(zip(body.inputs, node.inputs, strict=False))
-        outer |= {"": ""}
-        outer |= zip(body.outputs, node.outputs, strict=False)
-        inner = "/".join((*calls, node.operator, str(place), *node.outputs[:1]))
+        # A new name is short, however long that in the function is.
+        names = defaultdict[str, str](lambda: f"call {next(numbers)}")
+        names |= zip(body.inputs, node.inputs, strict=False)
+        names[""] = ""
+        names |= zip(body.outputs, node.outputs, strict=False)
         renamed = (
             replace(
                 one,
-                inputs=tuple(outer.get(name, f"{inner}/{name}") for name in one.inputs),
-                outputs=tuple(outer.get(name, f"{inner}/{name}") for name in one.outputs),
+                inputs=tuple(names[name] for name in one.inputs),
+                outputs=tuple(names[name] for name in one.outputs),
             )
-            for one in body.nodes
+            for one, _ in zip(body.nodes, numbers, strict=False)
         )
-        yield from _expanded(renamed, functions, (*calls, node.operator))
+        yield from _expanded(renamed, functions, (*calls, node.operator), numbers)
 
 
 def _lookups(

@@ -329,11 +329,13 @@ class TaskMetrics:
         if least is None or least <= max(_FAR * limit.allowed(result.value), _POINT):
             return
         of = f"{result.samples} samples" if result.samples else f"{result.of} trials"
+        fails = f"fails only if it gets worse by {self._change(result, least)} or more"
+        if math.isinf(least):
+            fails = f"cannot fail: no value is so much worse than {result.value:.5g}"
         yield Diagnostic(
             "TRT433",
-            f"{result.name} of {of} fails only if it gets worse by {self._change(result, least)} "
-            f"or more, and its limit is {result.limit}: smaller changes may be chance, and are a "
-            "warning",
+            f"{result.name} of {of} {fails}, and its limit is {result.limit}: smaller changes may "
+            "be chance, and are a warning",
             {**facts, "least": least, "allowed": limit.allowed(result.value)},
             remedy=Remedy(_more(result), alternatives=("or set --trt-inconclusive=fail",)),
             severity="note",
@@ -369,7 +371,9 @@ class TaskMetrics:
             )
             certain = "the data do not show with 99% confidence that the limit is exceeded"
         fails = None if failed else self._least_failing(result)
-        enough = "" if fails is None else f"; a change of {self._change(result, fails)} would fail"
+        enough = ""
+        if fails is not None and math.isfinite(fails):
+            enough = f"; a change of {self._change(result, fails)} would fail"
         least: tuple[str, ...] = ()
         if result.least is not None:
             bound = self._change(result, abs(result.least))

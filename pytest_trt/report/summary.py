@@ -230,13 +230,24 @@ def _build_warnings(row: Row) -> Iterator[str]:
     return (one.headline for engine in row.engines for one in engine.warnings)
 
 
+#: Inputs that a note names.
+_INPUTS = 5
+
+
 def _never_varied(row: Row) -> Iterator[str]:
     """Yield inputs that had one value in all tests of an engine."""
     ran = [set(check.constants.items()) for check in row.checks if check.runs]
+    by_value: dict[str, list[str]] = {}
     for name, value in sorted(set.intersection(*ran)) if ran else ():
+        by_value.setdefault(value, []).append(name)
+    for value, names in by_value.items():
+        some, they = ("input", "was"), "it"
+        if len(names) > 1:
+            some, they = ("inputs", "were"), "them"
+        more = f" and {len(names) - _INPUTS} more" if len(names) > _INPUTS else ""
         yield (
-            f"input {name!r} was {value} in every element of every run: an engine that uses it "
-            "wrongly, or not at all, may pass"
+            f"{some[0]} {', '.join(map(repr, names[:_INPUTS]))}{more} {some[1]} {value} in every "
+            f"element of every run: an engine that uses {they} wrongly, or not at all, may pass"
         )
 
 

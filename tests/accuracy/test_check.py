@@ -10,7 +10,7 @@ import pytest
 
 from pytest_trt.accuracy.check import NOTHING_COMPARED, ConsistencyCheck
 from pytest_trt.accuracy.compare import compare_outputs
-from pytest_trt.accuracy.metric_checks import parse_metrics, resolve_metrics
+from pytest_trt.accuracy.metric_checks import MetricCheck, parse_metrics, resolve_metrics
 from pytest_trt.accuracy.other_reference import OtherReference
 from pytest_trt.accuracy.sketch import sketch_of
 from pytest_trt.accuracy.tolerance import Tolerance
@@ -250,3 +250,23 @@ def test_metrics_need_all_of_a_stored_answer(whole):
     problem = result.metrics[0].problem
     assert problem == "" if whole else "only a sketch of 'y' is stored" in problem
     assert [one.code for one in of.diagnostics()] == ([] if whole else ["TRT679"])
+
+
+@pytest.mark.parametrize(("values", "measured"), [([0.0, 9.0], 3 + 1), ([1.0, 1.0], 3 + 3)])
+def test_what_one_run_shows_to_fail_is_not_tried_in_the_others(monkeypatch, values, measured):
+    calls = []
+    value = MetricCheck._value
+    monkeypatch.setattr(MetricCheck, "_value", lambda *a: calls.append(1) or value(*a))
+    outputs = [TensorSpec("y", "float32", (2, 3))]
+    metrics = resolve_metrics(outputs, parse_metrics({"max_abs": "<= 0.1"}, "marker"), {})
+    reference = {"y": np.repeat(np.array(values)[:, None], 3, axis=1)}
+    of = ConsistencyCheck(
+        lambda _: {"y": Tolerance(0, 0, elementwise=False)},
+        lambda _: reference,
+        metrics=lambda _: metrics,
+    )
+    for line in range(2):
+        of.observe(engine(), {"x": np.ones((2, 8))}, dict(reference), f"test_it.py:{line}")
+    (result,) = of.results()
+    assert len(calls) == measured
+    assert result.metrics[0].one_value is result.metrics[0].same_samples is (measured == 6)

@@ -224,6 +224,12 @@ def test_nan_of_the_reference_and_of_the_engine_have_a_remedy_each():
     )
 
 
+def test_tolerances_of_whole_numbers_are_offered_like_others():
+    """`max_mismatch_pct=5` of a marker is an int: its failure was an exception of this package."""
+    found = failure([1.0, 2.0], [1.1, 2.0], Tolerance(0, 1e-6, max_mismatch_pct=5))
+    assert found.facts["offer"]["y"]["max_mismatch_pct"] == 5
+
+
 def test_a_policy_that_is_set_already_is_not_offered():
     tolerance = Tolerance(0.01, 0.01, nan="match")
     assert "match" not in str(remedy_for([np.nan, np.nan], [np.nan, 1.0], tolerance))

@@ -119,6 +119,7 @@ def test_small_steps_without_a_reason_add_up(run, stored) -> None:
         ),
         ('"errors", samples=[0, 1] * 32, limit=0, lower_is_better=True', "worse by 0.0781"),
         ('"accuracy", 0.8, of=500, limit="0.5 points"', "500 trials .* worse by .* points"),
+        ('"accuracy", 0.02, of=50, limit="0.5 points"', "50 trials cannot fail: no value is so"),
         ('"accuracy", samples=[1, 0] * 1000, limit="0.5 points"', ""),
         ('"loss", samples=[0.25, 0.5] * 8, limit="0.5 points"', ""),
         (accuracy(0.981), ""),

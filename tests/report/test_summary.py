@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import fnmatch
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -226,6 +227,15 @@ def test_output_whose_samples_are_the_same_is_reported() -> None:
     same = "*output 'probs' pass an engine that returns the first sample's values for all*"
     assert fnmatch.filter(shown([0.1, 0.9], [0.12, 0.88]), same)
     assert not fnmatch.filter(shown([0.1, 0.9], [0.9, 0.1]), "*output 'probs'*")
+
+
+def test_inputs_with_the_same_constant_value_are_one_note() -> None:
+    states = {f"past.{number}": "0" for number in range(48)}
+    shown = lines(result(checks=(replace(check(), constants={**states, "mask": "1"}),)))
+    found = [line for line in shown if "element of every run" in line]
+    assert len(found) == 2
+    assert fnmatch.filter(found, "*inputs 'past.0', * and 43 more were 0 in every element*")
+    assert fnmatch.filter(found, "*input 'mask' was 1 in every element*uses it wrongly*")
 
 
 @pytest.mark.parametrize(
