@@ -403,7 +403,7 @@ def _same_samples(name: str, array: Array, tolerance: Tolerance) -> bool | None:
     return _passes(name, array[0], array, tolerance)
 
 
-def pass_for(output: OutputResult, sample: Array, reference: Array) -> bool:
+def sample_passes(output: OutputResult, sample: Array, reference: Array) -> bool:
     """Whether the values of one sample [1, ...] would pass for a reference."""
     return _passes(output.name, sample[0], reference, output.tolerance)
 

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from pytest_trt.accuracy.compare import pass_for
+from pytest_trt.accuracy.compare import sample_passes
 from pytest_trt.accuracy.result import Comparison, OutputResult
 from pytest_trt.tensors.spec import Tensors
 
@@ -62,7 +62,7 @@ class FirstRuns:
         same = all(
             name in first
             and first[name].shape == array.shape
-            and pass_for(outputs[name], first[name], array)
+            and sample_passes(outputs[name], first[name], array)
             for name, array in single.items()
         )
         changed = (replace(one, same_samples=same) for one in comparison.outputs)

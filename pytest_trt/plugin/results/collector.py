@@ -125,8 +125,8 @@ class ResultCollector:
         for one in (*self.run_diagnostics(), *more):
             if one.severity == "error":
                 by_code[one.code].append(one)
-        plugins = self._config.pluginmanager.get_plugins()
-        for xml in [one for one in plugins if type(one).__name__ == "LogXML"] * bool(by_code):
+        plugins = self._config.pluginmanager.get_plugins() if by_code else ()
+        for xml in (one for one in plugins if type(one).__name__ == "LogXML"):
             for code, found in by_code.items():
                 test = xml.node_reporter(f"pytest-trt {code}")
                 test.attrs.update(classname="pytest-trt", name=f"the run as a whole [{code}]")

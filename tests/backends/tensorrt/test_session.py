@@ -249,14 +249,18 @@ def test_the_profile_that_holds_the_shapes_is_chosen(open_session) -> None:
         session.run(rows(17))
 
 
-def test_an_error_in_an_allocator_is_raised(open_session, fake_runtime, monkeypatch) -> None:
-    engine = FakeEngine(
+def of_unknown_rows() -> FakeEngine:
+    """An engine that knows how many rows its output has when it has run."""
+    return FakeEngine(
         inputs={"x": "float32"},
         outputs={"y": "float32"},
         compute=lambda x: {"y": x},
         shapes=lambda x_shape: {"y": (-1, 2)},
     )
-    session = open_session(engine, [X], [Y])
+
+
+def test_an_error_in_an_allocator_is_raised(open_session, fake_runtime, monkeypatch) -> None:
+    session = open_session(of_unknown_rows(), [X], [Y])
     session.run(rows(1))
     error = fake_runtime.cudaError_t.cudaErrorMemoryAllocation
     monkeypatch.setattr(fake_runtime, "cudaMalloc", lambda size: (error, None))
@@ -275,13 +279,7 @@ def test_memory_that_is_refused_is_an_error_and_no_number_of_the_shapes_before(
 
 
 def test_an_output_shape_that_is_never_reported_is_an_error(open_session, monkeypatch) -> None:
-    engine = FakeEngine(
-        inputs={"x": "float32"},
-        outputs={"y": "float32"},
-        compute=lambda x: {"y": x},
-        shapes=lambda x_shape: {"y": (-1, 2)},
-    )
-    session = open_session(engine, [X], [Y])
+    session = open_session(of_unknown_rows(), [X], [Y])
     monkeypatch.setattr(FakeContext, "execute_async_v3", lambda self, stream: True)
     with pytest.raises(EngineRunError, match="without reporting the shape of output 'y'"):
         session.run(rows(1))
@@ -290,13 +288,7 @@ def test_an_output_shape_that_is_never_reported_is_an_error(open_session, monkey
 def test_an_output_shape_that_is_not_known_after_the_run_is_an_error(
     open_session, monkeypatch
 ) -> None:
-    engine = FakeEngine(
-        inputs={"x": "float32"},
-        outputs={"y": "float32"},
-        compute=lambda x: {"y": x},
-        shapes=lambda x_shape: {"y": (-1, 2)},
-    )
-    session = open_session(engine, [X], [Y])
+    session = open_session(of_unknown_rows(), [X], [Y])
     allocator = session._allocators["y"]
     monkeypatch.setattr(
         allocator, "notify_shape", lambda name, shape: setattr(allocator, "shape", (-1, 2))
