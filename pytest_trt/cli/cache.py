@@ -160,9 +160,9 @@ def _matches(entry: Entry, name: str) -> bool:
 @click.pass_obj
 def verify(root: Path, remove: bool) -> None:
     """Verify all engines and timing caches by their digests."""
-    opened = _open(root)
-    if opened is None:
-        return
+    if not (root / LAYOUT).is_dir():  # perhaps its name is misspelt: nothing would be verified
+        raise click.UsageError(f"There is no engine cache at {root}: is it in another --cache-dir?")
+    opened = EngineCache(root)
     entries = opened.entries()
     engines = list(_damaged_engines(opened, entries))
     timings = list(_damaged_timings(opened))

@@ -147,19 +147,35 @@ def test_clear_removes_everything(root: Path) -> None:
     assert "0 engines" in call(root, "list").output
 
 
-@pytest.mark.parametrize("command", ["list", "explain", "verify", "clear"])
-def test_commands_do_not_make_a_cache_that_is_not_there(tmp_path: Path, command: str) -> None:
+#: The exit status of each command where there is no cache. Verifying none proves nothing.
+WITHOUT_A_CACHE = [("list", 0), ("explain", 0), ("verify", 2), ("clear", 0)]
+
+
+@pytest.mark.parametrize(("command", "status"), WITHOUT_A_CACHE)
+def test_commands_do_not_make_a_cache_that_is_not_there(
+    tmp_path: Path, command: str, status: int
+) -> None:
     result = call(tmp_path / "none", command)
-    assert result.exit_code == 0
-    assert "There is no engine cache at" in result.output
+    assert result.exit_code == status
+    assert f"There is no engine cache at {tmp_path / 'none'}" in result.output
     assert not (tmp_path / "none").exists()
 
 
-@pytest.mark.parametrize("command", ["list", "explain", "verify", "clear"])
-def test_a_folder_of_something_else_is_no_cache_and_gets_none(tmp_path: Path, command: str) -> None:
+@pytest.mark.parametrize(("command", "status"), WITHOUT_A_CACHE)
+def test_a_folder_of_something_else_is_no_cache_and_gets_none(
+    tmp_path: Path, command: str, status: int
+) -> None:
     (tmp_path / "models").mkdir()
-    assert "There is no engine cache at" in call(tmp_path / "models", command).output
+    result = call(tmp_path / "models", command)
+    assert result.exit_code == status
+    assert f"There is no engine cache at {tmp_path / 'models'}" in result.output
     assert not list((tmp_path / "models").iterdir())
+
+
+def test_an_empty_cache_is_verified(tmp_path: Path) -> None:
+    EngineCache(tmp_path / "cache")
+    result = call(tmp_path / "cache", "verify")
+    assert (result.exit_code, result.output) == (0, "The cache is empty.\n")
 
 
 def test_command_imports_no_vendor_library(root: Path) -> None:
