@@ -337,6 +337,14 @@ CODES: dict[str, Code] = {
         "Consume it, such as by list(...), or do not request the engine.",
         ("model", "precision"),
     ),
+    "TRT185": Code(
+        "entry for a precision that is not tested",
+        "by_precision= of a marker has an entry for a precision, and no test with the marker runs "
+        "it. Only entries that are written out in a marker of a test or module are checked.",
+        "Add the precision to precision= of trt_model, or remove the entry. A table or marker that "
+        "several tests share has a name: by_precision=LIMITS.",
+        ("marker",),
+    ),
     "TRT180": Code(
         "override without effect",
         "A function that lacks @pytest.fixture, or a fixture with a misspelt name, does not "
