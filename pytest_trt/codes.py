@@ -160,8 +160,8 @@ CODES: dict[str, Code] = {
     "TRT160": Code(
         "check compared or measured nothing",
         "The test has a trt_consistency or trt_benchmark marker, or records trt_metrics, but ran "
-        "no engine through the fixture, or no engine of a precision that its markers name. Such a "
-        "check could never fail, so the test fails instead.",
+        "no engine through the fixture, or no engine of a precision that its markers name, or none "
+        "before it recorded a metric. Such a check could never fail, so the test fails instead.",
         "Call trt_session.run(inputs) or trt_benchmark(inputs) in the test, or remove the marker.",
         ("check", "precisions"),
     ),

@@ -107,8 +107,8 @@ class TaskMetrics:
             lower_is_better: Whether a larger value is a worse one.
 
         Raises:
-            PluginFailure: An argument is not valid, or the file of baselines cannot be read. The
-                test fails, also where it catches that.
+            PluginFailure: An argument is not valid, the engine has not run yet, or the file of
+                baselines cannot be read. The test fails, also where it catches that.
         """
         __tracebackhide__ = True
         try:
@@ -117,6 +117,7 @@ class TaskMetrics:
             if not isinstance(name, str) or not name or name in self._recorded:
                 raise _invalid(name, "it is no new name", "record each metric once, by a name.")
             metric = _metric(name, value, of, samples, lower_is_better)
+            self._check_ran(name)
             parsed = _limit(name, limit, metric)
             stored = self._stored(name)  # a damaged file fails the test here
             if stored is None or self._updates:
@@ -128,6 +129,23 @@ class TaskMetrics:
         except PytestTrtError as error:
             self._refused.append(error.diagnostic)
             raise PluginFailure(error.diagnostic) from None
+
+    def _check_ran(self, name: str) -> None:
+        """Refuse a metric that cannot be of the engine's outputs: there are none yet.
+
+        Raises:
+            ConfigurationError: The engine has not run in this attempt of the test.
+        """
+        # An engine of trt_engines may have run before, in the setup of a fixture of wider scope.
+        shared = "trt_engines" in getattr(self._item, "fixturenames", ())
+        if self._engine.key.digest not in (self._run.ran if shared else self._state.ran):
+            which = f"{self._engine.model.path.name} {self._engine.spec.precision}"
+            raise ConfigurationError(
+                f"trt_metrics recorded {name} before the {which} engine ran",
+                code="TRT160",
+                facts={"check": "trt_metrics"},
+                fix="compute the metric from the outputs of trt_session.run(inputs).",
+            )
 
     # --- when the test is over
 
@@ -229,17 +247,6 @@ class TaskMetrics:
                     remedy=Remedy("Call trt_metrics.record, or remove the fixture."),
                 )
             return
-        # An engine of trt_engines may have run before, in the setup of a fixture of wider scope.
-        shared = "trt_engines" in getattr(self._item, "fixturenames", ())
-        if self._engine.key.digest not in (self._run.ran if shared else self._state.ran):
-            which = f"{self._engine.model.path.name} {self._engine.spec.precision}"
-            yield Diagnostic(
-                "TRT160",
-                f"trt_metrics recorded {' and '.join(self._recorded)}, and the {which} engine "
-                "never ran",
-                {"check": "trt_metrics"},
-                remedy=Remedy("Compute the metric from the outputs of trt_session.run(inputs)."),
-            )
         for result in self.results:
             yield from self._of_result(result)
         if self._renamed and self._records_missing:

@@ -406,13 +406,32 @@ def test_recording_nothing_fails(run) -> None:
     assert_shows(run(""), "trt_metrics recorded nothing*TRT160*", failed=1)
 
 
-def test_metric_of_an_engine_that_never_ran_fails(project, run, stored) -> None:
-    run("")  # prepares the project
-    source = TEST.format(record=f"trt_metrics.record({accuracy(0.9)})")
-    project.test_file(source.replace("    trt_session.run", "    dict"))
+@pytest.mark.parametrize("later", ["", '    trt_session.run({"image": images})'])
+def test_metric_before_the_engine_ran_fails(project, stored, later: str) -> None:
+    """It cannot be of the engine's outputs."""
+    source = TEST.format(record=f"trt_metrics.record({accuracy(0.9)})\n{later}")
+    project.test_file(source.replace('trt_session.run({"image": images})', "pass", 1))
     result = project.run("--trt-missing-baseline=record")
-    assert_shows(result, "trt_metrics recorded accuracy, and the * never ran *TRT160*", failed=1)
+    message = "trt_metrics recorded accuracy before the linear.onnx fp32 engine ran *TRT160*"
+    assert_shows(result, message, "Fix: Compute the metric from the outputs of *", failed=1)
     assert not stored.exists()
+
+
+@pytest.mark.parametrize(
+    ("marker", "runs"),
+    [
+        ("", "trt_session.run({'image': images})"),
+        ("@pytest.mark.trt_benchmark\n", "trt_benchmark({'image': images})"),
+    ],
+)
+def test_metric_after_the_engine_ran_in_a_fixture_passes(project, stored, marker, runs) -> None:
+    project.test_file(
+        f"@pytest.fixture\ndef outputs({runs.split('(')[0].split('.')[0]}, images):\n    {runs}\n"
+        f'@pytest.mark.trt_model("models/linear.onnx")\n{marker}'
+        f"def test_it(outputs, trt_metrics):\n    trt_metrics.record({accuracy(0.9)})\n"
+    )
+    project.run("--trt-missing-baseline=record").assert_outcomes(passed=1)
+    assert stored.exists()
 
 
 def test_metric_of_predictions_that_tests_share_is_judged_in_each(project, stored) -> None:
