@@ -14,14 +14,17 @@ def properties_of(record: TestRecord) -> list[tuple[str, str]]:
     """Return a record's properties: names begin with `trt_` and end in units; values are text.
 
     A test of several engines has some names several times, in the order of the engines.
-    `trt_code` and `trt_note` are codes of diagnostics and notes, see `pytest-trt explain`.
+    `trt_code` is the code of a diagnostic, see `pytest-trt explain`: pytest writes the text of a
+    failure itself. `trt_note` is the headline of a note, which ends with its code.
     """
     return [(junit(name), junit(value)) for name, value in _properties(record)]
 
 
 def _properties(record: TestRecord) -> Iterator[tuple[str, str]]:
-    for name, diagnostics in (("trt_code", record.diagnostics), ("trt_note", record.notes)):
-        yield from ((name, code) for code in dict.fromkeys(one.code for one in diagnostics))
+    yield from (
+        ("trt_code", code) for code in dict.fromkeys(one.code for one in record.diagnostics)
+    )
+    yield from (("trt_note", text) for text in dict.fromkeys(one.headline for one in record.notes))
     for engine in record.engines:
         yield "trt_engine", f"{engine.model} {engine.precision} {engine.arch}"
         yield "trt_target", engine.target

@@ -478,6 +478,21 @@ def test_reports_have_the_metric(project, run) -> None:
     assert "accuracy: 0.955 (failed)" in properties
 
 
+@pytest.mark.parametrize(("samples", "noted"), [(32, True), (1000, False)])
+def test_junit_has_the_text_of_a_note(project, run, samples: int, noted: bool) -> None:
+    junit = project.path / "j.xml"
+    run(f'"hits", samples=[1, 0] * {samples}, limit="0.5 points"', f"--junitxml={junit}")
+    notes = [
+        one.get("value")
+        for one in ET.parse(junit).iter("property")
+        if one.get("name") == "trt_note"
+    ]
+    assert len(notes) == noted
+    for note in notes:
+        assert note.startswith(f"hits of {2 * samples} samples fails only if it gets worse by ")
+        assert note.endswith(" [TRT433]")
+
+
 def command(project, line: str) -> str:
     folders = [f"--baseline-dir={project.path / 'trt_baselines'}", f"--cache-dir={project.cache}"]
     done = CliRunner().invoke(commands, ["baseline", *folders, *shlex.split(line)])
