@@ -9,11 +9,11 @@ project may be a plain copy (`git archive HEAD | tar x -C FOLDER`) that is not i
 of packages take part where PYTEST_TRT_MODELS names their folder, see collect_models.py.
 
 The stages: `behaviour`, tests one at a time; `networks`, tests that build much, side by side;
-`planted`, engines that are wrong, side by side; `exhausted`, a GPU without memory, lost, or
-replaying nothing; and each benchmark by the name of its script. The first two are meant to take
-less than 8 minutes on an H200. One network is `--only networks -k "resnet50 and fp16"`; `-m "gpu
-and not heavy"` leaves out what takes minutes; `--within 600` stops what would take longer, for
-machines that are lent.
+`packages`, the models of packages, side by side; `planted`, engines that are wrong, side by side;
+`exhausted`, a GPU without memory, lost, or replaying nothing; and each benchmark by the name of its
+script. All but `packages` are meant to take less than 8 minutes each on an H200. One network is
+`--only networks -k "resnet50 and fp16"`; `-m "gpu and not heavy"` leaves out what takes minutes;
+`--within 600` stops what would take longer, for machines that are lent.
 
 OUT (./gpu-results) gets figures.json and figures.txt (device, versions, what each stage came to,
 and what the benchmarks measured), junit-*.xml, and the output of each stage; what an earlier run
@@ -41,27 +41,31 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
-#: What takes long in these is building, and none asks how fast or how frugal an engine is. Those
-#: that take longest come first.
-SIDE_BY_SIDE = (
-    "test_networks.py",
-    "test_example_project.py",
-    "test_package_models.py",
-    "test_facts.py",
-    "test_wrong_plan.py",
-    "test_plans.py",
-    "test_plugins.py",
-    "test_invariants.py",
-)
+#: Files of tests by stage; `behaviour` has the others. Those that take longest come first.
+FILES = {
+    "networks": (
+        "test_networks.py",
+        "test_example_project.py",
+        "test_facts.py",
+        "test_wrong_plan.py",
+        "test_plans.py",
+        "test_plugins.py",
+        "test_invariants.py",
+    ),
+    "packages": ("test_package_models.py",),
+    "planted": ("test_planted.py",),
+    "exhausted": ("test_exhausted.py",),
+}
 
-#: Stages of a file of their own, and whether its tests run side by side.
-APART = {"planted": True, "exhausted": False}
+#: What takes long in these is building, and none asks how fast or how frugal an engine is.
+SIDE_BY_SIDE = {"networks", "packages", "planted"}
 
-#: Seconds after which a stage is stopped: about twice what it should take.
+#: Seconds after which a stage is stopped.
 LIMITS_S = {
     "about": 60,
-    "behaviour": 420,
+    "behaviour": 540,
     "networks": 540,
+    "packages": 900,
     "planted": 420,
     "exhausted": 180,
     "benchmark": 420,
@@ -194,35 +198,24 @@ def _is_installed() -> bool:
 
 
 def test_stages(out: Path, options: argparse.Namespace) -> Iterator[Stage]:
-    """Yield the tests one at a time, then those that may run side by side."""
+    """Yield the tests one at a time, then the other stages."""
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "-ra", "--color=no"]
     if not _is_installed():
         command += ["-p", "pytest_trt.plugin"]
     command += ["--durations=15", "-m", options.marks, *(["-k", options.k] if options.k else [])]
     folder = ROOT / "tests" / "gpu"
-    others = (*SIDE_BY_SIDE, *(f"test_{name}.py" for name in APART))
-    aside = [f"--ignore={folder / name}" for name in others]
-    yield Stage(
-        "behaviour",
-        [*command, str(folder), *aside, f"--junitxml={out / 'junit-behaviour.xml'}"],
-        LIMITS_S["behaviour"],
-        "tests",
-    )
+    others = [f"--ignore={folder / name}" for files in FILES.values() for name in files]
     jobs = []
     if options.jobs > 1 and importlib.util.find_spec("xdist") is not None:
         # One test a turn: each takes long, and which one takes longest is not known.
         jobs = ["-n", str(options.jobs), "--dist=load", "--maxschedchunk=1"]
-    files = [str(folder / name) for name in SIDE_BY_SIDE]
-    yield Stage(
-        "networks",
-        [*command, *files, *jobs, f"--junitxml={out / 'junit-networks.xml'}"],
-        LIMITS_S["networks"],
-        "tests",
-    )
-    for name, side_by_side in APART.items():
-        junit = f"--junitxml={out / f'junit-{name}.xml'}"
-        file = [str(folder / f"test_{name}.py"), *(jobs if side_by_side else [])]
-        yield Stage(name, [*command, *file, junit], LIMITS_S[name], "tests")
+    selections = {"behaviour": [str(folder), *others]}
+    for stage, files in FILES.items():
+        paths = [str(folder / name) for name in files]
+        selections[stage] = [*paths, *(jobs if stage in SIDE_BY_SIDE else [])]
+    for stage, selection in selections.items():
+        junit = f"--junitxml={out / f'junit-{stage}.xml'}"
+        yield Stage(stage, [*command, *selection, junit], LIMITS_S[stage], "tests")
 
 
 def benchmark_stages(out: Path, folder: Path) -> Iterator[Stage]:

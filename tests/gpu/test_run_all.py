@@ -121,4 +121,4 @@ def test_names_that_no_test_has_are_no_success(tmp_path: Path) -> None:
 def test_an_unknown_stage_is_refused_with_the_ones_there_are(tmp_path: Path) -> None:
     done = call(tmp_path, "--only", "everything")
     assert done.returncode == 2
-    assert "the stages are behaviour, networks, planted, exhausted, gpu_" in done.stderr
+    assert "the stages are behaviour, networks, packages, planted, exhausted, gpu_" in done.stderr
