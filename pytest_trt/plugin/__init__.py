@@ -302,6 +302,9 @@ def _complete(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.Tes
             state_of(item).diagnostics = found
             if isinstance(call.excinfo.value, PytestTrtError):
                 _shorten(item, call.excinfo, report)
+                crash = getattr(report.longrepr, "reprcrash", None)
+                if crash is not None:  # the short summary shows it: the name of a class tells less
+                    crash.message = next(found[0].lines())
         elif TEST_KEY in item.stash:
             state_of(item).failure = call.excinfo.exconly().partition("\n")[0]
     if PLAN_KEY in item.stash or TEST_KEY in item.stash:

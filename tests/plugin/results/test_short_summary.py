@@ -23,6 +23,14 @@ def test_it(trt_session, images):
     trt_session.run({"image": images})
 """
 
+UNKNOWN_INPUT = WRONG.replace('"image"', '"imag"')
+SPEED = """
+@pytest.mark.trt_model("models/linear.onnx")
+@pytest.mark.trt_benchmark
+def test_it(trt_benchmark, images):
+    trt_benchmark({"image": images})
+"""
+
 
 @pytest.fixture
 def shown(project, save, monkeypatch):
@@ -47,8 +55,9 @@ def shown(project, save, monkeypatch):
         (GIVEN, "ERROR test_it.py::test_it - models/pointer.onnx is a Git LFS pointer", "TRT201"),
         (NAMED, "ERROR test_it.py - models/pointer.onnx is a Git LFS pointer", "TRT201"),
         (WRONG, "FAILED test_it.py::test_it - logits: ", "TRT415"),
+        (UNKNOWN_INPUT, "FAILED test_it.py::test_it - the model has no input 'imag'", "TRT221"),
     ],
-    ids=["setup", "collection", "check"],
+    ids=["setup", "collection", "check", "call"],
 )
 def test_each_failure_has_one_line_of_the_short_summary(
     shown, source, start: str, code: str
@@ -58,6 +67,18 @@ def test_each_failure_has_one_line_of_the_short_summary(
     assert summary[0].startswith(start)
     assert summary[0].endswith(f"[{code}]")
     assert not any("Fix: " in line or line.startswith("  ") for line in summary)
+
+
+def test_a_baseline_that_is_a_git_lfs_pointer_is_shown_by_what_is_wrong(shown, project) -> None:
+    project.test_file(SPEED)
+    project.run("--trt-update-new").assert_outcomes(passed=1)
+    (stored,) = project.path.glob("trt_baselines/*/test_it.json")
+    stored.write_text(POINTER)
+    before, summary = shown(SPEED)
+    assert "git lfs pull" in before
+    assert summary[0].startswith("FAILED test_it.py::test_it - invalid baseline file trt_baselines")
+    assert summary[0].endswith("/test_it.json: it is a Git LFS pointer [TRT602]")
+    assert not any("Fix: " in line for line in summary)
 
 
 def test_what_two_checks_of_a_model_find_is_shown_once(shown) -> None:
