@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -97,12 +98,13 @@ def test_slower_engine_is_accepted_with_a_reason_alone(recorded) -> None:
     recorded.run().assert_outcomes(passed=1)
 
 
-def test_quicker_engine_passes_and_needs_no_reason(speed) -> None:
-    speed.slow_down()
-    speed.run().assert_outcomes(passed=1)
-    save_linear(speed.project.path / "models" / "linear.onnx")
-    speed.run().stdout.fnmatch_lines(["speed *-*% (limit *%)  passed"])
-    result = speed.run("--trt-update")
+def test_quicker_engine_passes_and_needs_no_reason(recorded) -> None:
+    # Quicker than that on any host; without its engine, the stored times alone decide.
+    recorded.rewrite(lambda entry: times(entry, 1000))
+    shutil.rmtree(recorded.project.cache)
+    save_linear(recorded.project.path / "models" / "linear.onnx", seed=7)
+    recorded.run().stdout.fnmatch_lines(["speed *-*% (limit *%)  passed"])
+    result = recorded.run("--trt-update")
     assert_shows(result, "  test_speed: replaced, P99 * ms (-*%): the engine differs", passed=1)
 
 
