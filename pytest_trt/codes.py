@@ -1479,11 +1479,11 @@ CODES: dict[str, Code] = {
     ),
     "TRT677": Code(
         "test or model may have been renamed",
-        "A test has no baseline, and one whose test or model no longer exists matches it: it has "
-        "the same inputs (stored answers), the same model, options and shapes (speed), or the same "
-        "names and parameters (task metrics). Nothing was recorded.",
-        "If the test or model was renamed or moved, run the `pytest-trt baseline rename` command; "
-        "if it is new, record its baseline with --trt-update-new.",
+        "A test has no baseline, and one whose test, parameters or model no longer exist matches "
+        "it: it has the same inputs (stored answers), the same model, options and shapes (speed), "
+        "or the same names of metrics (task metrics). Nothing was recorded.",
+        "If the test, its ids or the model were renamed or moved, run the `pytest-trt baseline "
+        "rename` command; if it is new, record its baseline with --trt-update-new.",
         ("command",),
     ),
     "TRT678": Code(

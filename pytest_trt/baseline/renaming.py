@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -91,7 +92,7 @@ def planned_moves(
         root: The folder of all baselines.
         old: A node id, whose parameters and methods are meant too, a module, a model, or a folder
             of models.
-        new: Another one of the same kind.
+        new: Another one of the same kind. If it has parameters, the one test is meant.
         base: The folder that modules and models are named relative to; by default the one that the
             folder of all baselines is in.
         replacing: Whether baselines that have the new name are replaced.
@@ -106,6 +107,9 @@ def planned_moves(
     else:
         found = [_of_tests(root, path, old, new) for path in paths]
     moves = [one for one in found if one.tests]
+    others = [one for one in moves if _slug_of(root, one.source) != ANSWERS]
+    if others and _adds_parameters(old, new):
+        moves = others  # answers have no precision in their names: theirs may be the same
     if not moves:
         raise BaselineError(
             f"there is no baseline of {old}",
@@ -149,7 +153,16 @@ def _renamed(test: str, old: str, new: str) -> str:
     if not old:
         return test
     rest = test.removeprefix(old)
+    if rest and "[" in new:  # the test without parameters alone
+        return ""
     return new + rest if test.startswith(old) and (not rest or rest[0] in "[:") else ""
+
+
+def _adds_parameters(old: str, new: str) -> bool:
+    """Whether two node ids are of one test, of which the new one has further parameters."""
+    (test, ids), (new_test, new_ids) = _parts(old), _parts(new)
+    before, now = (Counter(one.removesuffix("]").split("-")) for one in (ids, new_ids))
+    return test == new_test and ids != new_ids and before - Counter([""]) <= now
 
 
 def _slug_of(root: Path, path: Path) -> str:

@@ -83,6 +83,16 @@ def test_one_parameter_and_a_class_may_be_renamed(root: Path) -> None:
     }
 
 
+def test_further_parameters_are_those_of_one_test(root: Path) -> None:
+    """Answers have no precision in their names; without other baselines, they are meant."""
+    save_baselines(root, {"test_b": stored(), "test_b[x]": stored()}, module="b")
+    save_answers(root, {"test_b": outputs(1), "test_c": outputs(1)}, module="b")
+    rename_baselines(root, "b.py::test_b", "b.py::test_b[fp16]")
+    rename_baselines(root, "b.py::test_c", "b.py::test_c[small]")
+    assert read_baselines(root / SLUG / "b.json").tests.keys() == {"test_b[fp16]", "test_b[x]"}
+    assert read_answers(root / "answers" / "b.json").tests.keys() == {"test_b", "test_c[small]"}
+
+
 def test_nothing_is_overwritten(root: Path) -> None:
     save_answers(root, {"test_new": outputs(9)}, module="tests/test_b")
     before = everything(root)

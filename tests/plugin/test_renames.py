@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import textwrap
 
 import pytest
 from builders import save_linear
@@ -112,6 +113,76 @@ def test_a_module_that_was_moved_is_proposed_whole(project, kind: str) -> None:
     (project.path / "test_it.py").rename(project.path / "test_moved.py")
     command = "pytest-trt baseline rename test_it.py test_moved.py"
     assert command in text(project.run())
+    assert run_command(*command.split()[1:]).returncode == 0
+    assert project.run("--trt-missing-baseline=fail").ret == 0
+
+
+def change(project, old: str, new: str) -> None:
+    path = project.path / "test_it.py"
+    source = path.read_text()
+    assert old in source
+    path.write_text(source.replace(old, new))
+
+
+def all_names(project) -> set[str]:
+    files = project.path.glob("trt_baselines/*/*.json")
+    return {test for file in files for test in json.loads(file.read_text())["tests"]}
+
+
+PARAMETRISE = '@pytest.mark.parametrize("size", [8], ids=["{}"])\n'
+
+
+@pytest.mark.parametrize("new", ["x", "a-x"])
+def test_ids_that_were_changed_or_added_are_proposed(project, kind: str, new: str) -> None:
+    """The function exists, so its name alone does not show that a baseline has no test."""
+    if kind == "metrics":
+        old = "test_old[a]"
+        change(project, '["a", "b"]', f'["{new}", "b"]')
+    else:
+        old = "test_old"
+        change(project, "def test_old(", PARAMETRISE.format(new) + "def test_old(size, ")
+    before = all_names(project)
+    result = project.run()
+    assert result.ret == 0
+    assert all_names(project) == before
+    command = ["pytest-trt", "baseline", "rename", f"test_it.py::{old}"]
+    command.append(f"test_it.py::test_old[{new}]")
+    assert shlex.join(command) in text(result)
+    assert run_command(*command[1:]).returncode == 0
+    result = project.run("--trt-missing-baseline=fail")
+    assert result.ret == 0
+    assert "TRT677" not in text(result)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("args", [(), ("-k", "b"), ("test_it.py::test_old[b]",)])
+def test_other_parameters_of_tests_that_are_there_are_not_proposed(project, args) -> None:
+    """Of a test that is named, the others are unknown."""
+    write(project, "answers")
+    change(project, "def test_old(", PARAMETRISE.format("a") + "def test_old(size, ")
+    project.run().assert_outcomes(passed=2)
+    change(project, '[8], ids=["a"]', '[8, 9], ids=["a", "b"]')
+    change(project, 'precision=("fp32", "fp16")', 'precision="fp32"')
+    result = project.run(*args)
+    assert result.ret == 0
+    assert "TRT677" not in text(result)
+    assert all_names(project) == {"test_old[a]", "test_old[b]"}
+
+
+@pytest.mark.exhaustive
+def test_a_test_that_moved_to_another_class_is_proposed(project, kind: str) -> None:
+    """The words of its old name are still in the module."""
+    path = project.path / "test_it.py"
+    source = path.read_text()
+    head, _, test = source.partition("@pytest.mark.trt_model")
+    body = textwrap.indent("@pytest.mark.trt_model" + test, "    ").replace("(trt_", "(self, trt_")
+    path.write_text(f"{head}\nclass TestNew:\n{body}\n# not test_old")
+    before = all_names(project)
+    result = project.run()
+    command = "pytest-trt baseline rename test_it.py::test_old test_it.py::TestNew::test_old"
+    assert result.ret == 0
+    assert all_names(project) == before
+    assert command in text(result)
     assert run_command(*command.split()[1:]).returncode == 0
     assert project.run("--trt-missing-baseline=fail").ret == 0
 

@@ -242,6 +242,7 @@ def test_a_run_against_something_else_than_usual_reports_nothing(zoo) -> None:
         ("class TestX:\n    if x:\n        def test_a(self): pass", "TestX::test_a", True),
         ("try:\n    class TestX: pass\nexcept E: pass", "TestX::test_a", True),
         ("class TestX:\n    def test_a(self): pass", "TestX::test_a", False),
+        ("class TestX:\n    def test_a(self): pass", "test_a", False),
         ("def (", "test_a", False),
     ],
 )

@@ -48,6 +48,7 @@ class Ledger:
     Attributes:
         planned: The tests by node id.
         unused: Stored baselines without a test, see `results.unused`.
+        items: All tests that were collected, also those that were deselected.
     """
 
     def __init__(self, config: pytest.Config) -> None:
@@ -58,7 +59,7 @@ class Ledger:
         self.unused: Unused = []
         self._modules: dict[str, str] = {}
         self._workers = 0
-        self._collected: list[pytest.Item] = []
+        self.items: list[pytest.Item] = []
         self._ran: dict[str, bool] = {}
         self._xfailed: set[str] = set()
 
@@ -67,7 +68,7 @@ class Ledger:
         self, items: list[pytest.Item]
     ) -> Generator[None, object, object]:
         """See every test before one is deselected, or removed by a hook that reports it nowhere."""
-        self._collected = list(items)
+        self.items = list(items)
         return (yield)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -79,17 +80,16 @@ class Ledger:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Plan the tests, of which those in the session are to run."""
         selected = set(session.items)
-        items = list(dict.fromkeys([*self._collected, *session.items]))
-        for item in items:
+        self.items = list(dict.fromkeys([*self.items, *session.items]))
+        for item in self.items:
             one = planned(item, selected=item in selected)
             if one is not None:
                 self.planned[one.nodeid] = one
-        self._collected = []
         try:
             if self.planned or _has_baselines(session.config):
                 from pytest_trt.plugin.results.unused import unused_baselines
 
-                self.unused = unused_baselines(session.config, items, self._modules)
+                self.unused = unused_baselines(session.config, self.items, self._modules)
         except faults.ON_PURPOSE:
             raise
         except Exception:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_trt.baseline.file import module_of
+from pytest_trt.baseline.file import ANSWERS, module_of
 from pytest_trt.baseline.location import BaselineFolder, BaselineLocation
 from pytest_trt.baseline.models import NamedBaseline, is_of_bytes, model_of, read_stored
 from pytest_trt.baseline.renaming import Proposal, is_mentioned, model_proposal, rename_command
 from pytest_trt.diagnostics import BaselineError, Diagnostic, Fact, Remedy
 from pytest_trt.plugin.results.pinning import answers_nodeid, metrics_nodeid
+from pytest_trt.plugin.results.unused import Scope, is_conditional
 from pytest_trt.plugin.state import plan_of, settings_of
 
 if TYPE_CHECKING:
@@ -30,22 +31,28 @@ _RENAMES_KEY = pytest.StashKey["Renames"]()
 
 def renames_of(item: pytest.Item) -> Renames:
     """Return the proposals for the tests of a run."""
-    return item.config.stash.setdefault(_RENAMES_KEY, Renames(item.session.items))
+    if _RENAMES_KEY not in item.config.stash:
+        ledger: Any = item.config.pluginmanager.get_plugin("trt-ledger")
+        item.config.stash[_RENAMES_KEY] = Renames(item.config, ledger.items)
+    return item.config.stash[_RENAMES_KEY]
 
 
 class Renames:
     """What tests of a run may have been called before.
 
     A baseline counts as one without a test if the run has not collected it and its test module is
-    missing, or does not mention its name; or if the model in its id does not exist any more. So
-    tests that were deselected have theirs.
+    missing, or does not mention its name; or if the model in its id does not exist any more. In a
+    run that collected the whole module, so does one whose function is not there. If the function
+    is there with other parameters alone, the baseline may be of one of them: ids were changed or
+    added. Tests that were deselected have theirs.
 
     Args:
-        items: The tests of the run.
+        config: The run's configuration.
+        items: The tests that it collected, also those that were deselected.
     """
 
-    def __init__(self, items: Sequence[pytest.Item]) -> None:
-        self._items = items
+    def __init__(self, config: pytest.Config, items: Sequence[pytest.Item]) -> None:
+        self._config, self._items = config, items
         self._orphans: dict[Path, list[_Orphan]] = {}
 
     def proposal(
@@ -76,13 +83,16 @@ class Renames:
                 if new is not None and f"{one.module}::{new[0]}" == nodeid:
                     missing = dict.fromkeys(each.missing for each in orphans)
                     return model_proposal(folder.base, missing, one.missing, path)
-        parameters = location.test.partition("[")[2]
-        tests = [
-            one.nodeid
-            for one in fitting
-            if one.is_unmentioned
-            and (not same_parameters or one.test.partition("[")[2] == parameters)
-        ]
+        function, _, parameters = nodeid.partition("[")
+
+        def may_be(one: _Orphan) -> bool:
+            its_function, _, its_parameters = one.nodeid.partition("[")
+            if its_function == function:
+                return one.has_other_parameters and model_of(one.entry) in ("", now)
+            same = not same_parameters or its_parameters == parameters
+            return one.is_unmentioned and same
+
+        tests = [one.nodeid for one in fitting if may_be(one)]
         command = rename_command(nodeid, tests, lambda module: (folder.base / module).exists())
         return Proposal(command) if command else None
 
@@ -94,35 +104,58 @@ class Renames:
             for path in sorted(key.glob("**/[!.]*.json")):
                 with suppress(BaselineError):  # for its own tests to report
                     content = read_stored(folder.path, path)
-                    found += self._without_test(folder, path, content.tests if content else {})
+                    arch = getattr(content, "target", {}).get("arch", "")
+                    tests = content.tests if content else {}
+                    found += self._without_test(folder, path, tests, arch)
         return self._orphans[key]
 
     def _without_test(
-        self, folder: BaselineFolder, path: Path, tests: Mapping[str, Any]
-    ) -> list[_Orphan]:
+        self, folder: BaselineFolder, path: Path, tests: Mapping[str, Any], arch: str
+    ) -> Iterator[_Orphan]:
         module = module_of(folder.path, path)
         file = folder.base / module
         source = file.read_text("utf-8", errors="replace") if file.is_file() else ""
-        found = []
+        scope = Scope.of(self._config, deselected=True)
+        is_whole = scope is not None and scope.has(Path(os.path.normpath(file)))
+        is_whole = is_whole and any(file == one for one, _ in self._functions)
+        collected = self._answers if folder.path / ANSWERS in path.parents else self._others
         for test, entry in tests.items():
-            if (file, test) not in self._collected:
-                named = NamedBaseline(folder.base, module, test, model_of(entry))
-                unmentioned = not is_mentioned(test, source)
-                one = _Orphan(module, test, entry, named.missing_model(), unmentioned)
-                found += [one] if one.missing or unmentioned else []
-        return found
+            if (file, test) in collected:
+                continue
+            function, _, ids = test.partition("[")
+            unmentioned = not is_mentioned(test, source)
+            exists = (file, function) in self._functions
+            if is_whole and not exists:
+                unmentioned |= not is_conditional(function, source)
+            missing = NamedBaseline(folder.base, module, test, model_of(entry)).missing_model()
+            # A run for several architectures names them.
+            of_several = bool(arch) and arch in ids.removesuffix("]").split("-")
+            others = is_whole and exists and not (missing or of_several)
+            if missing or unmentioned or others:
+                yield _Orphan(module, test, entry, missing, unmentioned, others)
 
     @cached_property
-    def _collected(self) -> set[tuple[Path, str]]:
-        """The file of each test, and its name: of its speed, its answers and its task metrics."""
+    def _answers(self) -> set[tuple[Path, str]]:
+        """The file of each test, and the name of its answers."""
+        tests = ((item, plan_of(item)) for item in self._items)
+        return {
+            (item.path, (answers_nodeid(item, plan) if plan else item.nodeid).partition("::")[2])
+            for item, plan in tests
+        }
+
+    @cached_property
+    def _others(self) -> set[tuple[Path, str]]:
+        """The file of each test, and its name: of its speed and its task metrics."""
         found = set()
         for item in self._items:
             plan = plan_of(item)
-            names = [item.nodeid]
-            if plan:
-                names += [answers_nodeid(item, plan), metrics_nodeid(item, plan)]
+            names = [item.nodeid, *([metrics_nodeid(item, plan)] if plan else [])]
             found |= {(item.path, name.partition("::")[2]) for name in names}
         return found
+
+    @cached_property
+    def _functions(self) -> set[tuple[Path, str]]:
+        return {(file, test.partition("[")[0]) for file, test in self._others}
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +168,7 @@ class _Orphan:
         entry: What is stored.
         missing: The model that it names, if that does not exist any more.
         is_unmentioned: Whether its test does not exist, whatever the models are.
+        has_other_parameters: Whether its function exists, with other parameters alone.
     """
 
     module: str
@@ -142,6 +176,7 @@ class _Orphan:
     entry: Any
     missing: str
     is_unmentioned: bool
+    has_other_parameters: bool
 
     @property
     def nodeid(self) -> str:

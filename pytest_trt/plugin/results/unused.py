@@ -88,7 +88,7 @@ def unused_baselines(
 
     Of other architectures only those are claimed whose test cannot exist on any machine.
     """
-    scope = _Scope.of(config)
+    scope = Scope.of(config)
     if scope is None:
         return []
     root = config.rootpath
@@ -148,7 +148,7 @@ def _runs_all(config: pytest.Config) -> bool:
     below = config.rootpath in config.invocation_params.dir.parents
     source = config.args_source
     is_part = source is sources.ARGS or (source is sources.INVOCATION_DIR and below)
-    return not is_part and _Scope.of(config) is not None
+    return not is_part and Scope.of(config) is not None
 
 
 def _file(root: Path, nodeid: str) -> Path:
@@ -156,7 +156,7 @@ def _file(root: Path, nodeid: str) -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class _Scope:
+class Scope:
     """What the arguments of a run select.
 
     Attributes:
@@ -172,10 +172,17 @@ class _Scope:
     ignored: set[Path]
 
     @classmethod
-    def of(cls, config: pytest.Config) -> _Scope | None:
-        """Return it; None where an option selects tests, or patterns leave out files."""
+    def of(cls, config: pytest.Config, *, deselected: bool = False) -> Scope | None:
+        """Return it; None where an option selects tests, or patterns leave out files.
+
+        Args:
+            config: The run's configuration.
+            deselected: Whether tests that are collected and then deselected count as selected.
+        """
         given = config.option
-        narrowing = ("keyword", "deselect", "lf", "stepwise", "pyargs", "ignore_glob")
+        narrowing = ["lf", "stepwise", "pyargs", "ignore_glob"]
+        if not deselected:
+            narrowing += ["keyword", "deselect"]
         if any(getattr(given, name, None) for name in narrowing):
             return None
         here = config.invocation_params.dir
@@ -224,7 +231,7 @@ class _Tests:
         with suppress(PytestTrtError):  # for the tests to report
             self._archs = {one.arch for one in run_of(config).selections}
 
-    def unused(self, folder: BaselineFolder, scope: _Scope) -> Iterator[_Why]:
+    def unused(self, folder: BaselineFolder, scope: Scope) -> Iterator[_Why]:
         """Yield for each baseline without a test why it has none."""
         files: Mapping[_Kind, Sequence[Path]] = {
             "answers": answer_files(folder.path),
@@ -363,10 +370,17 @@ def is_conditional(function: str, source: str) -> bool:
     for name in function.split("::"):
         inner = next((one for one in body if getattr(one, "name", "") == name), None)
         if inner is None:
-            nested = (node for one in body for node in ast.walk(one))
-            return any(getattr(node, "name", "") == name for node in nested)
+            return any(getattr(node, "name", "") == name for node in _nested(body))
         body = getattr(inner, "body", ())
     return False
+
+
+def _nested(body: Sequence[ast.AST]) -> Iterator[ast.AST]:
+    """Yield what a body holds, without what is in its functions and classes."""
+    for node in body:
+        yield node
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield from _nested([*ast.iter_child_nodes(node)])
 
 
 def unused_diagnostic(found: Unused, *, required: bool) -> Diagnostic | None:
