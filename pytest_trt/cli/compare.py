@@ -92,8 +92,8 @@ _WRITERS: Mapping[str, Callable[..., str]] = {
     type=click.Choice(["worse", "ignore"]),
     default="worse",
     show_default=True,
-    help="What a test is that passed before, and is missing, skipped, deselected, xfailed, not "
-    "measured or not run now: worse, or only shown.",
+    help="Whether a test is worse that passed before, and is missing, skipped, deselected, "
+    "xfailed, not measured or not run now.",
 )
 @json_option
 def compare_reports(
@@ -108,13 +108,12 @@ def compare_reports(
 ) -> None:
     """Compare the .json reports of two runs: of two versions, drivers, GPUs, models or commits.
 
-    Changes for the worse come first. A test is worse if it fails now, or passed and has no verdict
-    now, or passes and checks less than before. Speed counts as worse or better if its change
-    exceeds the noise of processes and rounds: of comparisons of unchanged engines, about one in 100
-    reports a false change. An accuracy error counts as worse if it grows by 50% and exceeds 10% of
-    the tolerance. Tests that are inconclusive, not measured or errors in both runs are listed as
-    tests without a verdict and do not count; nor do sizes, layers, and tests that are inconclusive
-    now.
+    Changes for the worse come first. A test is worse if it fails now, if it passed and has no
+    verdict now, or if it checks less. A change of speed counts if it exceeds the noise of processes
+    and rounds. An accuracy error is worse if it grew by 50% and exceeds 10% of the tolerance.
+
+    About one in 100 comparisons of unchanged engines reports a false change of speed. Sizes,
+    layers, tests that are inconclusive now, and tests without a verdict in both runs do not count.
 
     With -o, the terminal shows only the summary.
     """

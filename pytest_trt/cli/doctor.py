@@ -40,15 +40,23 @@ _TITLES = {
     "required": "Required",
 }
 
-_REQUIRE_HELP = (
-    "Fail unless this machine has it: "
-    + "; ".join(f"{word} ({meaning})" for word, meaning in WORDS.items())
-    + "; an architecture whose engines can be built and run here (sm86, cpu); or an architecture "
-    "whose engines can be built here (sm86:build). Repeatable, or separated by commas."
-)
+#: What --require takes, a line each.
+_REQUIREMENTS = {
+    **WORDS,
+    "sm86, cpu": "engines of this architecture can be built and run here",
+    "sm86:build": "engines of this architecture can be built here",
+}
+
+_HELP = """Check this machine and the project in this folder, and show how to fix problems.
+
+A machine without a GPU is fine, unless --require names one of these that it lacks:
+
+\b
+""" + "\n".join(f"{word:<13} {meaning}" for word, meaning in _REQUIREMENTS.items())
 
 
 @command(
+    help=_HELP,
     examples=[
         "pytest-trt doctor",
         "pytest-trt doctor --require sm86",
@@ -58,7 +66,13 @@ _REQUIRE_HELP = (
     negative="something does not work that --require or the project's options request, or that "
     "every run uses",
 )
-@click.option("--require", "required", multiple=True, metavar="WHAT", help=_REQUIRE_HELP)
+@click.option(
+    "--require",
+    "required",
+    multiple=True,
+    metavar="WHAT",
+    help="Fail unless this machine has it. Repeatable, or separated by commas.",
+)
 @click.option(
     "--cache-dir",
     type=click.Path(path_type=Path, file_okay=False),
@@ -89,10 +103,7 @@ def doctor(
     json_schema: bool,
     no_color: bool,
 ) -> None:
-    """Check this machine and the project in this folder, and show how to fix what does not work.
-
-    A machine without a GPU is fine.
-    """
+    """Show what works on this machine, and fail if something that is required does not."""
     if json_schema:
         echo_data(schema_text())
         return

@@ -73,8 +73,8 @@ def show_history(
     """Show the trend of every test over many .json reports, or folders of them.
 
     Runs are ordered by time. Each is compared with the one before it on the same machine, by the
-    rule of `report compare`; of histories in which nothing changed, about one in 100 shows a false
-    change. Runs of another machine, mode, spec or tolerance are not joined.
+    rule of `report compare`. About one in 100 histories without a change shows a false one. Runs of
+    another machine, mode, spec or tolerance are not joined.
 
     Files in folders that are not reports are named and left out; a named file must be a report.
     """

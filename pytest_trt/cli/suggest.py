@@ -142,9 +142,9 @@ def precision(
 ) -> None:
     """Build MODEL in every precision, and show error, latency, throughput, size and memory of each.
 
-    Errors are those of the outputs against the FP32 reference on the data. Latencies of all
-    precisions are timed interleaved. The best is the fastest within the default tolerances of its
-    precision, or within --rtol and --atol; of several that are as fast, the most accurate.
+    The error is that of the outputs against the FP32 reference. Precisions are timed interleaved.
+    The best is the fastest one within its default tolerances, or within --rtol and --atol. Of
+    several that are as fast, it is the most accurate.
     """
     from pytest_trt.accuracy.tolerance import Tolerance
     from pytest_trt.precision.suggest import Question, suggest_precision

@@ -55,10 +55,11 @@ def tune(
 ) -> None:
     """Run TEST, and find the smallest keep_fp32 with which its checks pass on all that it runs.
 
-    TEST is a node id, as pytest takes it; PYTEST_ARGS are passed on. Nodes are ranked by the error
-    that each makes alone, the fewest of the worst are found by bisection, and each of these is
-    tried without. That takes few builds: nodes are switched between FP32 and the precision in ONNX
-    Runtime, and engines confirm what was found.
+    TEST is a node id, as pytest takes it; PYTEST_ARGS are passed on.
+
+    Nodes are ranked by the error that each makes alone. Bisection finds the fewest of the worst,
+    and then each of these is tried without. ONNX Runtime switches nodes between FP32 and the
+    precision, so that takes few builds. Engines confirm the result.
     """
     from pytest_trt.plugin.recording import refuse_failed, run_recorded
     from pytest_trt.plugin.tuning import TuneGatherer, TuneSettings

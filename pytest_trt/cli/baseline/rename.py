@@ -33,11 +33,11 @@ from pytest_trt.wording import count
 def rename(folders: Folders, old: str, new: str, dry_run: bool, replacing: bool) -> None:
     """Move the baselines of OLD to NEW: speeds of every target, stored answers and task metrics.
 
-    Both are node ids ("tests/test_a.py::test_x"), test modules ("tests/test_a.py"), models
-    ("models/a.onnx"), or folders of models. A node id without parameters stands for all of its
-    parameters, one of a class for its methods; a model for all tests of it. Of a folder, models are
-    moved that lie in the new one now. It is an error if OLD has no baseline, or NEW has another
-    one, unless --replace is given.
+    Both are node ids, test modules, models, or folders of models. A node id without parameters
+    stands for all of them, a class for its methods, a model for all of its tests. Of a folder, the
+    models that lie in NEW now are moved.
+
+    It is an error if OLD has no baseline. If NEW has a different one, --replace replaces it.
     """
     old, new = (_checked(one) for one in (old, new))
     if old == new or _kind(old) != _kind(new):
