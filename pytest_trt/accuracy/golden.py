@@ -197,7 +197,7 @@ def _in_file(path: Path) -> list[tuple[str, Mapping[str, Any]]]:
     found, shown = _read(path), as_typed(path)
     if len(found) == 1:
         return [(shown, found[0])]
-    return [(f"{shown}, iteration {number},", one) for number, one in enumerate(found)]
+    return [(f"iteration {number} of {shown}", one) for number, one in enumerate(found)]
 
 
 def _read(path: Path) -> Sequence[Mapping[str, Any]]:

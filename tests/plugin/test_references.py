@@ -412,12 +412,19 @@ def test_outputs_that_polygraphy_saved_are_golden_outputs_for_its_inputs(project
     assert_shows(project.run(), "*over tolerance against trt_reference*", failed=2)
 
 
+def test_other_inputs_than_polygraphy_saved_name_the_closest_iteration(project) -> None:
+    shutil.copytree(POLYGRAPHY, project.path, dirs_exist_ok=True)
+    other = "run({name: array + 1 for name, array in inputs.items()})"
+    project.test_file((OF_POLYGRAPHY % "outputs.json").replace("run(inputs)", other))
+    assert_shows(project.run(), "*(iteration * of *outputs.json, the closest) *TRT173*", failed=2)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
         (
             '"outputs.json"',
-            "*iteration 0, of trt_reference has no inputs, so a run cannot be*TRT157*",
+            "*iteration 0 of outputs.json of trt_reference has no inputs, so a run cannot be*TRT157*",
         ),
         ('{"inputs": "one.json", "outputs": "outputs.json"}', "*1 set of inputs and 2 of outputs*"),
         (
