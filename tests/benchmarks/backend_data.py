@@ -56,7 +56,7 @@ _BECAUSE_OF_THE_MODEL = "TRT355"
 _TARGETS = {"fp32": 0.0, "fp16": 0.01}
 
 
-class _Case(NamedTuple):
+class Case(NamedTuple):
     """One model, its file, and its inputs by name."""
 
     name: str
@@ -72,14 +72,15 @@ class _Outcome(NamedTuple):
     message: str = ""
 
 
-def _cases(folder: Path, pattern: str) -> Iterator[_Case]:
+def cases(folder: Path, pattern: str = "") -> Iterator[Case]:
+    """Write the models of all cases whose name matches into a folder, one after the other."""
     for kind in _KINDS:
         for case in sorted(load_model_tests(kind=kind), key=lambda one: one.name):
             if re.search(pattern, case.name):
                 yield _written(case, folder)
 
 
-def _written(case: Any, folder: Path) -> _Case:
+def _written(case: Any, folder: Path) -> Case:
     path = folder / f"{case.name}.onnx"
     if case.model is None:
         source = Path(case.model_dir)
@@ -92,7 +93,7 @@ def _written(case: Any, folder: Path) -> _Case:
         model, values = case.model, [_array(value) for value in case.data_sets[0][0]]
     onnx.save(model, path)
     names = [value.name for value in model.graph.input]
-    return _Case(case.name, path, dict(zip(names, values, strict=False)))
+    return Case(case.name, path, dict(zip(names, values, strict=False)))
 
 
 def _array(value: Any) -> Any:
@@ -102,7 +103,7 @@ def _array(value: Any) -> Any:
     return np.asarray(value) if isinstance(value, np.generic | float | int) else value
 
 
-def _runs(case: _Case) -> bool:
+def runs(case: Case) -> bool:
     """Whether ONNX Runtime runs the case without optimisations."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -115,7 +116,7 @@ def _runs(case: _Case) -> bool:
     return True
 
 
-def _runs_as_numpy(case: _Case) -> bool:
+def _runs_as_numpy(case: Case) -> bool:
     # Sequences and strings are no OrtValues that NumPy can make.
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -136,7 +137,7 @@ def _value(array: Any) -> Any:
     return onnxruntime.OrtValue.ortvalue_from_numpy(array)
 
 
-def _outcome(case: _Case, precision: str, cache: EngineCache) -> _Outcome:
+def _outcome(case: Case, precision: str, cache: EngineCache) -> _Outcome:
     try:
         failures = _failures(case, precision, cache)
     except PytestTrtError as error:
@@ -151,7 +152,7 @@ def _outcome(case: _Case, precision: str, cache: EngineCache) -> _Outcome:
     return _Outcome("failed", failures[0].code, failures[0].message)
 
 
-def _failures(case: _Case, precision: str, cache: EngineCache) -> tuple[Diagnostic, ...]:
+def _failures(case: Case, precision: str, cache: EngineCache) -> tuple[Diagnostic, ...]:
     backend = OnnxRuntimeBackend(threads=1)
     model = load_model(case.path)
     engine = build_or_load(
@@ -179,7 +180,7 @@ def _failures(case: _Case, precision: str, cache: EngineCache) -> tuple[Diagnost
     return check.diagnostics() if check.has_failed else ()
 
 
-def _profiles(case: _Case, model: OnnxModel) -> tuple[Profile, ...]:
+def _profiles(case: Case, model: OnnxModel) -> tuple[Profile, ...]:
     """Return a profile of the case's own shapes and values, if an input holds a shape."""
     if not model.shape_inputs:
         return ()
@@ -234,12 +235,12 @@ def main() -> int:
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory(prefix="backend-data-") as folder:
-        cases = [one for one in _cases(Path(folder), arguments.match) if _runs(one)]
+        running = [one for one in cases(Path(folder), arguments.match) if runs(one)]
         met = True
         for precision in arguments.precision.split(","):
             with tempfile.TemporaryDirectory(prefix="cache-") as root:
                 outcomes = {}
-                for number, case in enumerate(cases):
+                for number, case in enumerate(running):
                     # A cache of its own for some cases: a build looks at all entries of its cache.
                     cache = EngineCache(Path(root, str(number // 100)))
                     outcomes[case.name] = _outcome(case, precision, cache)

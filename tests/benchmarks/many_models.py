@@ -8,6 +8,10 @@ writes the optimised one), loads and runs each of them twice. It does so in a pr
 before every hundred tests, with the models of these tests, and its time is not part of ours: other
 work on the machine slows both.
 
+With `--all-cases` the models are those of all cases that bare ONNX Runtime runs, each once in fp32
+and once in fp16: tests may fail there, as FP16 overflows, and models that FP16 changes nothing in
+are refused.
+
 Printed are the ratio of the whole runs (start of the process, collection and summary included;
 target: at most 5), and how a test grows with the number of cached engines: the median milliseconds
 of the first and of the last hundred tests, and their ratio (target: at most 1.2). A second run
@@ -17,7 +21,7 @@ time neither, so it shows growth also on a busy machine.
 The digests of models that were left alone for a minute are stored, so the models are given that
 minute first: all tests then do the same. Python's modules are compiled before.
 
-Run: python tests/benchmarks/many_models.py [--models 4000] [--precision fp32]
+Run: python tests/benchmarks/many_models.py [--models 4000] [--precision fp32] [--all-cases]
 """
 
 from __future__ import annotations
@@ -38,6 +42,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from backend_data import cases
 from onnx import TensorProto, numpy_helper, save
 from onnx.backend.test.loader import load_model_tests
 from processes import with_bytecode
@@ -57,10 +62,12 @@ import pytest
 HERE = Path(__file__).parent
 INPUTS = pickle.loads((HERE / "inputs.pickle").read_bytes())
 
-def case(path):
-    return pytest.param(path.stem, marks=pytest.mark.trt_model(path, precision="{precision}"))
+def case(path, precision):
+    return pytest.param(path.stem, marks=pytest.mark.trt_model(path, precision=precision))
 
-@pytest.mark.parametrize("model", [case(path) for path in sorted(HERE.glob("models/*.onnx"))])
+MODELS = sorted(HERE.glob("models/*.onnx"))
+
+@pytest.mark.parametrize("model", [case(path, one) for path in MODELS for one in {precisions}])
 @pytest.mark.trt_consistency(rtol=0.05, atol=0.05)
 def test_same_answers(model, trt_session):
     trt_session.run(INPUTS[model])
@@ -75,7 +82,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-MODELS = sorted(map(str, HERE.glob("models/*.onnx")))
+MODELS = [path for path in sorted(map(str, HERE.glob("models/*.onnx"))) for _ in {precisions}]
 tests, bare = [], []
 
 def now():
@@ -88,7 +95,7 @@ def run_bare(models):
     out = process.stdout.read()
     _, process.returncode, usage = os.wait4(process.pid, 0)
     spent = time.perf_counter() - before_s, usage.ru_utime + usage.ru_stime
-    bare.append({"process": spent, "models": json.loads(out)})
+    bare.append(dict(process=spent, models=json.loads(out)))
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item):
@@ -100,7 +107,7 @@ def pytest_runtest_protocol(item):
     return result
 
 def pytest_sessionfinish(session):
-    seconds = {"tests": tests, "bare": bare, "failed": session.testsfailed}
+    seconds = dict(tests=tests, bare=bare, failed=session.testsfailed)
     (HERE / "seconds.json").write_text(json.dumps(seconds))
 """
 
@@ -170,6 +177,22 @@ def _write_models(folder: Path, number: int) -> None:
     (folder / "inputs.pickle").write_bytes(pickle.dumps(inputs))
 
 
+def _write_all_cases(folder: Path) -> None:
+    """Write the model of each case that bare ONNX Runtime runs, and its inputs."""
+    bare: dict[str, Any] = {"__name__": "bare"}
+    exec(_BARE, bare)
+    (folder / "models").mkdir()
+    inputs: dict[str, dict[str, Any]] = {}
+    for case in cases(folder / "models"):
+        try:
+            bare["run"](str(case.path), str(folder / "plan.onnx"), case.inputs)
+        except Exception:  # not implemented on the CPU, or of types that NumPy lacks
+            case.path.unlink()
+        else:
+            inputs[case.name] = case.inputs
+    (folder / "inputs.pickle").write_bytes(pickle.dumps(inputs))
+
+
 def _is_comparable(output: Any) -> bool:
     """Whether a test can pass with this output: NaN, Inf and empty outputs fail it."""
     is_number = isinstance(output, np.ndarray) and output.dtype.kind in "biuf"
@@ -229,22 +252,28 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--models", type=int, default=4000, help="a multiple of 100")
     parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--all-cases", action="store_true", help="each once in fp32 and fp16")
     arguments = parser.parse_args()
+    precisions = ("fp32", "fp16") if arguments.all_cases else (arguments.precision,)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         (folder / "bare").mkdir()
-        _write_models(folder, arguments.models)
-        (folder / "test_models.py").write_text(_TEST.format(precision=arguments.precision))
-        (folder / "conftest.py").write_text(_CONFTEST)
+        if arguments.all_cases:
+            _write_all_cases(folder)
+        else:
+            _write_models(folder, arguments.models)
+        (folder / "test_models.py").write_text(_TEST.format(precisions=precisions))
+        (folder / "conftest.py").write_text(_CONFTEST.format(precisions=precisions))
         (folder / "bare.py").write_text(_BARE)
         (folder / "pytest.ini").write_text("[pytest]\n")
         time.sleep(REST_NS / 1e9)
-        print(f"{arguments.models} models, {arguments.precision}, one cache")
+        models = len(list((folder / "models").iterdir()))
+        print(f"{models} models, {', '.join(precisions)}, one cache")
         print(
             f"{'':<12}{'bare s':>9}{'ours s':>9}{'ratio':>8}"
             f"{'first ms':>12}{'last ms':>12}{'growth':>8}"
         )
-        _pytest(folder, "-km0000", cache="other")  # compiles what is imported
+        _pytest(folder, "-k0000 or test_abs", cache="other")  # compiles what is imported
         _report("built", folder)
         _report("cached", folder)
         engines = len(list((folder / "cache" / "v1" / "engines").iterdir()))
