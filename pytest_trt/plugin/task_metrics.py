@@ -322,7 +322,7 @@ class TaskMetrics:
         if metric.of is not None:
             return least_failing_share(value, metric.of, allowed, lower_is_better=lower)
         if metric.samples and {*metric.samples} <= {0.0, 1.0}:
-            return least_failing_hits(len(metric.samples), allowed)
+            return least_failing_hits(value, len(metric.samples), allowed, lower_is_better=lower)
         return None
 
     def _change(self, result: TaskMetricResult, change: float) -> str:

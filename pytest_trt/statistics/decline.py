@@ -7,7 +7,8 @@ data allow with 99% confidence.
 - A share of n trials: the exact intervals of both shares (Clopper and Pearson, 1934), combined as
   the square root of the sum of squares of their margins (MOVER, Zou and Donner, 2008).
 - Values by sample: the 1% quantile of 2,000 bootstrap means of the differences, drawn from a fixed
-  seed; of the differences of the two means where the numbers of samples differ.
+  seed; of the differences of the two means where the numbers of samples differ. For hits and misses
+  it is that of all bootstrap means, which is known exactly.
 - A plain number has no bound: it is compared as it is.
 """
 
@@ -16,7 +17,7 @@ from __future__ import annotations
 import math
 import re
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -220,15 +221,24 @@ def _bisected(of: int, successes: int, probability: float) -> float:
     return low
 
 
-def least_failing_hits(samples: int, allowed: float) -> float:
-    """Return the smallest loss of hits, as a share, that fails if no other sample improves.
+def least_failing_hits(
+    value: float, samples: int, allowed: float, *, lower_is_better: bool
+) -> float:
+    """Return the smallest decline of a share of hits that fails; infinite for none.
 
     Args:
-        samples: How many samples are hits or misses.
-        allowed: The loss that is allowed, as a share.
+        value: The share that is stored.
+        samples: How many samples are hits or misses. None of them improves.
+        allowed: The decline that is allowed.
+        lower_is_better: Whether a larger share is a worse one.
     """
-    within = int(allowed * samples + 1e-9)
-    return math.ceil(samples * _bisected(samples, within, ERROR)) / samples
+    return _least_failing(
+        round(value * samples),
+        samples,
+        allowed,
+        lambda lost, _: Decline(lost / samples, _least_of_hits(lost, 0, samples)),
+        lower_is_better=lower_is_better,
+    )
 
 
 def least_failing_share(value: float, of: int, allowed: float, *, lower_is_better: bool) -> float:
@@ -240,16 +250,33 @@ def least_failing_share(value: float, of: int, allowed: float, *, lower_is_bette
         allowed: The decline that is allowed.
         lower_is_better: Whether a larger share is a worse one.
     """
-    hits = round(value * of)
-    most = of - hits if lower_is_better else hits
+    return _least_failing(
+        round(value * of),
+        of,
+        allowed,
+        lambda _, hits: of_shares(value, of, hits / of, of, lower_is_better=lower_is_better),
+        lower_is_better=lower_is_better,
+    )
 
-    def fails(lost: int) -> bool:
-        now = (hits + lost if lower_is_better else hits - lost) / of
-        found = of_shares(value, of, now, of, lower_is_better=lower_is_better)
-        return found.judged(allowed) == Verdict.FAILED
 
-    lost = bisect_left(range(most + 1), True, key=fails)
-    return lost / of if lost <= most else math.inf
+def _least_failing(
+    hits: int,
+    of: int,
+    allowed: float,
+    decline: Callable[[int, int], Decline],
+    *,
+    lower_is_better: bool,
+) -> float:
+    """Return the smallest decline that fails, by what is lost and how many hits are left."""
+    most, direction = (of - hits, 1) if lower_is_better else (hits, -1)
+
+    def after(lost: int) -> Decline:
+        return decline(lost, hits + direction * lost)
+
+    lost = bisect_left(
+        range(most + 1), True, key=lambda lost: after(lost).judged(allowed) == Verdict.FAILED
+    )
+    return after(lost).measured if lost <= most else math.inf
 
 
 def of_samples(before: Sequence[float], now: Sequence[float], *, lower_is_better: bool) -> Decline:
@@ -264,10 +291,27 @@ def of_samples(before: Sequence[float], now: Sequence[float], *, lower_is_better
     worse, better = (new, old) if lower_is_better else (old, new)
     measured = float(worse.mean() - better.mean())
     if old.size == new.size:
-        means = _resampled_means(worse - better, 0)
+        differences = worse - better
+        lost, gained = (int(np.count_nonzero(differences == one)) for one in (1.0, -1.0))
+        if lost + gained == np.count_nonzero(differences):
+            return Decline(measured, _least_of_hits(lost, gained, differences.size))
+        means = _resampled_means(differences, 0)
     else:
         means = _resampled_means(worse, 0) - _resampled_means(better, 1)
     return Decline(measured, float(np.sort(means)[int(ERROR * _RESAMPLES)]))
+
+
+def _least_of_hits(lost: int, gained: int, samples: int) -> float:
+    """Return the 1% quantile of all bootstrap means of differences that are 1, -1 or 0.
+
+    It is exact: drawn means would make it depend on which samples are lost.
+    """
+    steps = np.zeros(2 * samples + 1)
+    steps[[-1, 0, 1]] = np.array([gained, samples - lost - gained, lost]) / samples
+    # The sum of independent draws has the product of their transforms.
+    sums = np.fft.irfft(np.fft.rfft(steps) ** samples, steps.size)
+    below = np.cumsum(np.roll(sums, samples))  # from a sum of -samples on
+    return (int(np.argmax(below > ERROR)) - samples) / samples
 
 
 def _resampled_means(values: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.float64]:

@@ -120,6 +120,7 @@ def test_small_steps_without_a_reason_add_up(run, stored) -> None:
         ('"errors", samples=[0, 1] * 32, limit=0, lower_is_better=True', "worse by 0.0781"),
         ('"accuracy", 0.8, of=500, limit="0.5 points"', "500 trials .* worse by .* points"),
         ('"accuracy", 0.02, of=50, limit="0.5 points"', "50 trials cannot fail: no value is so"),
+        ('"hits", samples=[1] * 3 + [0] * 61, limit=0', "64 samples cannot fail: no value is so"),
         ('"accuracy", samples=[1, 0] * 1000, limit="0.5 points"', ""),
         ('"loss", samples=[0.25, 0.5] * 8, limit="0.5 points"', ""),
         (accuracy(0.981), ""),
@@ -134,6 +135,19 @@ def test_a_limit_far_below_what_the_samples_show_is_noted_once(run, record, note
     if noted:
         result.stdout.re_match_lines([f".*{noted}.*"])
     assert "TRT433" not in run(record).stdout.str()
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_the_loss_that_the_note_names_fails_and_one_hit_less_does_not(run, first: bool) -> None:
+    """The note named 5 of 20 hits, and a loss of the last 4 failed."""
+
+    def hits(lost: int) -> str:
+        kept = [0] * lost + [1] * (20 - lost)
+        return f'"hits", samples={kept if first else kept[::-1]}, limit="0 points"'
+
+    run(hits(0)).stdout.re_match_lines([".*20 samples fails only if it gets worse by 25 points.*"])
+    run(hits(4)).assert_outcomes(passed=1, warnings=1)
+    run(hits(5)).assert_outcomes(failed=1)
 
 
 def test_an_inconclusive_metric_shows_what_would_fail(run) -> None:

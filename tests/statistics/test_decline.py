@@ -10,6 +10,8 @@ import pytest
 from pytest_trt.statistics.decline import (
     Decline,
     exact_bounds,
+    least_failing_hits,
+    least_failing_share,
     of_numbers,
     of_samples,
     of_shares,
@@ -96,6 +98,59 @@ def test_samples_are_compared_in_pairs(flipped, verdict, lower_is_better):
     found = of_samples(before, now, lower_is_better=lower_is_better)
     assert found.judged(0.005) is verdict
     assert found.measured == pytest.approx(flipped / 2000)
+
+
+@pytest.mark.parametrize("samples", [1, 2, 10, 20, 32, 64])
+def test_a_number_of_lost_hits_has_one_verdict_whichever_they_are(samples):
+    """Bootstrap means that were drawn failed 4 of 20 hits for some, and not for others."""
+    rng = np.random.default_rng(0)
+    before = np.ones(samples)
+    for lost in range(samples + 1):
+        quantile = next(k for k in range(samples + 1) if tail(k, samples, lost / samples) > 0.01)
+        for _ in range(5):
+            now = np.ones(samples)
+            now[rng.permutation(samples)[:lost]] = 0.0
+            found = of_samples(before, now, lower_is_better=False)
+            assert found.least == quantile / samples
+            assert found == of_samples(now, before, lower_is_better=True)
+
+
+def test_hits_that_others_gain_count_against_those_that_are_lost():
+    before = np.repeat([1.0, 0.0], 100)
+    lost, swapped = before.copy(), before.copy()
+    lost[:20] = swapped[:20] = 0.0
+    swapped[100:110] = 1.0
+    one = of_samples(before, lost, lower_is_better=False)
+    other = of_samples(before, swapped, lower_is_better=False)
+    assert other.measured == pytest.approx(0.05)
+    means = np.random.default_rng(0).multinomial(200, [0.1, 0.05, 0.85], 200_000)
+    drawn = np.quantile((means[:, 0] - means[:, 1]) / 200, 0.01)
+    assert other.least == pytest.approx(drawn, abs=1 / 200)
+    assert other.least < 0.0 < one.least
+
+
+@pytest.mark.parametrize("lower_is_better", [False, True])
+@pytest.mark.parametrize("allowed", [0.0, 0.005, 0.05, 0.3])
+@pytest.mark.parametrize("samples", [2, 20, 32, 64, 200])
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_the_least_decline_that_fails_is_that_of_the_decision(
+    samples, share, allowed, lower_is_better
+):
+    before = np.zeros(samples)
+    before[: round(share * samples)] = 1.0
+    left = np.flatnonzero(before != lower_is_better)
+    of_hits, of_trials = math.inf, math.inf
+    for lost in range(len(left), 0, -1):  # the last one that fails is the least
+        now = before.copy()
+        now[left[:lost]] = float(lower_is_better)
+        hits = of_samples(before, now, lower_is_better=lower_is_better)
+        trials = of_shares(share, samples, now.mean(), samples, lower_is_better=lower_is_better)
+        of_hits = hits.measured if hits.judged(allowed) is Verdict.FAILED else of_hits
+        of_trials = trials.measured if trials.judged(allowed) is Verdict.FAILED else of_trials
+    found = least_failing_hits(share, samples, allowed, lower_is_better=lower_is_better)
+    assert found == pytest.approx(of_hits)
+    found = least_failing_share(share, samples, allowed, lower_is_better=lower_is_better)
+    assert found == pytest.approx(of_trials)
 
 
 def test_other_numbers_of_samples_are_compared_without_pairs():
