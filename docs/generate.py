@@ -25,6 +25,8 @@ def options_page() -> str:
         "Each flag `--trt-x` has an ini option `trt_x`, which may also be a TOML value in",
         "`[tool.pytest]`.",
         "A marker wins over a flag, a flag over the ini file, the ini file over the default.",
+        "`--trt-update`, `--trt-update-new` and `--trt-calibrate` are for single runs: in the ini",
+        "file or its `addopts` they are refused.",
         "",
         "Write paths after an equals sign, `--trt-cache-dir=/cache`: pytest treats a path after a",
         "space as a test path, and looks for its ini file there. If that changes rootdir or the",

@@ -331,10 +331,11 @@ CODES: dict[str, Code] = {
     ),
     "TRT184": Code(
         "engine never run",
-        "A test with trt_consistency requested an engine from trt_build or trt_engines, and "
-        "neither ran it nor read its facts. A generator, map() or zip() that would run it may not "
-        "have been consumed.",
-        "Consume it, such as by list(...), or do not request the engine.",
+        "A test requested an engine, such as from trt_session or trt_build, and neither ran it nor "
+        "read its facts. A generator, map() or zip() that would run it may not have been consumed, "
+        "or the outputs that the test looked at were cached from another test or precision.",
+        "Run the engine in the test, consume what runs it, such as by list(...), or do not request "
+        "the engine.",
         ("model", "precision"),
     ),
     "TRT185": Code(

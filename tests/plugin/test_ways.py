@@ -305,6 +305,35 @@ def test_engine_that_a_generator_would_run_and_nothing_consumes_is_noted(
 
 
 @pytest.mark.parametrize(
+    ("body", "noted"),
+    [
+        ("assert outputs(trt_session)", ["fp16"]),  # those of fp32
+        ("pass", ["fp32", "fp16"]),
+        ("assert trt_session.run(X)", []),
+        ("trt_session.load()", []),
+        ("assert trt_session.engine.plan", []),
+    ],
+)
+def test_engine_that_no_check_needs_and_that_never_ran_is_noted(
+    suite, body: str, noted: list[str]
+) -> None:
+    """Outputs of one precision that a test caches are no outputs of the next."""
+    result = suite(
+        "import functools\n"
+        "@functools.cache\ndef cached():\n    return []\n"
+        "def outputs(session):\n"
+        "    if not cached(): cached().append(session.run(X))\n    return cached()\n"
+        "@M(**{**GOOD, 'precision': ('fp32', 'fp16')})\n"
+        f"def test_it(trt_session):\n    {body}\n"
+    )
+    result.assert_outcomes(passed=2)
+    found = [line for line in result.outlines if "TRT184" in line]
+    assert [
+        next(one for one in ("fp32", "fp16") if f"the {one}" in line) for line in found
+    ] == noted
+
+
+@pytest.mark.parametrize(
     ("inputs", "noted"),
     [
         ("[{'image': np.zeros((4, 8), np.float32)}]", "0"),

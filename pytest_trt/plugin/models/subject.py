@@ -79,13 +79,15 @@ class ModelUnderTest(LoadableModel):
         state = state_of(self.item)
         if self.plan.consistency is None:
             observe = self.noting(state) if self.plan.benchmark else None
-            return Session(engine, self.loaded, observe, self.engine_inputs)
-        with self.run.lock:
-            if OWN not in state.checks:
-                state.checks[OWN] = self._consistency_check()
-        observe = self.observer(state, state.checks[OWN], self._calibration)
-        state.sessions.append(Session(engine, self._compared, observe, self.engine_inputs))
-        return state.sessions[-1]
+            session = Session(engine, self.loaded, observe, self.engine_inputs)
+        else:
+            with self.run.lock:
+                if OWN not in state.checks:
+                    state.checks[OWN] = self._consistency_check()
+            observe = self.observer(state, state.checks[OWN], self._calibration)
+            session = Session(engine, self._compared, observe, self.engine_inputs)
+        state.sessions.append(session)
+        return session
 
     @contextmanager
     def _compared(self, engine: Engine) -> Iterator[BackendSession]:
@@ -157,8 +159,10 @@ class ModelUnderTest(LoadableModel):
 
     def _consistency_check(self) -> ConsistencyCheck:
         # A project may override the fixture.
-        if "trt_session" in fixtures_of_override(self.item, "trt_reference"):
-            raise circular("requests trt_session")
+        used = fixtures_of_override(self.item, "trt_reference")
+        for name in ("trt_session", "trt_engine"):
+            if name in used:
+                raise circular(f"requests {name}")
         given = self.request.getfixturevalue("trt_reference")
         return self.check(
             self.plan,

@@ -144,6 +144,10 @@ _GATES = (
 )
 
 
+#: Options of single runs: in the ini file, they would let no run fail.
+_OF_ONE_RUN = ("update", "update_new", "calibrate")
+
+
 def read_settings(config: pytest.Config) -> Settings:
     """Resolve every option: flag, else ini value, else default.
 
@@ -154,6 +158,7 @@ def read_settings(config: pytest.Config) -> Settings:
     refuse_misread_paths(config)
     _refuse_unknown_lines(config)
     values = {option.field: _value(config, option) for option in OPTIONS}
+    _refuse_permanent(values, config)
     _check_combinations(values, config)
     values["additional_backends"] = _additional_backends(config, values["backend"])
     if values["selftest"]:
@@ -236,6 +241,22 @@ def _ini_text(config: pytest.Config, option: Option) -> str:
     base = config.rootpath if config.inipath is None else config.inipath.parent
     lines = map(str.strip, text.strip().splitlines())
     return "\n".join(line if line.startswith("~") else str(base / line) for line in lines)
+
+
+def _refuse_permanent(values: Mapping[str, Any], config: pytest.Config) -> None:
+    """Refuse updates that the ini file asks of every run: whatever a run measures would pass."""
+    given = {one.partition("=")[0] for one in config.getoption("override_ini") or ()}
+    added = () if "addopts" in given else config.getini("addopts")
+    for option in OPTIONS:
+        if option.field not in _OF_ONE_RUN or not values[option.field]:
+            continue
+        of_line = config.getoption(option.ini) is None and option.ini not in given
+        if of_line or option.flag in added:
+            named = option.ini if of_line else f"{option.flag} of addopts"
+            raise pytest.UsageError(
+                f"{named} in the ini file would record what every run measures, so that none is "
+                f"compared: give {option.flag} to the runs that are to record."
+            )
 
 
 def _check_combinations(values: Mapping[str, Any], config: pytest.Config) -> None:

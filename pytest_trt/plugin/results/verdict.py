@@ -417,7 +417,8 @@ def _never_run(session: Session) -> Diagnostic:
         f"the test requested the {precision} engine of {name}, and neither ran it nor looked at it",
         {"model": name, "precision": precision},
         remedy=Remedy(
-            "Consume the generator, map() or zip() that runs it, or do not request the engine."
+            "Run it: consume the generator, map() or zip() that does, and cache no outputs across "
+            "tests. Or do not request the engine."
         ),
         severity="note",
     )

@@ -107,6 +107,27 @@ def test_lines_of_other_plugins_are_theirs(project) -> None:
     project.run().assert_outcomes(passed=1)
 
 
+@pytest.mark.parametrize("option", ["update", "update-new", "calibrate"])
+def test_an_update_in_the_ini_file_is_a_usage_error(project, option: str) -> None:
+    """Every run would record what it measures, and none would compare it."""
+    project.test_file(USER)
+    ini, name = project.path / "pytest.ini", f"trt_{option.replace('-', '_')}"
+    for line, shown in (
+        (f"{name} = true", name),
+        (f"addopts = --trt-{option}", f"--trt-{option} of addopts"),
+    ):
+        ini.write_text(f"[pytest]\n{line}\n")
+        found = refused(project.run())
+        assert f"{shown} in the ini file would record what every run measures" in found
+    for line, args in (
+        (f"{name} = false", []),
+        ("", [f"-o{name}=true"]),
+        ("", [f"--trt-{option}"]),
+    ):
+        ini.write_text(f"[pytest]\n{line}\n")
+        project.run(*args).assert_outcomes(passed=1)
+
+
 @pytest.mark.parametrize(
     "option",
     [
