@@ -21,6 +21,15 @@ _WANTED = {
     "mixed": "int8",
 }
 
+#: The precision of a spec by its name in facts.
+_REQUESTS = {
+    "float": "fp32",
+    **{name: precision for precision, name in _WANTED.items() if precision != "mixed"},
+}
+
+#: The precisions that Q/DQ nodes decide, which no builder chooses by itself.
+_QUANTISED = ("int8", "fp8", "int4")
+
 #: The precisions of layers by requested precision, where nothing may be narrower; builders of the
 #: others also choose FP16.
 _ALLOWED = {
@@ -60,22 +69,23 @@ def precision_shortfall(
     if wanted is None or facts.layers is None:
         return None
     layers, weights = facts.layer_counts, facts.weight_counts
-    wider = {"half", "float"} - {wanted}
-    if layers[wanted] or weights[wanted] or not any(layers[precision] for precision in wider):
+    others = set(layers) if wanted in _QUANTISED else {"half", "float"}
+    if layers[wanted] or weights[wanted] or not any(layers[one] for one in others - {wanted}):
         return None
     # Layers without a reported precision follow the weights around them, unless they hide weights.
     if facts.weights_pct is None and facts.unknown_layers:
         return None
+    found = "float" if layers["float"] else layers.most_common(1)[0][0]
     computing = layers.total() + facts.unknown_layers
-    counted = f"{layers['float']} of its {computing} layers that compute"
+    counted = f"{layers[found]} of its {computing} layers that compute"
     if weights.total():
-        counted += f" and {weights['float']:,} of its {weights.total():,} weights"
+        counted += f" and {weights[found]:,} of its {weights.total():,} weights"
     return EngineBuildError(
         f"{model.path.name} was requested in {spec.precision}, but nothing in its engine is "
-        f"{wanted}: {counted} are FP32",
+        f"{wanted}: {counted} are {'FP32' if found == 'float' else found}",
         code="TRT305",
         facts={"model": model.path.name, "precision": spec.precision},
-        fix=_fix(spec, plan, builder_chooses=builder_chooses),
+        fix=_fix(spec, plan, found, builder_chooses=builder_chooses),
     )
 
 
@@ -110,10 +120,13 @@ def fp32_layers(spec: EngineSpec, facts: EngineFacts) -> tuple[int, int] | None:
     return layers["float"], layers.total() + facts.unknown_layers
 
 
-def _fix(spec: EngineSpec, plan: Path, *, builder_chooses: bool) -> Remedy:
+def _fix(spec: EngineSpec, plan: Path, found: str, *, builder_chooses: bool) -> Remedy:
     commands: tuple[str, ...] = (f"pytest-trt inspect --layers {shlex.quote(str(plan))}",)
     shorten = f"shorten keep_fp32={list(spec.keep_fp32)}"
-    if spec.keep_fp32 and not builder_chooses:
+    if found in _QUANTISED:
+        text = "The model's own Q/DQ nodes decide the precision. This lists the layers:"
+        way = f"use a model that was converted to {spec.precision} elsewhere"
+    elif spec.keep_fp32 and not builder_chooses:
         text, commands, way = "keep_fp32 names everything that could be converted.", (), shorten
     elif spec.keep_fp32:
         text = (
@@ -127,10 +140,11 @@ def _fix(spec: EngineSpec, plan: Path, *, builder_chooses: bool) -> Remedy:
             "model's own types require it. This lists the layers:"
         )
         way = f"use a model that was converted to {spec.precision} elsewhere"
+    same = _REQUESTS.get(found, found)
     return Remedy(
         text,
         commands=commands,
-        alternatives=(way, 'or request precision="fp32", which is what this engine is'),
+        alternatives=(way, f'or request precision="{same}", which is what this engine is'),
     )
 
 

@@ -49,10 +49,22 @@ def test_engine_without_anything_of_the_precision_is_an_error(model, spec, facts
     assert 'precision="fp32"' in remedy.alternatives[-1]
 
 
+def test_engine_of_another_quantised_precision_is_an_error(model) -> None:
+    facts = made_of(("int8", {"int8": 256}), ("int8", {}))
+    error = precision_shortfall(EngineSpec("int4"), model, facts, PLAN)
+    assert error is not None
+    assert "is int4: 2 of its 2 layers that compute and 256 of its 256 weights are int8" in str(
+        error
+    )
+    assert 'precision="int8"' in error.diagnostic.remedy.alternatives[-1]
+    assert precision_shortfall(INT8, model, facts, PLAN) is None
+
+
 @pytest.mark.parametrize(
     ("spec", "facts"),
     [
         (FP16, made_of(("half", {"half": 864}), ("float", {"float": 4608}))),
+        (FP16, made_of(("int8", {"int8": 864}))),
         (FP16, made_of(("half", {}), ("float", {"float": 4608}))),
         (INT8, made_of(("float", {"float": 90}), ("int8", {"int8": 10}))),
         (INT8, made_of(("float", {"int8": 10}))),
@@ -108,7 +120,6 @@ def test_full_precision_has_no_shortfall(model, precision: str) -> None:
     [
         EngineFacts(size_bytes=1, build_s=1.0),
         made_of((INTEGER, {INTEGER: 9})),
-        made_of(("bfloat16", {"bfloat16": 9})),
         made_of((CONVERSION, {"float": 1}), (None, {})),
         made_of((None, {}), ("float", {})),
         made_of((None, {}), ("float", {"float": 64}), hidden_weights=10**8),
@@ -117,7 +128,6 @@ def test_full_precision_has_no_shortfall(model, precision: str) -> None:
     ids=[
         "nothing told",
         "integers",
-        "bfloat16",
         "a constant",
         "half untold",
         "opaque",
