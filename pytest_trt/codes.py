@@ -982,7 +982,8 @@ CODES: dict[str, Code] = {
         "An output passed that had no elements, that had the same value in every element, or whose "
         "tolerance or metrics pass an engine that always returns one value, or the first sample's "
         "values for all; or nan='ignore' skipped elements that are NaN or infinite on one side "
-        "alone. Or an input had one value in all elements of all runs.",
+        "alone. Or max_mismatch_pct, snr_db or psnr_db passed whole samples with wrong values. Or "
+        "an input had one value in all elements of all runs.",
         "Use inputs for which the output varies, a smaller atol, or top1, cosine or a metric.",
     ),
     "TRT420": Code(

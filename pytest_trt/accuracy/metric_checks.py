@@ -27,6 +27,7 @@ from pytest_trt.accuracy.metrics.builtin import (
     built_in_of,
 )
 from pytest_trt.accuracy.metrics.detection import Detections
+from pytest_trt.accuracy.metrics.signals import lost_samples_db
 from pytest_trt.accuracy.resolve import is_exact_dtype
 from pytest_trt.accuracy.result import COMPARISONS, MetricOutcome, Sign
 from pytest_trt.accuracy.tolerance import topk_can_fail
@@ -92,7 +93,14 @@ class MetricCheck:
             trial: Whether to try outputs that do not depend on the inputs, too.
         """
         outcome = self._outcome(*self._value(outputs, reference, inputs))
-        if not trial or self.known is None or not outcome.passed:
+        if self.known is None or not outcome.passed:
+            return outcome
+        if self.known.unit == "dB" and self.output and outcome.value is not None:
+            # What the ratio would be if all samples were as bad as one of them.
+            deficits = lost_samples_db(outputs[self.output], reference[self.output])
+            lost = sum(not self._passes(outcome.value - one) for one in deficits)
+            outcome = replace(outcome, lost_samples=lost)
+        if not trial:
             return outcome
         passes = [
             self._outcome(*self._value(made, reference, inputs)).passed
@@ -124,7 +132,7 @@ class MetricCheck:
         return {name: _read_only(value) for name, value in values.items()}
 
     def _outcome(self, value: float | None, problem: str) -> MetricOutcome:
-        passed = value is not None and COMPARISONS[self.comparison](value, self.bound)
+        passed = value is not None and self._passes(value)
         return MetricOutcome(
             name=self.name,
             output=self.output,
@@ -135,6 +143,9 @@ class MetricCheck:
             problem=problem,
             failed_runs=int(not passed),
         )
+
+    def _passes(self, value: float) -> bool:
+        return COMPARISONS[self.comparison](value, self.bound)
 
     def _value(
         self, outputs: Tensors, reference: Tensors, inputs: Tensors

@@ -156,6 +156,8 @@ class MetricOutcome:
         failed_runs: Those of them at which it was outside its limit, or had no value.
         one_value: Whether one value in all elements would have passed, in every run.
         same_samples: Whether the values of the first sample would have passed in all samples.
+        lost_samples: Rows along axis 0 with wrong values that a ratio of the whole batch passed, in
+            the run that has most of them.
     """
 
     name: str
@@ -170,6 +172,7 @@ class MetricOutcome:
     failed_runs: int = 0
     one_value: bool = False
     same_samples: bool = False
+    lost_samples: int = 0
 
     @property
     def passed(self) -> bool:
@@ -438,6 +441,7 @@ def _worse(one: MetricOutcome, other: MetricOutcome) -> MetricOutcome:
         failed_runs=one.failed_runs + other.failed_runs,
         one_value=one.one_value and other.one_value,
         same_samples=one.same_samples and other.same_samples,
+        lost_samples=max(one.lost_samples, other.lost_samples),
     )
 
 

@@ -257,12 +257,6 @@ def _hardly_compared(row: Row) -> Iterator[str]:
         for output in check.outputs:
             if not output.size:
                 yield f"output {output.name!r} was not compared: it had no elements in any run"
-            if output.passed and output.tolerance.elementwise and output.lost_samples:
-                yield (
-                    f"max_mismatch_pct={output.tolerance.max_mismatch_pct:g} of output "
-                    f"{output.name!r} passed {count(output.lost_samples, 'sample')} of a run most "
-                    "of whose elements differ"
-                )
             one_side = output.nonfinite.disagreeing
             if one_side and output.tolerance.nan == "ignore":
                 yield (
@@ -294,8 +288,27 @@ def _hardly_compared(row: Row) -> Iterator[str]:
         )
 
 
+def _lost_samples(row: Row) -> Iterator[str]:
+    """Yield what passed whole samples with wrong values, as it judges a batch as a whole."""
+    for check in row.checks:
+        for output in check.outputs:
+            if output.passed and output.tolerance.elementwise and output.lost_samples:
+                yield (
+                    f"max_mismatch_pct={output.tolerance.max_mismatch_pct:g} of output "
+                    f"{output.name!r} passed {count(output.lost_samples, 'sample')} of a run most "
+                    "of whose elements differ"
+                )
+        for metric in check.metrics:
+            if metric.passed and metric.lost_samples:
+                yield (
+                    f"metric {metric.name!r} of output {metric.output!r} passed "
+                    f"{count(metric.lost_samples, 'sample')} of a run with wrong values: it judges "
+                    "a batch as a whole, and cosine= each sample"
+                )
+
+
 #: What finds that little was compared.
-_LITTLE = (_hardly_compared, _never_varied)
+_LITTLE = (_hardly_compared, _lost_samples, _never_varied)
 
 
 def _facts(key: _Key, row: Row) -> Iterator[str]:

@@ -365,3 +365,19 @@ def test_measures_of_rows_need_one_shape():
     tolerance = Tolerance(1e-3, 1e-3, elementwise=False, cosine=0.9)
     found = compare_values({"y": np.ones(3)}, {"y": np.ones(2)}, {"y": tolerance})
     assert found.kinds == {"shape"}
+
+
+@pytest.mark.parametrize("name", ["snr_db", "psnr_db"])
+@pytest.mark.parametrize(("wrong", "limit"), [(0, 10), (1, 10), (2, 10)])
+def test_a_ratio_of_the_batch_counts_the_samples_that_it_hides(name, wrong, limit):
+    """One sample of 64 that is wrong costs a batch no more than 20 to 15 dB."""
+    reference = np.random.default_rng(0).normal(size=(64, 10))
+    outputs = 1.01 * reference
+    outputs[:wrong] = 0.0
+    limit += 15 * (name == "psnr_db")  # its signal is the range, not the mean square
+    per_output = {"y": parse_metrics({name: f">= {limit}"}, "here")}
+    (metric,) = resolve_metrics([TensorSpec("y", "float64", (64, 10))], {}, per_output)
+    runs = [metric.measure({"y": one}, {"y": reference}, {}) for one in (outputs, reference)]
+    assert [one.passed for one in runs] == [True, True]
+    merged = merge_runs([Comparison((), (), metrics=(one,)) for one in runs])
+    assert [one.lost_samples for one in (*runs, *merged.metrics)] == [wrong, 0, wrong]

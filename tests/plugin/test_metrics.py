@@ -110,6 +110,46 @@ def test_failure_names_the_metric_its_worst_value_and_its_limit(nudged) -> None:
     )
 
 
+HIDDEN = """
+class Reference:
+    def __init__(self, session):
+        self.session = session
+
+    def run(self, inputs):
+        found = self.session.run(inputs)
+        return {name: np.where(np.arange(64)[:, None] < WRONG, 0, one)
+                for name, one in found.items()}
+
+@pytest.fixture
+def trt_reference(trt_reference):
+    return Reference(trt_reference)
+
+@pytest.mark.trt_model("models/wide.onnx")
+@pytest.mark.trt_consistency(elementwise=False, metrics={"snr_db": ">= 10"}, LESS)
+def test_it(trt_session):
+    images = np.random.default_rng(0).normal(size=(64, 8)).astype(np.float32)
+    trt_session.run({"image": images})
+"""
+
+
+@pytest.mark.parametrize(
+    ("wrong", "more", "noted", "passed"),
+    [(0, "", False, 1), (1, "", True, 1), (1, "cosine=0.9", True, 0)],
+)
+def test_sample_that_a_ratio_of_the_batch_hides_is_noted(
+    project, save, wrong: int, more: str, noted: bool, passed: int
+) -> None:
+    save(save_linear, "wide.onnx", classes=16)
+    project.test_file(HIDDEN.replace("WRONG", str(wrong)).replace("LESS", more))
+    result = project.run()
+    result.assert_outcomes(passed=passed, failed=1 - passed)
+    note = "*metric 'snr_db' of output 'logits' passed 1 sample of a run with wrong values: *"
+    if noted:
+        result.stdout.fnmatch_lines([note])
+    else:
+        result.stdout.no_fnmatch_line(note)
+
+
 def test_failure_of_an_engine_has_its_own_code(project) -> None:
     project.pytester.makepyfile(functions=FUNCTIONS)
     given = 'metrics={"never": (lambda o, r: 0.5, ">= 0.9")}'

@@ -252,6 +252,18 @@ def test_samples_that_differ_as_a_whole_are_reported(wrong: Any, reported: bool)
     assert bool(fnmatch.filter(shown, found)) is reported
 
 
+@pytest.mark.parametrize(
+    ("value", "lost", "reported"), [(12.0, 2, True), (12.0, 0, False), (8.0, 2, False)]
+)
+def test_samples_that_a_ratio_of_the_batch_hides_are_reported(value, lost, reported) -> None:
+    metric = MetricOutcome(
+        "snr_db", "y", "dB", ">=", 10.0, value, failed_runs=int(value < 10.0), lost_samples=lost
+    )
+    shown = lines(result(checks=(check(metrics=(metric,)),)))
+    found = "*metric 'snr_db' of output 'y' passed 2 samples of a run with wrong values: *cosine=*"
+    assert bool(fnmatch.filter(shown, found)) is reported
+
+
 def test_metric_that_passes_one_value_is_reported() -> None:
     outputs = compare_values(
         *[{"y": np.ones((2, 2))}] * 2, Tolerance(0, 0, elementwise=False)

@@ -8,8 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_trt.accuracy.agreement import least_cosine
-from pytest_trt.accuracy.arrays import Array
+from pytest_trt.accuracy.arrays import CHUNK, Array, FloatArray
 from pytest_trt.accuracy.metrics.arguments import differences, numbers, real_numbers, unfit
+
+#: A sample is lost whose error has at least this share of the power by which samples differ from
+#: their mean, and this many times that of most samples.
+_LOST, _OF_MOST = 0.5, 10.0
+
+#: Elements of a sample at least: the errors of fewer vary much by chance.
+_SAMPLE = 8
 
 
 def snr_db(outputs: npt.ArrayLike, reference: npt.ArrayLike) -> float:
@@ -67,6 +74,41 @@ def cosine(outputs: npt.ArrayLike, reference: npt.ArrayLike) -> float:
     if not all(_is_finite(side) for side in (left, right)):
         return math.nan
     return least_cosine(left, right)
+
+
+def lost_samples_db(outputs: npt.ArrayLike, reference: npt.ArrayLike) -> FloatArray:
+    """Return by how many dB each lost sample, a row along axis 0, is worse than all of them.
+
+    A lost sample has about the values of another one, or others that have nothing to do with it.
+    A ratio of the whole batch hides it: one of 64 costs it no more than 20 to 15 dB. Less power
+    than that of the mean sample makes no sample worse, and more power allows more noise.
+
+    Args:
+        outputs: Numbers of any shape and dtype.
+        reference: The same shape.
+    """
+    left, right = numbers("snr_db", outputs, reference)
+    none = np.empty(0)
+    if right.ndim < 2 or len(right) < 2 or right[0].size < _SAMPLE:
+        return none
+    kind = np.complex128 if "c" in (left.dtype.kind, right.dtype.kind) else np.float64
+    with np.errstate(all="ignore"):
+        scale = float(np.abs(right).max()) or 1.0
+        mean = right.mean(axis=0, dtype=kind) / scale
+        powers = np.empty((3, len(right)))
+        step = max(1, CHUNK // right[0].size)
+        for rows in (slice(start, start + step) for start in range(0, len(right), step)):
+            found, signal = (side[rows].astype(kind) / scale for side in (left, right))
+            for place, of in enumerate((found - signal, signal, signal - mean)):
+                flat = of.reshape(len(of), -1)
+                powers[place, rows] = np.einsum("ij,ij->i", flat, flat.conj()).real
+        noise, signals, apart = powers
+        # Of a sample of more power than others, more noise is no sign that it is lost.
+        signals, apart = (np.maximum(of, of.mean()) for of in (signals, apart))
+        lost = (noise >= _LOST * apart) & (noise >= _OF_MOST * np.median(noise)) & (noise > 0.0)
+        worse = noise * powers[1].mean() / (signals * noise.mean())
+        deficits: FloatArray = 10.0 * np.log10(worse[lost])
+    return deficits if np.isfinite(powers).all() else none
 
 
 def _is_finite(array: Array) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pytest_trt import metrics
+from pytest_trt.accuracy.metrics.signals import lost_samples_db
 from pytest_trt.diagnostics import ConfigurationError
 
 INF, NAN = math.inf, math.nan
@@ -86,3 +87,63 @@ def test_complex_signals():
     assert metrics.snr_db([1.1j], [1j]) == pytest.approx(20.0)
     with pytest.raises(ConfigurationError, match="complex"):
         metrics.psnr_db([1j], [1j])
+
+
+def samples(length=32, mean=0.0):
+    """64 samples [64, length], and the same with a noise of 20 dB below what sets them apart."""
+    rng = np.random.default_rng(0)
+    reference = mean + rng.normal(size=(64, length))
+    return reference, reference + 0.1 * rng.normal(size=reference.shape)
+
+
+@pytest.mark.parametrize("mean", [0.0, 3.0])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda reference: np.zeros(reference.shape[1]),
+        lambda reference: reference[8],
+        lambda reference: -reference[7],
+        lambda reference: np.random.default_rng(1).normal(
+            reference.mean(), 1.0, reference.shape[1]
+        ),
+    ],
+    ids=["zeros", "of another", "negated", "noise"],
+)
+def test_a_wrong_sample_is_found_in_a_batch(wrong, mean):
+    reference, outputs = samples(mean=mean)
+    assert not lost_samples_db(outputs, reference).size
+    outputs[7] = wrong(reference)
+    (deficit,) = lost_samples_db(outputs, reference)
+    power = (outputs - reference) ** 2
+    of_mean = max(1.0, (reference[7] ** 2).mean() / (reference**2).mean())
+    assert deficit == pytest.approx(10 * math.log10(power[7].mean() / power.mean() / of_mean))
+    assert deficit > 8.0
+    for same in (np.float32, np.complex64):
+        assert lost_samples_db(outputs.astype(same), reference.astype(same)).size == 1
+    scaled = lost_samples_db(1e200 * outputs, 1e200 * reference)
+    assert scaled == pytest.approx([deficit])
+
+
+def test_sound_samples_are_not_lost_however_they_differ():
+    reference, outputs = samples()
+    noise, rng = outputs - reference, np.random.default_rng(2)
+    loudness = np.exp(1.5 * rng.normal(size=(64, 1)))
+    loud = np.where(np.arange(64) == 5, 1000.0, 1.0)[:, None]
+    alike = reference[:1] + 1e-3 * reference
+    for one, other in (
+        (reference * loud, (reference + noise) * loud),  # one sample has most of the power
+        (reference * loudness, (reference + noise) * loudness),
+        (reference / loud, reference / loud + noise),  # one has next to none, and the same noise
+        (alike, alike + noise),
+        (reference, reference + 5 * noise),
+        (reference, reference),
+        (np.zeros((64, 32)), np.zeros((64, 32))),
+    ):
+        assert not lost_samples_db(other, one).size
+
+
+def test_what_has_no_samples_or_few_elements_has_no_lost_ones():
+    reference, outputs = samples(length=7)
+    outputs[7] = 0.0
+    for one in (outputs, outputs[0], outputs[:1], outputs.T[:1], np.full((64, 32), NAN)):
+        assert not lost_samples_db(one, reference if one is outputs else np.ones(one.shape)).size
