@@ -555,12 +555,15 @@ class ConsistencyCheck:
         runs = self._engines.get((engine.key.digest, against))
         if runs and any(
             (one.name, one.output) == (metric.name, metric.output)
-            and not (one.one_value or one.same_samples)
+            and not (one.one_value or one.same_samples or one.unseen)
             for one in runs.merged.metrics
         ):
             return False
         return any(
-            not one.tolerance.elementwise or one.same_samples or one.least is not None
+            not one.tolerance.elementwise
+            or one.same_samples
+            or one.least is not None
+            or one.unseen is not None
             for one in comparison.outputs
             if metric.judges_output(one.name)
         )

@@ -34,8 +34,10 @@ from pytest_trt.accuracy.result import (
     NonFinite,
     OutputResult,
     RowSpread,
+    SmallParts,
 )
 from pytest_trt.accuracy.sketch import Sketch
+from pytest_trt.accuracy.small_parts import small_parts, with_zeros
 from pytest_trt.accuracy.structure import holds_values_of, name_findings, shape_finding
 from pytest_trt.accuracy.tolerance import Tolerance, topk_can_fail
 from pytest_trt.diagnostics import ConfigurationError
@@ -349,7 +351,20 @@ def _measured(
         largest=largest,
         same_samples=_same_samples(name, reference, tolerance),
         lost_samples=_lost_samples(measured.rows, measured.mismatched, reference),
+        unseen=_unseen(name, reference, tolerance),
     )
+
+
+def _unseen(name: str, array: Array, tolerance: Tolerance) -> SmallParts | None:
+    """Return the most parts that are small beside the others and pass as zeros; None for none."""
+    exact = tolerance.elementwise and not tolerance.max_mismatch_pct
+    for parts in small_parts(array):
+        if exact and parts.largest > tolerance.atol + tolerance.rtol * parts.largest:
+            continue
+        alone = exact and not tolerance.has_measure
+        if alone or _passes(name, with_zeros(array, parts), array, tolerance):
+            return parts
+    return None
 
 
 def _lost_samples(rows: RowSpread | None, mismatched: int, array: Array) -> int:

@@ -30,6 +30,7 @@ from pytest_trt.accuracy.metrics.detection import Detections
 from pytest_trt.accuracy.metrics.signals import lost_samples_db
 from pytest_trt.accuracy.resolve import is_exact_dtype
 from pytest_trt.accuracy.result import COMPARISONS, MetricOutcome, Sign
+from pytest_trt.accuracy.small_parts import small_parts, with_zeros
 from pytest_trt.accuracy.tolerance import topk_can_fail
 from pytest_trt.diagnostics import ConfigurationError, PytestTrtError
 from pytest_trt.tensors.elements import element_of, is_tensor
@@ -102,11 +103,16 @@ class MetricCheck:
             outcome = replace(outcome, lost_samples=lost)
         if not trial:
             return outcome
+        hows: list[Callable[[np.ndarray, bool], np.ndarray]] = [_one_value, _first_sample]
+        judged = (np.asarray(reference[name]) for name in self.judges or ())
+        if any(next(small_parts(array), None) for array in judged):
+            hows.append(_zeros)
         passes = [
-            self._outcome(*self._value(made, reference, inputs)).passed
-            for made in (self._made(reference, how) for how in (_one_value, _first_sample))
+            self._outcome(*self._value(self._made(reference, how), reference, inputs)).passed
+            for how in hows
         ]
-        return replace(outcome, one_value=passes[0], same_samples=passes[1])
+        one_value, same_samples, unseen = (*passes, False)[:3]
+        return replace(outcome, one_value=one_value, same_samples=same_samples, unseen=unseen)
 
     def _made(
         self, reference: Tensors, how: Callable[[np.ndarray, bool], np.ndarray]
@@ -188,6 +194,12 @@ def _one_value(array: np.ndarray, is_nothing: bool) -> np.ndarray:
 def _first_sample(array: np.ndarray, _: bool) -> np.ndarray:
     """Return an array with the first row along axis 0 in all rows."""
     return np.broadcast_to(array[:1], array.shape) if array.ndim else array
+
+
+def _zeros(array: np.ndarray, _: bool) -> np.ndarray:
+    """Return an array with zeros in the parts that are small beside its others."""
+    parts = next(small_parts(array), None)
+    return array if parts is None else with_zeros(array, parts)
 
 
 def _read_only(value: object) -> object:

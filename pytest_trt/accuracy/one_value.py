@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pytest_trt.accuracy.result import AccuracyResult, MetricOutcome, OutputResult, all_known
+from pytest_trt.accuracy.result import (
+    AccuracyResult,
+    MetricOutcome,
+    OutputResult,
+    SmallParts,
+    all_known,
+    common_parts,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +71,20 @@ def passed_by_one_value_of_metrics(checks: Sequence[AccuracyResult]) -> list[tup
         for metric in metrics
     }
     return list(found)
+
+
+def passed_by_zeros(checks: Sequence[AccuracyResult]) -> list[tuple[str, SmallParts]]:
+    """Return the outputs of which small parts pass as zeros, in all checks, and those parts."""
+    outputs = _by_name(checks)
+    little = {one.output for one in passed_by_one_value(checks)}
+    little.update(name for name, runs in outputs.items() if _passes_metrics(runs))
+    found = []
+    for name, runs in outputs.items():
+        judged = (one.passed and all(metric.unseen for metric in metrics) for one, metrics in runs)
+        parts = common_parts([one.unseen for one, _ in runs])
+        if parts is not None and name not in little and all(judged):
+            found.append((name, parts))
+    return found
 
 
 #: An output in each check, and the metrics that judge it there.

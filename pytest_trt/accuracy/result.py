@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal, TypeAlias, get_args
@@ -158,6 +158,7 @@ class MetricOutcome:
         same_samples: Whether the values of the first sample would have passed in all samples.
         lost_samples: Rows along axis 0 with wrong values that a ratio of the whole batch passed, in
             the run that has most of them.
+        unseen: Whether zeros in all small parts, see `SmallParts`, would have passed.
     """
 
     name: str
@@ -173,6 +174,7 @@ class MetricOutcome:
     one_value: bool = False
     same_samples: bool = False
     lost_samples: int = 0
+    unseen: bool = False
 
     @property
     def passed(self) -> bool:
@@ -229,6 +231,23 @@ class RowSpread:
 
 
 @dataclass(frozen=True, slots=True)
+class SmallParts:
+    """Parts of an output that are small beside all others: scores beside coordinates of boxes.
+
+    Attributes:
+        axis: Along which axis the parts are.
+        indices: Their indices there.
+        largest: The largest magnitude of their elements.
+        least: The smallest of the largest magnitudes of the other parts.
+    """
+
+    axis: int
+    indices: tuple[int, ...]
+    largest: float
+    least: float
+
+
+@dataclass(frozen=True, slots=True)
 class OutputResult:
     """One output against its reference.
 
@@ -271,6 +290,7 @@ class OutputResult:
             0, would have passed in all samples of every run; None where no run had several.
         lost_samples: Rows along axis 0 most of whose elements differ by more than allowed, in the
             run with most of them.
+        unseen: Small parts of the reference that would have passed as zeros, in every run.
     """
 
     name: str
@@ -301,6 +321,7 @@ class OutputResult:
     largest: float | None = None
     same_samples: bool | None = None
     lost_samples: int = 0
+    unseen: SmallParts | None = None
 
     @property
     def passed(self) -> bool:
@@ -442,6 +463,7 @@ def _worse(one: MetricOutcome, other: MetricOutcome) -> MetricOutcome:
         one_value=one.one_value and other.one_value,
         same_samples=one.same_samples and other.same_samples,
         lost_samples=max(one.lost_samples, other.lost_samples),
+        unseen=one.unseen and other.unseen,
     )
 
 
@@ -471,6 +493,7 @@ def _merged(one: OutputResult, other: OutputResult) -> OutputResult:
         largest=_bound(max, *((run.size, run.largest) for run in (one, other))),
         same_samples=all_known(one.same_samples, other.same_samples),
         lost_samples=max(one.lost_samples, other.lost_samples),
+        unseen=common_parts([run.unseen for run in (one, other) if run.size]),
         findings=(*worst.findings, *(f for f in rest.findings if f.kind not in kinds)),
     )
 
@@ -486,6 +509,16 @@ def _bound(
     bounds = [bound for size, bound in runs if size]
     known = [bound for bound in bounds if bound is not None]
     return outermost(known) if known and len(known) == len(bounds) else None
+
+
+def common_parts(found: Sequence[SmallParts | None]) -> SmallParts | None:
+    """Return the parts that are small in all of several runs; None without any."""
+    known = [one for one in found if one is not None]
+    if not known or len(known) < len(found) or len({one.axis for one in known}) > 1:
+        return None
+    indices = sorted(set.intersection(*(set(one.indices) for one in known)))
+    largest, least = max(one.largest for one in known), min(one.least for one in known)
+    return SmallParts(known[0].axis, tuple(indices), largest, least) if indices else None
 
 
 def all_known(*found: bool | None) -> bool | None:

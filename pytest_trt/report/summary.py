@@ -14,6 +14,7 @@ from pytest_trt.accuracy.one_value import (
     passed_by_one_value,
     passed_by_one_value_of_metrics,
     passed_by_same_samples,
+    passed_by_zeros,
 )
 from pytest_trt.accuracy.result import MetricOutcome
 from pytest_trt.benchmark.messages import (
@@ -307,8 +308,36 @@ def _lost_samples(row: Row) -> Iterator[str]:
                 )
 
 
+def _unseen_parts(row: Row) -> Iterator[str]:
+    """Yield outputs of which small parts would pass as zeros."""
+    for name, parts in passed_by_zeros(row.checks):
+        yield (
+            f"the tolerance or metrics of output {name!r} pass an engine that returns 0 at "
+            f"{_ranges(parts.indices)} of axis {parts.axis}: it was at most {parts.largest:.4g} "
+            f"there, and reached {parts.least:.4g} or more elsewhere. Allow less by atol and more "
+            "by rtol, or add a metric of these values"
+        )
+
+
+#: Ranges of indices that a note names.
+_RANGES = 3
+
+
+def _ranges(indices: Sequence[int]) -> str:
+    """Return ascending indices in few words: "0, 4 to 21"."""
+    found: list[list[int]] = []
+    for one in indices:
+        if found and one == found[-1][-1] + 1:
+            found[-1].append(one)
+        else:
+            found.append([one])
+    shown = [f"{one[0]} to {one[-1]}" if len(one) > 1 else str(one[0]) for one in found[:_RANGES]]
+    more = sum(map(len, found[_RANGES:]))
+    return ", ".join(shown) + f" and {more} more" * bool(more)
+
+
 #: What finds that little was compared.
-_LITTLE = (_hardly_compared, _lost_samples, _never_varied)
+_LITTLE = (_hardly_compared, _lost_samples, _unseen_parts, _never_varied)
 
 
 def _facts(key: _Key, row: Row) -> Iterator[str]:

@@ -64,6 +64,21 @@ def test_weights_that_are_off_by_a_tenth_are_caught(project, package_file, pertu
     result.assert_outcomes(failed=3)
 
 
+def test_scores_of_dead_classes_fail_or_leave_a_note(project, package_file, tmp_path) -> None:
+    source = package_file("nudenet", "320n.onnx")
+    model, dead = onnx.load(source), tmp_path / "dead.onnx"
+    (place,) = (i for i, one in enumerate(model.graph.node) if one.name == "/model.22/Sigmoid")
+    (scores,) = model.graph.node[place].output
+    model.graph.node[place].output[0] = "alive"
+    model.graph.node.insert(place + 1, helper.make_node("Mul", ["alive", "zero"], [scores]))
+    model.graph.initializer.append(numpy_helper.from_array(np.float32(0), "zero"))
+    onnx.save(model, dead)
+    project.run(NUDENET, MODEL=dead, REFERENCE=source, **FP32).assert_outcomes(failed=3)
+    result = project.run(NUDENET, MODEL=dead, REFERENCE=source, **FP32 | {"ATOL": 1.0})
+    result.assert_outcomes(passed=3)
+    result.stdout.fnmatch_lines(["*'output0' pass an engine that returns 0 at 4 to 21 of axis 1*"])
+
+
 def with_nms(path: Path, output: Path, threshold: float) -> Path:
     """Append non-maximum suppression: output0 [n, 22, boxes] -> selected int64 [found, 3]."""
     model = onnx.load(path)

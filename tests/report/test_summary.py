@@ -229,6 +229,19 @@ def test_output_whose_samples_are_the_same_is_reported() -> None:
     assert not fnmatch.filter(shown([0.1, 0.9], [0.9, 0.1]), "*output 'probs'*")
 
 
+def test_small_parts_that_pass_as_zeros_are_reported() -> None:
+    def shown(scores: slice, atol: float = 1.0) -> list[str]:
+        boxes = np.full((1, 12, 50), 300.0)
+        boxes[:, scores] = 0.5
+        outputs = compare_outputs(*[{"y": boxes}] * 2, Tolerance(0.0, atol)).outputs
+        return lines(result(checks=(check(outputs=outputs),)))
+
+    note = "*output 'y' pass an engine that returns 0 at {} of axis 1: it was at most 0.5 there*"
+    assert fnmatch.filter(shown(np.s_[4:]), note.format("4 to 11"))
+    assert fnmatch.filter(shown(np.s_[1::2]), note.format("1, 3, 5 and 3 more"))
+    assert not fnmatch.filter(shown(np.s_[4:], 0.1), note.format("*"))
+
+
 def test_inputs_with_the_same_constant_value_are_one_note() -> None:
     states = {f"past.{number}": "0" for number in range(48)}
     shown = lines(result(checks=(replace(check(), constants={**states, "mask": "1"}),)))
