@@ -62,6 +62,17 @@ def test_file_that_does_not_exist_is_found() -> None:
     assert missing_files(page) == ["removed.py", "pytest_trt/removed/"]
 
 
+def test_every_benchmark_is_documented() -> None:
+    scripts = {path.name for path in (ROOT / "tests/benchmarks").glob("*.py") if _runs(path)}
+    _, _, section = text("CONTRIBUTING.md").partition("## Benchmarks")
+    rows = re.findall(r"^\| `(\w+\.py)` \|", section.partition("\n## ")[0], re.MULTILINE)
+    assert rows == sorted(scripts)
+
+
+def _runs(path: Path) -> bool:
+    return "__main__" in path.read_text(encoding="utf-8")
+
+
 def test_every_environment_is_documented_and_run_by_ci() -> None:
     listed = re.search(r"^env_list = \[(.*)\]", text("pyproject.toml"), re.MULTILINE)
     assert listed is not None
