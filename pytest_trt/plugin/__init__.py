@@ -159,6 +159,9 @@ def pytest_make_collect_report(
     """Plan the tests of a class or module; fail it where markers are wrong, with all of them."""
     report = yield
     if not report.passed:
+        call = getattr(report, "call", None)
+        if call is not None and call.excinfo is not None:
+            _show_message(report, call.excinfo.value)
         return report
     ours = any(
         isinstance(node, pytest.Function) and uses_plugin(node, node.fixturenames)
@@ -302,9 +305,7 @@ def _complete(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.Tes
             state_of(item).diagnostics = found
             if isinstance(call.excinfo.value, PytestTrtError):
                 _shorten(item, call.excinfo, report)
-                crash = getattr(report.longrepr, "reprcrash", None)
-                if crash is not None:  # the short summary shows it: the name of a class tells less
-                    crash.message = next(found[0].lines())
+                _show_message(report, call.excinfo.value)
         elif TEST_KEY in item.stash:
             state_of(item).failure = call.excinfo.exconly().partition("\n")[0]
     if PLAN_KEY in item.stash or TEST_KEY in item.stash:
@@ -330,6 +331,13 @@ def _shorten(
     """
     if item.config.getoption("tbstyle", "auto") == "auto":
         report.longrepr = item._repr_failure_py(error, style="short")  # pytest has no other way
+
+
+def _show_message(report: pytest.TestReport | pytest.CollectReport, error: BaseException) -> None:
+    """Show an error of the plugin in the short summary by its message, not by its class."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    if isinstance(error, PytestTrtError) and crash is not None:
+        crash.message = next(error.diagnostic.lines())
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

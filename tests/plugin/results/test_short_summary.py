@@ -24,6 +24,7 @@ def test_it(trt_session, images):
 """
 
 UNKNOWN_INPUT = WRONG.replace('"image"', '"imag"')
+IN_MODULE = "import pytest_trt\npytest_trt.compare_outputs({}, {}, {'b': None})\n"
 SPEED = """
 @pytest.mark.trt_model("models/linear.onnx")
 @pytest.mark.trt_benchmark
@@ -56,8 +57,9 @@ def shown(project, save, monkeypatch):
         (NAMED, "ERROR test_it.py - models/pointer.onnx is a Git LFS pointer", "TRT201"),
         (WRONG, "FAILED test_it.py::test_it - logits: ", "TRT415"),
         (UNKNOWN_INPUT, "FAILED test_it.py::test_it - the model has no input 'imag'", "TRT221"),
+        (IN_MODULE, "ERROR test_it.py - a tolerance is given for output 'b'", "TRT420"),
     ],
-    ids=["setup", "collection", "check", "call"],
+    ids=["setup", "collection", "check", "call", "module"],
 )
 def test_each_failure_has_one_line_of_the_short_summary(
     shown, source, start: str, code: str
