@@ -346,6 +346,15 @@ CODES: dict[str, Code] = {
         "several tests share has a name: by_precision=LIMITS.",
         ("marker",),
     ),
+    "TRT186": Code(
+        "errors add up over runs",
+        "Runs of a test continue from outputs of the run before, such as the states of a recurrent "
+        "network. Each agrees with a reference that begins at the state that the engine left. A "
+        "reference that continues from its own states differs by more than the tolerance. Up to "
+        "10 seconds of further runs of the reference are made.",
+        "Allow the states less, or compare the results of the whole sequence.",
+        ("model", "precision", "output", "runs", "used"),
+    ),
     "TRT180": Code(
         "override without effect",
         "A function that lacks @pytest.fixture, or a fixture with a misspelt name, does not "

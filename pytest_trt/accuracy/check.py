@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 
 from pytest_trt.accuracy.compare import compare_values
+from pytest_trt.accuracy.continued import ContinuedRuns
 from pytest_trt.accuracy.earlier import FirstRuns
 from pytest_trt.accuracy.evidence import AnyRun, Evidence, Retained, copied
 from pytest_trt.accuracy.explanation import explain, explain_stored, fact
@@ -169,6 +170,7 @@ class ConsistencyCheck:
         test: The test as pytest takes it, for commands.
         given: Inputs whose range of values the markers give.
         first_runs: What the tests of a run share.
+        continued: Follows runs that continue from outputs of the run before.
     """
 
     def __init__(
@@ -189,6 +191,7 @@ class ConsistencyCheck:
         test: str = "",
         given: Collection[str] = (),
         first_runs: FirstRuns | None = None,
+        continued: ContinuedRuns | None = None,
     ) -> None:
         self._tolerances = tolerances
         self._reference = reference
@@ -206,6 +209,7 @@ class ConsistencyCheck:
         self._engines: dict[tuple[str, Against], _EngineRuns] = {}
         self._given = given
         self._first_runs = first_runs or FirstRuns()
+        self._continued = continued
         self._constants: dict[str, dict[str, Any]] = {}
         self._watches: dict[str, tuple[Engine, RangeWatch]] = {}
 
@@ -324,6 +328,11 @@ class ConsistencyCheck:
                 name = f"{engine.model.path.name} {engine.spec.precision}"
                 yield from (one.diagnostic(name) for one in watch.outside())
 
+    def added_up(self) -> Iterator[Diagnostic]:
+        """Yield errors that add up over runs, each of which passed."""
+        if self._continued is not None and not self.has_failed:
+            yield from self._continued.notes()
+
     def _compare_with_model(
         self, engine: Engine, inputs: Tensors, outputs: Tensors, where: str
     ) -> bool:
@@ -349,6 +358,15 @@ class ConsistencyCheck:
         again = partial(self._compared, engine, reference=reference)
         self._remember(runs, inputs, reference, again)
         if comparison.passed:
+            if self._continued is not None:
+                self._continued.observe(
+                    engine,
+                    inputs,
+                    outputs,
+                    reference,
+                    reference=self._reference,
+                    compare=partial(self._compared_alone, engine, outputs),
+                )
             return True
         if runs.failed == 1 and self._attempts is not None and not agrees:
             attempts = self._attempts(engine, inputs)
@@ -448,6 +466,7 @@ class ConsistencyCheck:
         for runs in self._engines.values():
             runs.evidence = None
             runs.every.clear()
+        self._continued = None
 
     def evidence(self) -> list[Evidence]:
         """Return the worst run of each engine, if it was retained; those that failed first."""
@@ -473,6 +492,11 @@ class ConsistencyCheck:
         runs.add_failed(run)
         if self._on_failure is not None:
             self._on_failure(self.diagnostics())
+
+    def _compared_alone(self, engine: Engine, outputs: Tensors, reference: Tensors) -> Comparison:
+        """Return outputs compared without metrics."""
+        expected, tolerances = self._by_item(engine, reference)
+        return compare_values(items_of(outputs, engine.model.outputs).tensors, expected, tolerances)
 
     def _compared(
         self,

@@ -158,7 +158,7 @@ class MetricOutcome:
         same_samples: Whether the values of the first sample would have passed in all samples.
         lost_samples: Rows along axis 0 with wrong values that a ratio of the whole batch passed, in
             the run that has most of them.
-        unseen: Whether zeros in all small parts, see `SmallParts`, would have passed.
+        unseen: Whether zeros in all small parts, such as scores beside boxes, would have passed.
     """
 
     name: str

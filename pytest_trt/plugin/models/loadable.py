@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pytest
 
 from pytest_trt.accuracy.check import ConsistencyCheck
+from pytest_trt.accuracy.continued import ContinuedRuns
 from pytest_trt.accuracy.evidence import Retained
 from pytest_trt.accuracy.invariants import Invariants
 from pytest_trt.accuracy.metric_checks import MetricCheck
@@ -343,6 +344,10 @@ class LoadableModel:
             test=test_argument(self.item),
             given=self.model_marker.input_ranges.keys(),
             first_runs=self.run.first_runs,
+            # A reference of the project may have states of its own.
+            continued=None
+            if self.run.settings.selftest or isinstance(reference, ProjectReference)
+            else ContinuedRuns(),
         )
         search = LayerSearch(
             self.run,

@@ -103,7 +103,7 @@ def judged(item: pytest.Item) -> Iterator[None]:
                 state.note(note)
             for result in (*_checks(state), *_speeds(state)):
                 item.ihook.pytest_trt_result(item=item, result=result)
-            for note in (*_restrictions(state), *_beyond_calibration(state)):
+            for note in (*_restrictions(state), *_of_all_runs(state)):
                 state.note(note)
     except CheckFailure:  # complete already
         raise
@@ -136,10 +136,11 @@ def _restrictions(state: TestState) -> Iterator[Diagnostic]:
                 )
 
 
-def _beyond_calibration(state: TestState) -> Iterator[Diagnostic]:
-    """Yield inputs that runs feed beyond what int8 engines were calibrated on."""
+def _of_all_runs(state: TestState) -> Iterator[Diagnostic]:
+    """Yield inputs beyond what int8 engines were calibrated on, and errors that add up."""
     for check in state.checks.values():
         yield from check.warnings()
+        yield from check.added_up()
 
 
 def _add_to_failure(item: pytest.Item, state: TestState) -> None:
