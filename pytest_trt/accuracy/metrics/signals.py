@@ -88,27 +88,40 @@ def lost_samples_db(outputs: npt.ArrayLike, reference: npt.ArrayLike) -> FloatAr
         reference: The same shape.
     """
     left, right = numbers("snr_db", outputs, reference)
-    none = np.empty(0)
-    if right.ndim < 2 or len(right) < 2 or right[0].size < _SAMPLE:
+    none: FloatArray = np.empty(0)
+    if right.ndim < 2 or right[0].size < _SAMPLE:
         return none
-    kind = np.complex128 if "c" in (left.dtype.kind, right.dtype.kind) else np.float64
-    with np.errstate(all="ignore"):
-        scale = float(np.abs(right).max()) or 1.0
-        mean = right.mean(axis=0, dtype=kind) / scale
-        powers = np.empty((3, len(right)))
-        step = max(1, CHUNK // right[0].size)
-        for rows in (slice(start, start + step) for start in range(0, len(right), step)):
-            found, signal = (side[rows].astype(kind) / scale for side in (left, right))
-            for place, of in enumerate((found - signal, signal, signal - mean)):
-                flat = of.reshape(len(of), -1)
-                powers[place, rows] = np.einsum("ij,ij->i", flat, flat.conj()).real
-        noise, signals, apart = powers
+    scale = _scale(left, right)
+    if not (scale and math.isfinite(scale)):
+        return none
+    powers = np.zeros((2, len(right)))
+    step = max(1, CHUNK // right[0].size)
+    for rows in (slice(start, start + step) for start in range(0, len(right), step)):
+        # All of several rows are one chunk.
+        for chunk in differences(left[rows], right[rows]):
+            for place, values in enumerate(chunk):
+                values /= scale
+                each = np.square(values, out=values).reshape(powers[place, rows].size, -1)
+                powers[place, rows] += each.sum(axis=1)
+    noise, signals = powers
+    (found,) = np.nonzero((noise > 0.0) & (noise >= _OF_MOST * np.median(noise)))
+    if not found.size:
+        return none
+    kind = np.complex128 if right.dtype.kind == "c" else np.float64
+    mean = right.mean(axis=0, dtype=kind) / scale
+    apart = max(0.0, signals.mean() - _power(mean))  # the mean of all samples
+    deficits = []
+    for row in found.tolist():
+        signal = right[row].astype(kind) / scale
         # Of a sample of more power than others, more noise is no sign that it is lost.
-        signals, apart = (np.maximum(of, of.mean()) for of in (signals, apart))
-        lost = (noise >= _LOST * apart) & (noise >= _OF_MOST * np.median(noise)) & (noise > 0.0)
-        worse = noise * powers[1].mean() / (signals * noise.mean())
-        deficits: FloatArray = 10.0 * np.log10(worse[lost])
-    return deficits if np.isfinite(powers).all() else none
+        if noise[row] >= _LOST * max(apart, _power(signal - mean)):
+            worse = noise[row] / noise.mean() / max(1.0, signals[row] / (signals.mean() or 1.0))
+            deficits.append(10.0 * math.log10(worse))
+    return np.array(deficits)
+
+
+def _power(values: Array) -> float:
+    return float(np.vdot(values, values).real)
 
 
 def _is_finite(array: Array) -> bool:
@@ -120,7 +133,7 @@ def _root_mean_squares(left: Array, right: Array) -> tuple[float, float, float]:
 
     The scale is the largest magnitude: squares of large and of tiny values stay within float64.
     """
-    scale = float(np.max([(d.max(), m.max()) for d, m in differences(left, right)]))
+    scale = _scale(left, right)
     if not math.isfinite(scale):
         return math.nan, math.nan, math.nan
     if not scale:
@@ -132,6 +145,11 @@ def _root_mean_squares(left: Array, right: Array) -> tuple[float, float, float]:
             squares[place] += np.square(values, out=values).sum()
     noise, signal = np.sqrt(squares / left.size)
     return float(noise), float(signal), scale
+
+
+def _scale(left: Array, right: Array) -> float:
+    """Return the largest magnitude of left - right and of right."""
+    return float(np.max([(d.max(), m.max()) for d, m in differences(left, right)]))
 
 
 def _decibels(signal: float, noise: float) -> float:
