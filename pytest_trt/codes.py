@@ -355,6 +355,14 @@ CODES: dict[str, Code] = {
         "Allow the states less, or compare the results of the whole sequence.",
         ("model", "precision", "output", "runs", "used"),
     ),
+    "TRT187": Code(
+        "parameter names an engine that was not tested",
+        "A parameter of a test, which is part of its name, is a precision or the file of a model, "
+        "and none of its engines is of that precision or model: the test does not use it.",
+        "Name precisions and models in the trt_model marker, or pass the parameter to trt_build or "
+        "trt_engines.",
+        ("argument", "value", "tested"),
+    ),
     "TRT180": Code(
         "override without effect",
         "A function that lacks @pytest.fixture, or a fixture with a misspelt name, does not "
@@ -989,10 +997,11 @@ CODES: dict[str, Code] = {
     "TRT422": Code(
         "little was compared",
         "An output passed that had no elements, that had the same value in every element, or whose "
-        "tolerance or metrics pass an engine that always returns one value, or the first sample's "
-        "values for all; or nan='ignore' skipped elements that are NaN or infinite on one side "
-        "alone. Or max_mismatch_pct, snr_db or psnr_db passed whole samples with wrong values. Or "
-        "an input had one value in all elements of all runs.",
+        "tolerance or metrics pass an engine that always returns one value, the first sample's "
+        "values for all, or zeros where the output is small beside other parts; or nan='ignore' "
+        "skipped elements that are NaN or infinite on one side alone. Or max_mismatch_pct, snr_db "
+        "or psnr_db passed whole samples with wrong values. Or an input had one value in all "
+        "elements of all runs.",
         "Use inputs for which the output varies, a smaller atol, or top1, cosine or a metric.",
     ),
     "TRT420": Code(

@@ -305,6 +305,42 @@ def test_engine_that_a_generator_would_run_and_nothing_consumes_is_noted(
 
 
 @pytest.mark.parametrize(
+    ("parameters", "body", "noted"),
+    [
+        (
+            "'precision', ['fp16', 'fp32']",
+            "trt_session.run(X)",
+            ["fp16, and its engine is of fp32"],
+        ),
+        ("'precision', ['fp16', 'fp32']", "trt_build(precision).run(X)", []),
+        (
+            "'model', ['models/linear.onnx', 'models/other.onnx']",
+            "trt_session.run(X)",
+            ["other.onnx, and its engine is of linear.onnx"],
+        ),
+        ("'reference', ['models/other.onnx']", "trt_session.run(X)", []),
+        ("'dtype', ['fp16']", "trt_session.run(X)", []),
+        ("'precision', [np.float16, 'double']", "trt_session.run(X)", []),
+    ],
+)
+def test_parameter_that_names_what_was_not_tested_is_noted(
+    suite, parameters: str, body: str, noted: list[str]
+) -> None:
+    argument = parameters.split("'")[1]
+    result = suite(
+        f"@M(**{{**GOOD, 'precision': 'fp32'}})\n@C(rtol=0.01, atol=0.01)\n"
+        f"@pytest.mark.parametrize({parameters})\n"
+        f"def test_it(request, trt_build, {argument}):\n"
+        "    trt_session = trt_build()\n    trt_session.load()\n"
+        f"    {body}\n    trt_session.run(X)\n"
+    )
+    assert result.ret == 0
+    found = [line for line in result.outlines if "TRT187" in line]
+    assert len(found) == len(noted)
+    assert all(f"{argument} of the test names {one}" in found[0] for one in noted)
+
+
+@pytest.mark.parametrize(
     ("body", "noted"),
     [
         ("assert outputs(trt_session)", ["fp16"]),  # those of fp32

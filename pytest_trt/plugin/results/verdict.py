@@ -20,10 +20,17 @@ from pytest_trt.diagnostics import BaselineError, Diagnostic, PytestTrtWarning, 
 from pytest_trt.engine.build import Engine
 from pytest_trt.engine.layer_changes import layer_kinds, layer_rows
 from pytest_trt.engine.record import EngineRecord
-from pytest_trt.engine.spec import FULL_PRECISIONS
+from pytest_trt.engine.spec import FULL_PRECISIONS, PRECISIONS
 from pytest_trt.plugin.planning.markers import ModelMarker, same_file
 from pytest_trt.plugin.planning.marks import marks_of, params_of, same_marks
-from pytest_trt.plugin.planning.plan import SHAPE, TestPlan, chosen_point
+from pytest_trt.plugin.planning.plan import (
+    ARCH,
+    MODEL,
+    PRECISION,
+    SHAPE,
+    TestPlan,
+    chosen_point,
+)
 from pytest_trt.plugin.results.failure import CheckFailure, PluginFailure, skips
 from pytest_trt.plugin.results.renames import of_all_tests
 from pytest_trt.plugin.results.tested import tested_data
@@ -359,11 +366,46 @@ def _left_out(item: pytest.Item, state: TestState) -> Iterator[Diagnostic]:
         yield _refused(state)
     yield from (_never_run(one) for one in state.sessions if not one.used)
     plan = plan_of(item)
+    if plan is not None and state.engines:
+        yield from _not_as_named(item, plan, state)
     if plan is None or plan.model is None or not state.shapes:
         return
     yield from _of_inputs(plan.model, state)
     if plan.profiles:
         yield from _shape_not_run(item, plan, plan.model, state)
+
+
+def _not_as_named(item: pytest.Item, plan: TestPlan, state: TestState) -> Iterator[Diagnostic]:
+    """Yield parameters of the test, and so of its name, that name what none of its engines is."""
+    if "trt_engines" in getattr(item, "fixturenames", ()):  # another test may run its engine
+        return
+    precisions = dict.fromkeys(one.spec.precision for one in state.engines)
+    models = dict.fromkeys(one.model.path.name for one in state.engines)
+    reference = plan.model.reference if plan.model is not None else None
+    for argument, value in params_of(item).items():
+        if argument in (ARCH, MODEL, PRECISION, SHAPE) or not isinstance(value, str | Path):
+            continue
+        name = Path(value).name
+        is_precision = argument.endswith("precision") and value in PRECISIONS
+        is_model = name.endswith(".onnx") and "ref" not in argument
+        if is_precision and value not in precisions:
+            yield _named_alone(argument, str(value), precisions)
+        elif is_model and name not in (*models, reference and reference.name):
+            yield _named_alone(argument, name, models)
+
+
+def _named_alone(argument: str, value: str, tested: Iterable[str]) -> Diagnostic:
+    return Diagnostic(
+        "TRT187",
+        f"the parameter {argument} of the test names {value}, and its engine is of "
+        f"{' and '.join(tested)}",
+        {"argument": argument, "value": value, "tested": [*tested]},
+        remedy=Remedy(
+            "Name it in the trt_model marker, which runs the test for each precision and model, or "
+            "pass it on: trt_build(precision), trt_engines(model)."
+        ),
+        severity="note",
+    )
 
 
 def _of_inputs(model: ModelMarker, state: TestState) -> Iterator[Diagnostic]:
