@@ -355,7 +355,11 @@ def test_golden_outputs_serve_engines_that_tests_share(project) -> None:
 #: References that need an engine, with the outcome of the test and part of the message.
 OF_ENGINES = {
     "the session as a fixture": ("trt_session", "return trt_session", "*requests trt_session,*"),
-    "the engine as a fixture": ("trt_engine", "return trt_engine.plan", "*requests trt_engine,*"),
+    "the engine's facts": (
+        "trt_reference, trt_engine",
+        "assert trt_engine.plan\n    return trt_reference",
+        "",
+    ),
     "the session while it runs": (
         "",
         "return lambda inputs: held[0].run(inputs)",

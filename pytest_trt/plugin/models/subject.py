@@ -61,6 +61,16 @@ class ModelUnderTest(LoadableModel):
         spec = marker.spec(self.run.backend(arch).name, precision, ())
         return self.engine(spec, arch, tuple).spec.profiles
 
+    def built(self, arch: str, precision: str, overrides: Mapping[str, Any]) -> Engine:
+        """Build an engine, or take it from the cache."""
+        spec = self._spec(arch, precision, overrides)
+        try:
+            return self.engine(spec, arch, self._calibration, self._calibrated_by)
+        except UnsupportedError as error:
+            if not overrides and precision == self.plan.precision and self._others(arch, error):
+                self.skip(error.message)
+            raise
+
     def build(self, arch: str, precision: str, overrides: Mapping[str, Any]) -> Session:
         """Build an engine, or take it from the cache, and return a session that loads it on use."""
         if overrides and self.model_marker.plan is not None:
@@ -69,13 +79,7 @@ class ModelUnderTest(LoadableModel):
                 f"trt_build: {given} cannot change a finished plan, which trt_model names",
                 fix="omit it, or build the engine in a test without plan=.",
             )
-        spec = self._spec(arch, precision, overrides)
-        try:
-            engine = self.engine(spec, arch, self._calibration, self._calibrated_by)
-        except UnsupportedError as error:
-            if not overrides and precision == self.plan.precision and self._others(arch, error):
-                self.skip(error.message)
-            raise
+        engine = self.built(arch, precision, overrides)
         state = state_of(self.item)
         if self.plan.consistency is None:
             observe = self.noting(state) if self.plan.benchmark else None
@@ -159,10 +163,8 @@ class ModelUnderTest(LoadableModel):
 
     def _consistency_check(self) -> ConsistencyCheck:
         # A project may override the fixture.
-        used = fixtures_of_override(self.item, "trt_reference")
-        for name in ("trt_session", "trt_engine"):
-            if name in used:
-                raise circular(f"requests {name}")
+        if "trt_session" in fixtures_of_override(self.item, "trt_reference"):
+            raise circular("requests trt_session")
         given = self.request.getfixturevalue("trt_reference")
         return self.check(
             self.plan,
