@@ -144,8 +144,12 @@ _GATES = (
 )
 
 
-#: Options of single runs: in the ini file, they would let no run fail.
-_OF_ONE_RUN = ("update", "update_new", "calibrate")
+#: Options of single runs, and what they would do to every run as a line of the ini file.
+_OF_ONE_RUN = {
+    "update": "every run would replace the baselines that it is to be compared with",
+    "update_new": "a test whose baseline is lost or never committed would pass in every run of CI",
+    "calibrate": "no run would have a verdict on speed",
+}
 
 
 def read_settings(config: pytest.Config) -> Settings:
@@ -254,8 +258,8 @@ def _refuse_permanent(values: Mapping[str, Any], config: pytest.Config) -> None:
         if of_line or option.flag in added:
             named = option.ini if of_line else f"{option.flag} of addopts"
             raise pytest.UsageError(
-                f"{named} in the ini file would record what every run measures, so that none is "
-                f"compared: give {option.flag} to the runs that are to record."
+                f"{named} is set in the ini file: {_OF_ONE_RUN[option.field]}. Remove it, and give "
+                f"{option.flag} to the runs that are to record."
             )
 
 
