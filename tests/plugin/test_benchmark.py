@@ -379,10 +379,15 @@ def test_missing_baseline_names_the_devices_that_have_one(recorded) -> None:
 def test_missing_baseline_is_recorded_in_a_file_that_has_others(recorded) -> None:
     (path,) = recorded.files
     path.write_text(path.read_text().replace("test_speed", "test_other"))
-    recorded.write(more="# beside test_other\n")
+    module = recorded.project.path / "test_it.py"
+    module.write_text(f"def test_other():\n    pass\n\n{module.read_text()}")
     result = recorded.run("--trt-missing-baseline=fail")
     assert_shows(
-        result, "no baseline for this test in *", "*::test_speed* --trt-update-new", failed=1
+        result,
+        "no baseline for this test in *",
+        "*::test_speed* --trt-update-new",
+        failed=1,
+        passed=1,
     )
 
 
