@@ -363,6 +363,14 @@ CODES: dict[str, Code] = {
         "trt_engines.",
         ("argument", "value", "tested"),
     ),
+    "TRT188": Code(
+        "reference equals the engine",
+        "The outputs of trt_reference are bit for bit those of an engine of reduced precision, in "
+        "every run. The reference may run that engine or its plan, or its outputs were recorded "
+        "from it: then a wrong engine passes.",
+        "Compute or record the reference in FP32, by something else than the engine under test.",
+        ("model", "precision"),
+    ),
     "TRT180": Code(
         "override without effect",
         "A function that lacks @pytest.fixture, or a fixture with a misspelt name, does not "

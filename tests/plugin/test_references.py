@@ -390,6 +390,37 @@ def test_a_reference_that_runs_the_engine_under_test_is_refused(project, kind) -
     result.stdout.no_fnmatch_line("*recursi*")
 
 
+@pytest.mark.parametrize(
+    ("precision", "reference", "noted"),
+    [
+        ("fp16", "return held[0]", True),
+        ("fp32", "return held[0]", False),
+        ("fp16", "return trt_reference", False),
+        ("fp16", "return lambda inputs: dict(trt_reference.run(inputs))", False),
+    ],
+)
+def test_a_reference_that_is_the_engine_is_noted(
+    project, precision: str, reference: str, noted: bool
+) -> None:
+    """As of outputs that were recorded from the engine, or of its plan in another runtime."""
+    project.test_file(
+        "held = []\n"
+        "@pytest.fixture(scope='module')\ndef engine(trt_engines):\n"
+        f"    return trt_engines('models/linear.onnx', precision='{precision}')\n"
+        "def test_record(engine):\n    held.append(engine.run(X))\n"
+        f"@pytest.fixture\ndef trt_reference(trt_reference):\n    {reference}\n"
+        f"@pytest.mark.trt_model('models/linear.onnx', precision='{precision}')\n"
+        "@pytest.mark.trt_consistency\ndef test_it(trt_session):\n    trt_session.run(X)\n"
+        "X = {'image': np.random.default_rng(0).random((2, 8), dtype=np.float32)}\n"
+    )
+    result = project.run()
+    result.assert_outcomes(passed=2)
+    shown = [line for line in result.outlines if "TRT188" in line]
+    assert [f"exactly what the {precision} engine of linear.onnx" in one for one in shown] == (
+        [True] if noted else []
+    )
+
+
 POLYGRAPHY = Path(__file__).parents[1] / "files" / "polygraphy"
 
 OF_POLYGRAPHY = """

@@ -365,6 +365,8 @@ def _left_out(item: pytest.Item, state: TestState) -> Iterator[Diagnostic]:
     if state.refused:
         yield _refused(state)
     yield from (_never_run(one) for one in state.sessions if not one.used)
+    if state.references:
+        yield from (_same_as_engine(one) for one in _checks(state) if _is_same(one))
     plan = plan_of(item)
     if plan is not None and state.engines:
         yield from _not_as_named(item, plan, state)
@@ -373,6 +375,30 @@ def _left_out(item: pytest.Item, state: TestState) -> Iterator[Diagnostic]:
     yield from _of_inputs(plan.model, state)
     if plan.profiles:
         yield from _shape_not_run(item, plan, plan.model, state)
+
+
+def _is_same(result: AccuracyResult) -> bool:
+    """Whether no element of an engine's reduced precision differs from its reference."""
+    floats = [one for one in result.outputs if "float" in one.dtype and one.compared]
+    return (
+        result.precision not in FULL_PRECISIONS
+        and result.against == "model"
+        and any(one.scale for one in floats)
+        and all(one.worst_abs is None for one in floats)
+    )
+
+
+def _same_as_engine(result: AccuracyResult) -> Diagnostic:
+    return Diagnostic(
+        "TRT188",
+        f"trt_reference gives exactly what the {result.precision} engine of {result.model} "
+        "returns: if it runs that engine, or was recorded from it, a wrong engine passes",
+        {"model": result.model, "precision": result.precision},
+        remedy=Remedy(
+            "Compute or record the reference in FP32, by something else than the engine under test."
+        ),
+        severity="note",
+    )
 
 
 def _not_as_named(item: pytest.Item, plan: TestPlan, state: TestState) -> Iterator[Diagnostic]:
