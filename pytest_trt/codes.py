@@ -338,14 +338,6 @@ CODES: dict[str, Code] = {
         "the engine.",
         ("model", "precision"),
     ),
-    "TRT185": Code(
-        "entry for a precision that is not tested",
-        "by_precision= of a marker has an entry for a precision, and no test with the marker runs "
-        "it. Only entries that are written out in a marker of a test or module are checked.",
-        "Add the precision to precision= of trt_model, or remove the entry. A table or marker that "
-        "several tests share has a name: by_precision=LIMITS.",
-        ("marker",),
-    ),
     "TRT186": Code(
         "errors add up over runs",
         "Runs of a test continue from outputs of the run before, such as the states of a recurrent "

@@ -31,7 +31,6 @@ from pytest_trt.plugin.planning.marks import (
 from pytest_trt.plugin.planning.plan import MODEL
 from pytest_trt.plugin.planning.planner import PlanError
 from pytest_trt.plugin.planning.stale_entries import StaleEntry
-from pytest_trt.plugin.planning.unused_precisions import unused_precisions
 from pytest_trt.plugin.stale_items import StaleEntryItem, items_of, was_a_model
 from pytest_trt.plugin.state import PLAN_KEY, planner_of, uses_plugin
 from pytest_trt.records import to_data
@@ -135,29 +134,12 @@ def plan_tests(collector: pytest.Collector, report: pytest.CollectReport) -> Non
     elif failed:
         collector.stash[_WRONG_KEY] = _by_text(failed)
         _fail(collector, report)
-    else:
-        plans = {
-            node: node.stash[PLAN_KEY]
-            for node in planned
-            if isinstance(node, pytest.Function) and PLAN_KEY in node.stash
-        }
-        no_class = not any(isinstance(node, pytest.Collector) for node in planned)
-        _warn(collector, report, unused_precisions(collector, plans, all_of_it=no_class))
 
 
 def warn_of_uncollected(collector: pytest.Collector, report: pytest.CollectReport) -> None:
     """Warn of functions and classes that pytest left out; with -W error, fail the module."""
     nodes = report.result
-    _warn(collector, report, (*uncollected(collector, nodes), *replaced(collector, nodes)))
-
-
-def _warn(
-    collector: pytest.Collector,
-    report: pytest.CollectReport,
-    warned: Iterable[tuple[Diagnostic, int]],
-) -> None:
-    """Warn of what has no effect, each with its line; with -W error, fail the module."""
-    for found, line in warned:
+    for found, line in (*uncollected(collector, nodes), *replaced(collector, nodes)):
         try:
             warnings.warn_explicit(PytestTrtWarning(str(found)), None, str(collector.path), line)
         except PytestTrtWarning:
