@@ -331,11 +331,12 @@ CODES: dict[str, Code] = {
     ),
     "TRT184": Code(
         "engine never run",
-        "A test requested an engine, such as from trt_session or trt_build, and neither ran it nor "
-        "read its facts. A generator, map() or zip() that would run it may not have been consumed, "
-        "or the outputs that the test looked at were cached from another test or precision.",
+        "A test requested trt_session, or a session of trt_build or trt_engines that trt_consistency "
+        "would check, and did not use it. A generator, map() or zip() that would run it may not have "
+        "been consumed, or the outputs that the test looked at were cached from another test or "
+        "precision.",
         "Run the engine in the test, consume what runs it, such as by list(...), or do not request "
-        "the engine.",
+        "the session. A test that only builds needs trt_engine alone.",
         ("model", "precision"),
     ),
     "TRT186": Code(

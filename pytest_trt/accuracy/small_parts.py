@@ -21,12 +21,15 @@ _ELEMENTS = 16
 #: So many times as large are all other parts, at least.
 _GAP = 10.0
 
+#: The others reach more than this: in probabilities, small parts are classes that no input is of.
+_PROBABILITY = 1.001
+
 #: Small parts are this share of all, at least: a network has single channels that are never used.
 _SHARE = 1 / 8
 
 
 def small_parts(array: Array) -> Iterator[SmallParts]:
-    """Yield the parts of an output that are small beside all others, the most of an axis first.
+    """Yield the parts of an output that are small beside all others, the most first.
 
     Parts whose elements are all zero are left out: padding, or channels that are not used.
 
@@ -36,22 +39,24 @@ def small_parts(array: Array) -> Iterator[SmallParts]:
     """
     if array.ndim < 3 or array.dtype.kind != "f" or not array.size:
         return
-    for axis in sorted({1, array.ndim - 1}):  # where channels are
-        number = array.shape[axis]
-        if number not in _PARTS or array.size // number < _ELEMENTS:
-            continue
-        others = tuple(one for one in range(array.ndim) if one != axis)
-        peaks = np.maximum(array.max(others), -array.min(others)).astype(np.float64)
-        order = np.argsort(peaks)
-        ordered = peaks[order]
-        if not np.isfinite(peaks).all() or not ordered[-1]:
-            continue
-        gaps = np.flatnonzero((ordered[:-1] > 0.0) & (ordered[1:] >= _GAP * ordered[:-1]))
-        for last in gaps[::-1].tolist():
-            small = order[: last + 1][ordered[: last + 1] > 0.0]
-            if len(small) >= _SHARE * number:
-                indices = tuple(sorted(small.tolist()))
-                yield SmallParts(axis, indices, float(ordered[last]), float(ordered[last + 1]))
+    # Channels are there, and fewer than positions: pixels, frames or boxes may be small by content.
+    axis = min(1, array.ndim - 1, key=lambda one: array.shape[one])
+    number = array.shape[axis]
+    if number not in _PARTS or array.size // number < _ELEMENTS:
+        return
+    others = tuple(one for one in range(array.ndim) if one != axis)
+    peaks = np.maximum(array.max(others), -array.min(others)).astype(np.float64)
+    order = np.argsort(peaks)
+    ordered = peaks[order]
+    if not np.isfinite(peaks).all():
+        return
+    least = np.maximum(_GAP * ordered[:-1], _PROBABILITY)
+    gaps = np.flatnonzero((ordered[:-1] > 0.0) & (ordered[1:] >= least))
+    for last in gaps[::-1].tolist():
+        small = order[: last + 1][ordered[: last + 1] > 0.0]
+        if len(small) >= _SHARE * number:
+            indices = tuple(sorted(small.tolist()))
+            yield SmallParts(axis, indices, float(ordered[last]), float(ordered[last + 1]))
 
 
 def with_zeros(array: Array, parts: SmallParts) -> Array:

@@ -205,7 +205,7 @@ def trt_session(_trt_subject: ModelUnderTest, trt_arch: str, trt_build: EngineFa
     if _trt_subject.run.settings.build_only:
         _trt_subject.opponents(session.engine)
     _trt_subject.skip_unless_runnable(session.engine)
-    session.used = False  # not by the test
+    session.used = False  # by the test, which is to run it
     return session
 
 

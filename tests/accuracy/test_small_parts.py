@@ -51,6 +51,8 @@ def test_scores_that_pass_as_zeros_are_found(tolerance: Tolerance, axis: int) ->
         (head(), Tolerance(0.01, 0.1)),  # zeros fail
         (head(), replace(PIXELS, top1=1.0)),
         (head(boxes=5.0), PIXELS),  # of one scale
+        (head(boxes=1.0, scores=0.005), PIXELS),  # probabilities of classes that no input is of
+        (head().repeat(9, axis=1), PIXELS),  # axis 1 is positions: silent frames
         (head()[0], PIXELS),  # a classifier
         (head()[:, :, :7], PIXELS),  # too few of each
         (head(scores=0.0), PIXELS),  # padding

@@ -301,7 +301,9 @@ def test_engine_that_a_generator_would_run_and_nothing_consumes_is_noted(
     )
     result.assert_outcomes(passed=1)
     (line,) = [line for line in result.outlines if "TRT184" in line] or [""]
-    assert ("requested the fp16 engine of linear.onnx, and neither ran it" in line) is noted
+    assert (
+        "requested a session of the fp16 engine of linear.onnx, and did not use it" in line
+    ) is noted
 
 
 @pytest.mark.parametrize(
@@ -320,6 +322,8 @@ def test_engine_that_a_generator_would_run_and_nothing_consumes_is_noted(
         ),
         ("'reference', ['models/other.onnx']", "trt_session.run(X)", []),
         ("'dtype', ['fp16']", "trt_session.run(X)", []),
+        ("'input_precision', ['fp16']", "trt_session.run(X)", []),
+        ("'tokenizer', ['models/other.onnx']", "trt_session.run(X)", []),
         ("'precision', [np.float16, 'double']", "trt_session.run(X)", []),
     ],
 )
@@ -347,6 +351,7 @@ def test_parameter_that_names_what_was_not_tested_is_noted(
         ("pass", ["fp32", "fp16"]),
         ("assert trt_session.run(X)", []),
         ("trt_session.load()", []),
+        ("assert trt_session.run(X); trt_build('fp32')", []),  # a test of the build
         ("assert trt_session.engine.plan", []),
     ],
 )
@@ -360,7 +365,7 @@ def test_engine_that_no_check_needs_and_that_never_ran_is_noted(
         "def outputs(session):\n"
         "    if not cached(): cached().append(session.run(X))\n    return cached()\n"
         "@M(**{**GOOD, 'precision': ('fp32', 'fp16')})\n"
-        f"def test_it(trt_session):\n    {body}\n"
+        f"def test_it(trt_session, trt_build):\n    {body}\n"
     )
     result.assert_outcomes(passed=2)
     found = [line for line in result.outlines if "TRT184" in line]

@@ -84,6 +84,7 @@ class ModelUnderTest(LoadableModel):
         if self.plan.consistency is None:
             observe = self.noting(state) if self.plan.benchmark else None
             session = Session(engine, self.loaded, observe, self.engine_inputs)
+            session.used = True  # that it can be built may be all that the test is about
         else:
             with self.run.lock:
                 if OWN not in state.checks:

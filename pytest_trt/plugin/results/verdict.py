@@ -401,6 +401,11 @@ def _same_as_engine(result: AccuracyResult) -> Diagnostic:
     )
 
 
+#: Names of parameters that choose what is tested; `input_precision` or `tokenizer` may be used.
+_OF_PRECISIONS = {"precision", "engine_precision", "model_precision"}
+_OF_MODELS = {"model", "model_path", "model_file", "onnx", "onnx_path", "onnx_file"}
+
+
 def _not_as_named(item: pytest.Item, plan: TestPlan, state: TestState) -> Iterator[Diagnostic]:
     """Yield parameters of the test, and so of its name, that name what none of its engines is."""
     if "trt_engines" in getattr(item, "fixturenames", ()):  # another test may run its engine
@@ -412,8 +417,8 @@ def _not_as_named(item: pytest.Item, plan: TestPlan, state: TestState) -> Iterat
         if argument in (ARCH, MODEL, PRECISION, SHAPE) or not isinstance(value, str | Path):
             continue
         name = Path(value).name
-        is_precision = argument.endswith("precision") and value in PRECISIONS
-        is_model = name.endswith(".onnx") and "ref" not in argument
+        is_precision = argument in _OF_PRECISIONS and value in PRECISIONS
+        is_model = argument in _OF_MODELS and name.endswith(".onnx")
         if is_precision and value not in precisions:
             yield _named_alone(argument, str(value), precisions)
         elif is_model and name not in (*models, reference and reference.name):
@@ -483,11 +488,11 @@ def _never_run(session: Session) -> Diagnostic:
     name, precision = engine.model.path.name, engine.spec.precision
     return Diagnostic(
         "TRT184",
-        f"the test requested the {precision} engine of {name}, and neither ran it nor looked at it",
+        f"the test requested a session of the {precision} engine of {name}, and did not use it",
         {"model": name, "precision": precision},
         remedy=Remedy(
             "Run it: consume the generator, map() or zip() that does, and cache no outputs across "
-            "tests. Or do not request the engine."
+            "tests. Or do not request it: a test that only builds needs trt_engine alone."
         ),
         severity="note",
     )
