@@ -12,6 +12,8 @@ import numpy as np
 import onnx
 import pytest
 from builders import save_linear
+from builders_model import model_proto, save
+from onnx import helper
 from plugin.conftest import PROFILES, assert_shows
 
 from pytest_trt.backends.onnxruntime import run_job
@@ -419,6 +421,22 @@ def test_a_reference_that_is_the_engine_is_noted(
     assert [f"exactly what the {precision} engine of linear.onnx" in one for one in shown] == (
         [True] if noted else []
     )
+
+
+def test_reference_of_whole_numbers_is_not_noted(project) -> None:
+    """One-hot classes and signs are the same in every precision."""
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["p"]), helper.make_node("Sign", ["p"], ["y"])]
+    save(model_proto(nodes), project.path / "models" / "sign.onnx")
+    project.test_file(
+        "@pytest.fixture\ndef trt_reference(trt_reference):\n"
+        "    return lambda inputs: dict(trt_reference.run(inputs))\n"
+        "@pytest.mark.trt_model('models/sign.onnx', precision='fp16')\n"
+        "@pytest.mark.trt_consistency(rtol=0.01, atol=0.01)\ndef test_it(trt_session):\n"
+        "    trt_session.run({'x': np.linspace(-1, 1, 8, dtype=np.float32).reshape(2, 4)})\n"
+    )
+    result = project.run()
+    result.assert_outcomes(passed=1)
+    result.stdout.no_fnmatch_line("*TRT188*")
 
 
 POLYGRAPHY = Path(__file__).parents[1] / "files" / "polygraphy"

@@ -383,7 +383,7 @@ def _is_same(result: AccuracyResult) -> bool:
     return (
         result.precision not in FULL_PRECISIONS
         and result.against == "model"
-        and any(one.scale for one in floats)
+        and any(one.scale % 1 for one in floats)  # whole numbers, as one-hot classes, agree anyway
         and all(one.worst_abs is None for one in floats)
     )
 
