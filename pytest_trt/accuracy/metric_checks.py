@@ -107,12 +107,16 @@ class MetricCheck:
         judged = (np.asarray(reference[name]) for name in self.judges or ())
         if any(next(small_parts(array), None) for array in judged):
             hows.append(_zeros)
-        passes = [
-            self._outcome(*self._value(self._made(reference, how), reference, inputs)).passed
+        passes = {
+            how: self._outcome(*self._value(self._made(reference, how), reference, inputs)).passed
             for how in hows
-        ]
-        one_value, same_samples, unseen = (*passes, False)[:3]
-        return replace(outcome, one_value=one_value, same_samples=same_samples, unseen=unseen)
+        }
+        return replace(
+            outcome,
+            one_value=passes[_one_value],
+            same_samples=passes[_first_sample],
+            unseen=passes.get(_zeros, False),
+        )
 
     def _made(
         self, reference: Tensors, how: Callable[[np.ndarray, bool], np.ndarray]

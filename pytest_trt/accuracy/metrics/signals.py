@@ -104,17 +104,16 @@ def lost_samples_db(outputs: npt.ArrayLike, reference: npt.ArrayLike) -> FloatAr
                 each = np.square(values, out=values).reshape(powers[place, rows].size, -1)
                 powers[place, rows] += each.sum(axis=1)
     noise, signals = powers
-    (found,) = np.nonzero((noise > 0.0) & (noise >= _OF_MOST * np.median(noise)))
-    if not found.size:
-        return none
     kind = np.complex128 if right.dtype.kind == "c" else np.float64
     mean = right.mean(axis=0, dtype=kind) / scale
     apart = max(0.0, signals.mean() - _power(mean))  # the mean of all samples
+    least = max(_LOST * apart, _OF_MOST * float(np.median(noise)))
+    (found,) = np.nonzero((noise > 0.0) & (noise >= least))
     deficits = []
     for row in found.tolist():
         signal = right[row].astype(kind) / scale
         # Of a sample of more power than others, more noise is no sign that it is lost.
-        if noise[row] >= _LOST * max(apart, _power(signal - mean)):
+        if noise[row] >= _LOST * _power(signal - mean):
             worse = noise[row] / noise.mean() / max(1.0, signals[row] / (signals.mean() or 1.0))
             deficits.append(10.0 * math.log10(worse))
     return np.array(deficits)
