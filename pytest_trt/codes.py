@@ -345,7 +345,7 @@ CODES: dict[str, Code] = {
         "network. Each agrees with a reference that begins at the state that the engine left. A "
         "reference that continues from its own states differs by more than the tolerance. Up to "
         "10 seconds of further runs of the reference are made.",
-        "Allow the states less, or compare the results of the whole sequence.",
+        "Give the states a smaller tolerance, or compare the results of the whole sequence.",
         ("model", "precision", "output", "runs", "used"),
     ),
     "TRT187": Code(

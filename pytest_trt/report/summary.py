@@ -314,8 +314,8 @@ def _unseen_parts(row: Row) -> Iterator[str]:
         yield (
             f"the tolerance or metrics of output {name!r} pass an engine that returns 0 at "
             f"{_ranges(parts.indices)} of axis {parts.axis}: it was at most {parts.largest:.4g} "
-            f"there, and reached {parts.least:.4g} or more elsewhere. Allow less by atol and more "
-            "by rtol, or add a metric of these values"
+            f"there, and reached {parts.least:.4g} or more elsewhere. Give a smaller atol and a "
+            "larger rtol, or add a metric of these values"
         )
 
 

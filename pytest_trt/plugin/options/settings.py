@@ -147,7 +147,7 @@ _GATES = (
 #: Options of single runs, and what they would do to every run as a line of the ini file.
 _OF_ONE_RUN = {
     "update": "every run would replace the baselines that it is to be compared with",
-    "update_new": "a test whose baseline is lost or never committed would pass in every run of CI",
+    "update_new": "a test without a committed baseline would pass in every run of CI",
     "calibrate": "no run would have a verdict on speed",
 }
 
