@@ -154,6 +154,18 @@ def test_ids_that_were_changed_or_added_are_proposed(project, kind: str, new: st
     assert "TRT677" not in text(result)
 
 
+def test_a_test_of_another_precision_is_not_proposed(project) -> None:
+    """Its metrics are of another engine: a second precision was replaced, not renamed."""
+    write(project, "metrics")
+    change(project, 'linear.onnx")', 'linear.onnx", precision=("fp32", "bf16"))')
+    project.run().assert_outcomes(passed=4)
+    change(project, "bf16", "fp16")
+    result = project.run()
+    assert result.ret == 0
+    assert "TRT677" not in text(result)
+    assert "test_old[fp16-a]" in all_names(project)
+
+
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("args", [(), ("-k", "b"), ("test_it.py::test_old[b]",)])
 def test_other_parameters_of_tests_that_are_there_are_not_proposed(project, args) -> None:

@@ -17,6 +17,7 @@ from pytest_trt.baseline.location import BaselineFolder, BaselineLocation
 from pytest_trt.baseline.models import NamedBaseline, is_of_bytes, model_of, read_stored
 from pytest_trt.baseline.renaming import Proposal, is_mentioned, model_proposal, rename_command
 from pytest_trt.diagnostics import BaselineError, Diagnostic, Fact, Remedy
+from pytest_trt.engine.spec import PRECISIONS
 from pytest_trt.plugin.results.pinning import answers_nodeid, metrics_nodeid
 from pytest_trt.plugin.results.unused import Scope, is_conditional
 from pytest_trt.plugin.state import plan_of, settings_of
@@ -88,7 +89,8 @@ class Renames:
         def may_be(one: _Orphan) -> bool:
             its_function, _, its_parameters = one.nodeid.partition("[")
             if its_function == function:
-                return one.has_other_parameters and model_of(one.entry) in ("", now)
+                same = model_of(one.entry) in ("", now) and not _differ(its_parameters, parameters)
+                return one.has_other_parameters and same
             same = not same_parameters or its_parameters == parameters
             return one.is_unmentioned and same
 
@@ -156,6 +158,12 @@ class Renames:
     @cached_property
     def _functions(self) -> set[tuple[Path, str]]:
         return {(file, test.partition("[")[0]) for file, test in self._others}
+
+
+def _differ(ids: str, others: str) -> bool:
+    """Whether the parameters of two tests are of different precisions: not of one test."""
+    one, other = (set(each.removesuffix("]").split("-")) & {*PRECISIONS} for each in (ids, others))
+    return bool(one and other) and one != other
 
 
 @dataclass(frozen=True, slots=True)
