@@ -331,9 +331,9 @@ CODES: dict[str, Code] = {
     ),
     "TRT184": Code(
         "engine never run",
-        "A test requested trt_session, or a session of trt_build or trt_engines that a check "
-        "would use, and did not use it. A generator, map() or zip() that would run it may not "
-        "have been consumed, or the outputs that the test looked at were cached from another "
+        "A test requested trt_session by name, or a session of trt_build or trt_engines that a "
+        "check would use, and did not use it. A generator, map() or zip() that would run it may "
+        "not have been consumed, or the outputs that the test looked at were cached from another "
         "test or precision.",
         "Run the engine in the test, consume what runs it, such as by list(...), or do not request "
         "the session. A test that only builds needs trt_engine alone.",

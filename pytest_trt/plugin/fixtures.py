@@ -205,7 +205,9 @@ def trt_session(_trt_subject: ModelUnderTest, trt_arch: str, trt_build: EngineFa
     if _trt_subject.run.settings.build_only:
         _trt_subject.opponents(session.engine)
     _trt_subject.skip_unless_runnable(session.engine)
-    session.used = False  # by the test, which is to run it
+    # A fixture for all tests of a class may request it for some of them.
+    info = getattr(_trt_subject.item, "_fixtureinfo", None)
+    session.used = info is None or "trt_session" not in info.argnames
     return session
 
 

@@ -374,6 +374,17 @@ def test_engine_that_no_check_needs_and_that_never_ran_is_noted(
     ] == noted
 
 
+def test_session_that_a_fixture_requests_for_some_tests_of_a_class_is_not_noted(suite) -> None:
+    result = suite(
+        "@M(**GOOD)\nclass TestAll:\n    @pytest.fixture(autouse=True)\n"
+        "    def held(self, trt_session):\n        self.session = trt_session\n"
+        "    def test_one(self):\n        self.session.run(X)\n"
+        "    def test_other(self):\n        pass\n"
+    )
+    result.assert_outcomes(passed=2)
+    result.stdout.no_fnmatch_line("*TRT184*")
+
+
 @pytest.mark.parametrize(
     ("inputs", "noted"),
     [
