@@ -293,7 +293,7 @@ def _judge_consistency(item: pytest.Item, plan: TestPlan, state: TestState) -> l
             else:
                 state.note(one)
     if not compared:
-        return found or [NOTHING_COMPARED if state.checks else _NO_ENGINE]
+        return found or [NOTHING_COMPARED if state.checks or state.engines else _NO_ENGINE]
     return found + list(_uncompared(plan, state, run_of(item.config)))
 
 
