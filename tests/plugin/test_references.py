@@ -13,7 +13,7 @@ import onnx
 import pytest
 from builders import save_linear
 from builders_model import model_proto, save
-from onnx import helper
+from onnx import helper, numpy_helper
 from plugin.conftest import PROFILES, assert_shows
 
 from pytest_trt.backends.onnxruntime import run_job
@@ -423,14 +423,39 @@ def test_a_reference_that_is_the_engine_is_noted(
     )
 
 
-def test_reference_of_whole_numbers_is_not_noted(project) -> None:
+SIGNS = [helper.make_node("MatMul", ["x", "w"], ["p"]), helper.make_node("Sign", ["p"], ["y"])]
+
+#: The model's own Q/DQ nodes.
+ROUNDED = [
+    helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["q"]),
+    helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["d"]),
+    helper.make_node("DequantizeLinear", ["w", "scale", "zero"], ["v"]),
+    helper.make_node("MatMul", ["d", "v"], ["p"]),
+    helper.make_node("QuantizeLinear", ["p", "scale", "zero"], ["r"]),
+    helper.make_node("DequantizeLinear", ["r", "scale", "zero"], ["y"]),
+]
+
+
+@pytest.mark.parametrize(("nodes", "precision"), [(SIGNS, "fp16"), (ROUNDED, "int8")])
+def test_reference_that_rounds_to_the_same_values_is_not_noted(
+    project, nodes: list[onnx.NodeProto], precision: str
+) -> None:
     """One-hot classes and signs are the same in every precision."""
-    nodes = [helper.make_node("MatMul", ["x", "w"], ["p"]), helper.make_node("Sign", ["p"], ["y"])]
-    save(model_proto(nodes), project.path / "models" / "sign.onnx")
+    of_w = np.int8 if precision == "int8" else np.float32
+    constants = {
+        "w": np.arange(16, dtype=of_w).reshape(4, 4),
+        "scale": np.float32(0.013),
+        "zero": np.int8(0),
+    }
+    initialisers = [
+        numpy_helper.from_array(np.asarray(one), name) for name, one in constants.items()
+    ]
+    model = model_proto(nodes, initializers=initialisers)
+    save(model, project.path / "models" / "own.onnx")
     project.test_file(
         "@pytest.fixture\ndef trt_reference(trt_reference):\n"
         "    return lambda inputs: dict(trt_reference.run(inputs))\n"
-        "@pytest.mark.trt_model('models/sign.onnx', precision='fp16')\n"
+        f"@pytest.mark.trt_model('models/own.onnx', precision='{precision}')\n"
         "@pytest.mark.trt_consistency(rtol=0.01, atol=0.01)\ndef test_it(trt_session):\n"
         "    trt_session.run({'x': np.linspace(-1, 1, 8, dtype=np.float32).reshape(2, 4)})\n"
     )
