@@ -199,7 +199,8 @@ def _is_installed() -> bool:
 
 def test_stages(out: Path, options: argparse.Namespace) -> Iterator[Stage]:
     """Yield the tests one at a time, then the other stages."""
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "-ra", "--color=no"]
+    # A line for each test: a machine that is taken away leaves what was seen until then.
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-v", "-ra", "--color=no"]
     if not _is_installed():
         command += ["-p", "pytest_trt.plugin"]
     command += ["--durations=15", "-m", options.marks, *(["-k", options.k] if options.k else [])]
