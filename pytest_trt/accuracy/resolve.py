@@ -53,7 +53,6 @@ def parse_tolerance_fields(mapping: Mapping[str, object], where: str) -> dict[st
                 _choices(name, TOLERANCE_FIELDS),
                 field=name,
             )
-    _check_pair(fields, where)
     if isinstance(fields.get("topk"), list | tuple):
         fields["topk"] = tuple(map(plain_number, cast("Sequence[object]", fields["topk"])))
     try:
@@ -62,6 +61,7 @@ def parse_tolerance_fields(mapping: Mapping[str, object], where: str) -> dict[st
         _build(level if level.get("cosine") is not None else {**level, "cosine": 1.0})
     except ConfigurationError as error:
         raise in_context(error, where) from error
+    _check_pair(fields, where)
     return fields
 
 

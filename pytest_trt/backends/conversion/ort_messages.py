@@ -38,7 +38,7 @@ SEVERITY_DEFAULT = 2
 _LOADED_FILE = re.compile(r"Load model from .*? failed:\s*", re.DOTALL)
 
 #: A place in ONNX Runtime's source, with the signature of a function.
-_SOURCE_PLACE = re.compile(r"/onnxruntime_src/\S+:\d+ .*?\) (?=[A-Z])")
+_SOURCE_PLACE = re.compile(r"/onnxruntime_src/\S+:\d+ .*?\) (?:const )?(?=\w)")
 
 #: An opset that is newer than this ONNX Runtime.
 _NEW_OPSET = re.compile(r"Opset (\d+) is under development")
@@ -412,10 +412,16 @@ def run_refusal(text: str, inputs: Tensors, names: Iterable[str]) -> tuple[str, 
             "the inputs selected an If branch that cannot process them", inputs
         )
     if any(words in lowered for words in _SHAPES):
+        hint = _profile_hint(inputs)
+        if len(inputs) == 1 and not hint:
+            return "TRT229", Remedy(
+                "the export may have fixed the size of an axis that the model declares dynamic. "
+                "Feed the sizes of the export's example input, or export the model again."
+            )
         return "TRT229", Remedy(
             "check the shapes of the inputs against each other: the named operator cannot combine "
             "its inputs.",
-            alternatives=_profile_hint(inputs),
+            alternatives=hint,
         )
     return "TRT340", Remedy(
         "run trt_reference on the same inputs. If it fails too, the inputs do not fit the model; "

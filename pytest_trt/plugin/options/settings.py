@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_trt.diagnostics import ConfigurationError, in_context
-from pytest_trt.plugin.options.table import OPTIONS, Option, ini_value, is_disabled
+from pytest_trt.plugin.options.table import OPTIONS, Option, ini_value, is_disabled, unknown_lines
 from pytest_trt.plugin.options.values import BACKENDS
 from pytest_trt.wording import known_names
 
@@ -160,7 +160,9 @@ def read_settings(config: pytest.Config) -> Settings:
             a path of an option for a path of tests.
     """
     refuse_misread_paths(config)
-    _refuse_unknown_lines(config)
+    for name in unknown_lines(config):
+        fix = known_names("option", name, [option.ini for option in OPTIONS])
+        raise pytest.UsageError(f"{name} in the ini file: no such option; {fix}")
     values = {option.field: _value(config, option) for option in OPTIONS}
     _refuse_permanent(values, config)
     _check_combinations(values, config)
@@ -170,20 +172,6 @@ def read_settings(config: pytest.Config) -> Settings:
     if values["update_new"]:
         values["missing_baseline"] = "record"
     return Settings(**values)
-
-
-def _refuse_unknown_lines(config: pytest.Config) -> None:
-    """Refuse a misspelt line of the ini file, of which pytest only warns: it would set nothing."""
-    given = getattr(config, "_inicfg", None)  # pytest 9 has deprecated `inicfg`
-    overridden = [one.partition("=")[0] for one in config.getoption("override_ini") or ()]
-    for name in [*(config.inicfg if given is None else given), *overridden]:
-        if not name.replace("-", "_").lower().startswith("trt_"):
-            continue
-        try:
-            config.getini(name)
-        except ValueError:
-            fix = known_names("option", name, [option.ini for option in OPTIONS])
-            raise pytest.UsageError(f"{name} in the ini file: no such option; {fix}") from None
 
 
 def _additional_backends(config: pytest.Config, name: str) -> Registry:

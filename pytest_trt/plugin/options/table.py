@@ -6,7 +6,7 @@ loaded only where it is needed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -428,9 +428,23 @@ def runs_nothing(options: object) -> bool:
     return any(getattr(options, one, False) for one in _NO_RUN)
 
 
+def unknown_lines(config: pytest.Config) -> Iterator[str]:
+    """Yield misspelt options of the ini file, which would set nothing: pytest only warns."""
+    given = getattr(config, "_inicfg", None)  # pytest 9 has deprecated `inicfg`
+    overridden = [one.partition("=")[0] for one in config.getoption("override_ini") or ()]
+    for name in [*(config.inicfg if given is None else given), *overridden]:
+        if name.replace("-", "_").lower().startswith("trt_"):
+            try:
+                config.getini(name)
+            except TypeError:  # for `ini_value` to report
+                pass
+            except ValueError:
+                yield name
+
+
 def anything_given(config: pytest.Config) -> bool:
-    """Whether the command line or the ini file sets any of the options."""
-    return any(
+    """Whether the command line or the ini file sets any of the options, or a misspelt one."""
+    return any(unknown_lines(config)) or any(
         ini_value(config, option)
         or (not option.ini_only and config.getoption(option.ini) is not None)
         for option in OPTIONS

@@ -549,13 +549,22 @@ def _existing(model: NamedModel, test_file: Path) -> Path:
         is_folder = stat.S_ISDIR(mode)
         what = "a folder" if is_folder else "no regular file" if mode else "missing"
         models = models_in(path if is_folder else path.parent, test_file.parent)
+        fix = Remedy(f"{where}. Models there:" if models else f"{where}.", alternatives=models)
+        if not model.fixture and (meant := _from_above(given, test_file.parent)):
+            fix = Remedy(f"{where}. Did you mean {meant!r}?")
         raise ConfigurationError(
             f"the model {given} is {what}",
-            fix=Remedy(f"{where}. Models there:" if models else f"{where}.", alternatives=models),
+            fix=fix,
             code="TRT156",
             facts={"model": given, "path": str(path)},
         )
     return path
+
+
+def _from_above(given: str, folder: Path) -> str:
+    """Return a path that names a file from a folder above as from this one; empty if none does."""
+    found = next((one / given for one in folder.parents if (one / given).is_file()), None)
+    return Path(os.path.relpath(found, folder)).as_posix() if found else ""
 
 
 def calibration_path(given: object, test_file: Path) -> Path:

@@ -89,8 +89,8 @@ class PlanError(Exception):
         self.diagnostics = tuple({str(one): one for one in diagnostics}.values())
 
 
-#: The code of a dynamic input without a range of shapes.
-_NO_PROFILE = "TRT211"
+#: The codes of a profile that is not valid, and of a dynamic input without a range of shapes.
+_WRONG_PROFILE, _NO_PROFILE = "TRT210", "TRT211"
 
 #: Errors are stored with answers.
 _DRIFT_OF_NOTHING = Diagnostic(
@@ -174,6 +174,9 @@ class Planner:
         ):
             with gathered_into(wrong):
                 check(item, parsed)
+        if any(one.code == _WRONG_PROFILE for one in wrong):
+            # A profile is given: that there is none would contradict why it is refused.
+            wrong = [one for one in wrong if one.code != _NO_PROFILE]
         if wrong:
             raise PlanError(self._unreadable(parsed, wrong) or wrong)
         plan = self._plan(parsed, params)

@@ -139,6 +139,25 @@ def test_another_type_is_answered_with_types(tmp_path: Path) -> None:
     assert "astype" in remedy(error)
 
 
+@pytest.mark.parametrize("inputs", [1, 2])
+def test_an_axis_that_the_export_fixed_is_suspected_where_one_input_fits_nothing(
+    inputs: int, tmp_path: Path
+) -> None:
+    x = value("x", ["batch", 4])
+    proto = networks.model(
+        [node("Reshape", ["x", "shape"], ["y"], name="heads")],
+        [x, value("z", ["batch"])][:inputs],
+        [value("y", None)],
+        [networks.constant("shape", [2, 2, 2], "int64")],
+    )
+    given = {"x": np.zeros((3, 4), np.float32), "z": np.zeros(3, np.float32)}
+    error = failure(proto, dict(list(given.items())[:inputs]), tmp_path)
+    assert error.diagnostic.code == "TRT229"
+    fixed = "The export may have fixed the size of an axis"
+    assert remedy(error).startswith(fixed) == (inputs == 1)
+    assert "/onnxruntime_src" not in str(error)
+
+
 def test_what_is_not_recognised_gets_advice_that_is_never_wrong() -> None:
     code, found = run_refusal("Non-zero status code: no such thing", {}, ["x"])
     assert code == "TRT340"

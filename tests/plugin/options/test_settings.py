@@ -99,6 +99,15 @@ def test_a_misspelt_line_of_the_ini_file_is_a_usage_error(project, name: str, wh
     assert f"{name} in the ini file: no such option; did you mean 'trt_against'?" in text
 
 
+def test_a_misspelt_line_is_refused_before_anything_is_collected(project) -> None:
+    """Else each module would have an error of its own, with a traceback through the plugin."""
+    project.test_file(USER)
+    project.pytester.makeini("[pytest]\ntrt_archs = cpu\n")
+    result = project.pytester.runpytest()  # nothing else is given: no other reason to read them
+    assert_usage_error(result, "ERROR: trt_archs in the ini file: no such option; *'trt_arch'?*")
+    assert "collected" not in result.stdout.str()
+
+
 def test_lines_of_other_plugins_are_theirs(project) -> None:
     project.test_file(USER)
     (project.path / "pytest.ini").write_text("[pytest]\ntrt_own = 1\nother = 2\n")

@@ -56,6 +56,10 @@ WRONG = [
         ["*rtol*atol*", "  in test_*.py::test_*"],
     ),
     (
+        'pytest.mark.trt_model("models/linear.onnx"), pytest.mark.trt_consistency(rtol="1e-2")',
+        ["*rtol='1e-2' is not*"],
+    ),
+    (
         'pytest.mark.trt_model("models/linear.onnx"), pytest.mark.trt_consistency(rtoll=1)',
         ["*'rtoll'*"],
     ),
@@ -105,6 +109,26 @@ def test_wrong_marker_is_a_collection_error_that_names_the_test(project) -> None
         ],
     }
     project.refuses(cases)
+
+
+def test_a_path_from_a_folder_above_is_offered_as_from_the_test_file(project) -> None:
+    test = project.path / "tests" / "unit" / "test_it.py"
+    test.parent.mkdir(parents=True)
+    test.write_text(f"import pytest\n{checked()}")
+    assert_shows(
+        project.run("-p", "no:cacheprovider"),
+        "the model models/linear.onnx is missing*TRT156*",
+        "Fix: Correct the path, *. Did you mean '../../models/linear.onnx'?",
+        errors=1,
+    )
+
+
+def test_a_profile_that_is_refused_is_not_reported_as_missing(project) -> None:
+    marks = 'pytest.mark.trt_model("models/linear.onnx", profiles={"image": ((1, 8), (4, 8))})'
+    project.test_file(f"@{marks}\n{BODY.replace('session', 'session, trt_inputs')}")
+    result = project.run()
+    assert_shows(result, "*neither one shape nor three*TRT210*", errors=1)
+    assert "TRT211" not in result.stdout.str()
 
 
 WRONG_PROFILES = [
