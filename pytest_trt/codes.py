@@ -323,10 +323,12 @@ CODES: dict[str, Code] = {
     "TRT183": Code(
         "few rows of a table looked up",
         "The model looks up rows of a table by indices that it computes from an input, such as by "
-        "an offset or a remainder, so their range is unknown. trt_inputs generated 0 to 1 for it, "
-        "and no run had larger values. An engine that is wrong for other rows passes.",
-        "Give values that select all rows: input_ranges= of trt_model, such as "
-        'input_ranges={"ids": (0, 99)}, or an override of trt_inputs.',
+        "an offset or a remainder, so their range is unknown, and trt_inputs generated 0 to 1 for "
+        "it. Or columns of the input select rows of tables of different sizes, and trt_inputs "
+        "generated what the smallest has. No run had larger values. An engine that is wrong for "
+        "other rows passes.",
+        "Give values that select all rows: an override of trt_inputs; or, if all columns have the "
+        'same range, input_ranges= of trt_model, such as input_ranges={"ids": (0, 99)}.',
         ("model", "tensor"),
     ),
     "TRT184": Code(
@@ -363,6 +365,16 @@ CODES: dict[str, Code] = {
         "from it: then a wrong engine passes.",
         "Compute or record the reference in FP32, by something else than the engine under test.",
         ("model", "precision"),
+    ),
+    "TRT189": Code(
+        "only small lengths or positions run",
+        "The model uses an integer input as a length, a position, a time step or an index: it "
+        "compares it with many numbers, or computes a sine of it. trt_inputs generated 0 to 1 for "
+        "it, and no run had larger values. Lengths of 0 and 1 mask nearly all of a sequence, and "
+        "an engine that is wrong for larger numbers passes.",
+        "Give the numbers that the model is used with: input_ranges= of trt_model, such as "
+        'input_ranges={"lengths": (20, 50)}, or an override of trt_inputs.',
+        ("model", "tensor"),
     ),
     "TRT180": Code(
         "override without effect",

@@ -6,7 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from pytest_trt.onnx.input_roles import condition_inputs, index_roles, inlined, shape_inputs
+from pytest_trt.onnx.input_roles import (
+    condition_inputs,
+    index_roles,
+    inlined,
+    number_inputs,
+    shape_inputs,
+)
 from pytest_trt.onnx.proto import Graph, StoredModel, StoredTensor
 from pytest_trt.records import to_data
 from pytest_trt.tensors.elements import element_name
@@ -14,7 +20,7 @@ from pytest_trt.tensors.spec import TensorSpec
 
 #: Raise this whenever `Contents.of` can return other facts for the same file: it invalidates cached
 #: contents.
-CONTENTS_SCHEMA = 6
+CONTENTS_SCHEMA = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +29,7 @@ class Contents:
 
     Attributes:
         opset, ir_version, inputs, outputs, op_types, index_limits, computed_indices, shape_inputs,
-            condition_inputs, elements: See `OnnxModel`.
+            condition_inputs, number_inputs, elements: See `OnnxModel`.
         external: Tensors whose bytes are in other files.
     """
 
@@ -36,6 +42,7 @@ class Contents:
     computed_indices: Mapping[str, int]
     shape_inputs: tuple[str, ...]
     condition_inputs: tuple[str, ...]
+    number_inputs: tuple[str, ...]
     elements: Mapping[str, int]
     external: tuple[StoredTensor, ...]
 
@@ -56,6 +63,11 @@ class Contents:
             computed_indices=indices.computed,
             shape_inputs=shape_inputs(graph, inputs),
             condition_inputs=condition_inputs(graph, inputs),
+            number_inputs=tuple(
+                name
+                for name in number_inputs(graph, inputs)
+                if name not in indices.limits and name not in indices.computed
+            ),
             elements={element_name(number): count for number, count in stored.elements.items()},
             external=tuple(stored.external),
         )
@@ -78,7 +90,7 @@ class Contents:
         values["external"] = tuple(
             StoredTensor(**{**one, "dims": tuple(one["dims"])}) for one in values["external"]
         )
-        for names in ("shape_inputs", "condition_inputs"):
+        for names in ("shape_inputs", "condition_inputs", "number_inputs"):
             values[names] = tuple(values[names])
         return cls(**values)
 

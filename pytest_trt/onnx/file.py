@@ -136,10 +136,13 @@ class OnnxModel:
             the default domain as "domain::Operator".
         index_limits: The number of rows of the constant table that an input indexes (by Gather, as
             for an embedding), by input name.
-        computed_indices: The same of inputs of which such indices are computed, as by an offset.
+        computed_indices: The same of inputs of which such indices are computed, as by an offset,
+            and the largest table of inputs whose columns index tables of different sizes.
         shape_inputs: Names of inputs whose values are used as a shape in the main graph.
         condition_inputs: Names of single inputs that decide which branch of an If, or how often a
             Loop runs.
+        number_inputs: Names of integer inputs that are lengths, positions or time steps, and index
+            no stored table.
         elements: The number of elements of stored tensors (weights and constants), by type.
         custom_ops: Libraries with its operators for ONNX Runtime.
         plugin_libraries: Libraries with its operators for TensorRT, as plugins.
@@ -161,6 +164,7 @@ class OnnxModel:
     computed_indices: Mapping[str, int] = field(default_factory=dict)
     shape_inputs: tuple[str, ...] = ()
     condition_inputs: tuple[str, ...] = ()
+    number_inputs: tuple[str, ...] = ()
     elements: Mapping[str, int] = field(default_factory=dict)
     custom_ops: tuple[Library, ...] = ()
     plugin_libraries: tuple[Library, ...] = ()
@@ -254,6 +258,7 @@ def load_model(
         computed_indices=contents.computed_indices,
         shape_inputs=contents.shape_inputs,
         condition_inputs=contents.condition_inputs,
+        number_inputs=contents.number_inputs,
         elements=contents.elements,
         stamps=stamps,
         hashed_ns=started_ns,

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count, zip_longest
+from math import prod
 
 from pytest_trt.diagnostics import ConfigurationError, Remedy
 from pytest_trt.onnx.proto import Function, Graph, Node
@@ -25,6 +26,9 @@ _KEEPS_VALUES = {
 
 #: Operators that compute indices of others; Mul does it of masks, too, whose values are 0 and 1.
 _COMPUTES_INDICES = frozenset({"Abs", "Add", "Ceil", "Div", "Floor", "Mod", "Neg", "Round", "Sub"})
+
+#: Elements of a tensor, at most, of which a comparison with one is no comparison with several.
+_FEW = 2
 
 #: Rows of a table at most: the shape of one that no memory holds is written to a cache, too.
 _MOST_ROWS = 2**63 - 1
@@ -51,6 +55,7 @@ class IndexRoles:
     Attributes:
         limits: Of inputs that hold the indices.
         computed: Of other inputs, of which indices are computed: which values are valid is unknown.
+            And of inputs whose columns index tables of different sizes: rows of the largest.
     """
 
     limits: Mapping[str, int]
@@ -75,6 +80,7 @@ def index_roles(graph: Graph, inputs: Iterable[TensorSpec]) -> IndexRoles:
     tables = dict(graph.all_initializers)
     limits: dict[str, int] = {}
     others: dict[str, int] = {}
+    columns = dict(indices)
     for node in graph.all_nodes:  # what a node reads was made by those before it
         dims = _stored_by(node, tables)
         if dims is not None:
@@ -83,10 +89,7 @@ def index_roles(graph: Graph, inputs: Iterable[TensorSpec]) -> IndexRoles:
             if node.operator == "GatherND" and found is limits:
                 continue  # each of its rows may be of another axis
             for sources, table, axis in _lookups(node, of, one_hot):
-                dims = tables.get(table, ())
-                rows = dims[axis] if -len(dims) <= axis < len(dims) else 0
-                if rows > 0:
-                    found.update({one: min(rows, found.get(one, rows)) for one in sources})
+                _add_rows(found, sources, tables.get(table, ()), axis)
         _follow(node, indices)
         _follow(node, one_hot)
         _follow(node, computed)
@@ -95,7 +98,92 @@ def index_roles(graph: Graph, inputs: Iterable[TensorSpec]) -> IndexRoles:
         if node.operator in ("OneHot", "Equal"):
             compared = node.inputs[: 1 if node.operator == "OneHot" else 2]
             one_hot.update(dict.fromkeys(node.outputs, _sources(compared, indices)))
-    return IndexRoles(limits, {name: rows for name, rows in others.items() if name not in limits})
+    others = {name: rows for name, rows in others.items() if name not in limits}
+    return IndexRoles(limits, others | _of_columns(graph.all_nodes, columns, tables, limits))
+
+
+def _add_rows(
+    found: dict[str, int], sources: Iterable[str], dims: Sequence[int], axis: int
+) -> None:
+    rows = dims[axis] if -len(dims) <= axis < len(dims) else 0
+    if rows > 0:
+        found.update({one: min(rows, found.get(one, rows)) for one in sources})
+
+
+def _of_columns(
+    nodes: Iterable[Node],
+    indices: Mapping[str, frozenset[str]],
+    tables: Mapping[str, tuple[int, ...]],
+    limits: Mapping[str, int],
+) -> dict[str, int]:
+    """Return the rows of the largest table that a column indexes, of inputs with larger ones.
+
+    Such as of a recommender that has all of its categories in one input, each with a table.
+    """
+    columns, inputs, rows = dict(indices), dict(indices), dict[str, int]()
+    for node in nodes:
+        for found, table, axis in _lookups(node, columns, {}):
+            if node.operator != "GatherND":
+                _add_rows(rows, found, tables.get(table, ()), axis)
+        _follow(node, columns)
+        if node.operator in ("Gather", "Slice", "Split"):
+            for name in columns.keys() & node.outputs:
+                inputs[name] = _sources(columns[name], inputs)
+                columns[name] = frozenset({name})
+    largest: dict[str, int] = {}
+    for column, number in rows.items():
+        for name in inputs[column]:
+            number = min(number, rows.get(name, number))  # the whole input may index one, too
+            if number > max(largest.get(name, 0), limits[name]):
+                largest[name] = number
+    return largest
+
+
+#: Places of inputs of operators that are an angle, a length or a position.
+_NUMBERS: Mapping[str, int] = {
+    **dict.fromkeys(("Cos", "Sin"), 0),
+    **dict.fromkeys(("GRU", "LSTM", "RNN"), 4),
+    **dict.fromkeys(("Gather", "GatherElements", "GatherND"), 1),
+    **dict.fromkeys(("ReverseSequence", "ScatterElements", "ScatterND"), 1),
+    "TensorScatter": 2,
+}
+
+_COMPARES = frozenset({"Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"})
+_COMPUTES_NUMBERS = _COMPUTES_INDICES | {"Einsum", "MatMul", "Mul"}
+
+
+def number_inputs(graph: Graph, inputs: Iterable[TensorSpec]) -> tuple[str, ...]:
+    """Return the names of wide integer inputs that are lengths, positions or time steps.
+
+    A sine, an index or a length is computed of such an input alone, or it is compared with many
+    numbers. A mask is compared with one, or changes what other inputs give. Branches, loop bodies
+    and functions count, as far as `graph.all_nodes` has them.
+    """
+    specs = {one.name: one.dtype in ("int32", "int64", "uint32", "uint64") for one in inputs}
+    # What values depend on: the numbers of inputs, and "" for all else.
+    sources = {name: frozenset({name if wide else ""}) for name, wide in specs.items()}
+    several = {name for name, dims in graph.all_initializers.items() if prod(dims) > _FEW}
+    found: set[frozenset[str]] = set()
+    for node in graph.all_nodes:
+        read = [sources.get(name, frozenset()) for name in node.inputs]
+        if _NUMBERS.get(node.operator, len(read)) < len(read):
+            found.add(read[_NUMBERS[node.operator]])
+        if node.operator in _COMPARES and len(read) == 2:
+            sides = zip(read, node.inputs[::-1], read[::-1], strict=True)
+            found.update(one for one, name, other in sides if name in several and not other)
+        if node.operator in ("Range", "NonZero") or prod(node.dims) > _FEW:
+            several.update(node.outputs)
+        if node.operator in ("Shape", "Size"):
+            continue
+        numbers = _KEEPS_VALUES.get(node.operator, slice(None))
+        computes = node.operator in _KEEPS_VALUES or node.operator in _COMPUTES_NUMBERS
+        given = frozenset().union(*read[numbers] if computes else ())
+        if frozenset().union(*read) - given:
+            given |= {""}
+        sources.update(dict.fromkeys(node.outputs, given))
+        if computes and not several.isdisjoint(node.inputs[numbers]):
+            several.update(node.outputs)
+    return tuple(name for name in specs if name and frozenset({name}) in found)
 
 
 def _is_number(dtype: str) -> bool:

@@ -129,8 +129,9 @@ class TestState:
         generated: Inputs of `trt_inputs` that decide which branch of the model runs, and their
             values.
         conditions: The values that such inputs had in runs that were compared.
-        computed_indices: Inputs of `trt_inputs` that are at most 1, of which rows of a table are
-            computed, and how many rows it has; without those that were larger in a compared run.
+        limited: Inputs of `trt_inputs` that select few rows of a table, or are numbers such as
+            lengths: the largest that it generates, and how many rows there are; without those that
+            were larger in a compared run.
         answers: Its stored answers; None where its checks compare with none.
         metrics: Its task metrics; None where it records none.
         speed: The result of its benchmark, once there is one.
@@ -172,7 +173,7 @@ class TestState:
         self.shapes: set[frozenset[tuple[str, tuple[int, ...]]]] = set()
         self.generated: dict[str, int] = {}
         self.conditions: dict[str, set[int]] = {}
-        self.computed_indices: dict[str, int] = {}
+        self.limited: dict[str, tuple[int, int | None]] = {}
         self.answers: Answers | None = None
         self.metrics: Recorded | None = None
         self.speed: BenchmarkResult | None = None
@@ -203,9 +204,9 @@ class TestState:
         self.shapes.add(frozenset((name, array.shape) for name, array in arrays))
         for name in self.generated.keys() & inputs.keys():
             self.conditions.setdefault(name, set()).add(int(inputs[name].item()))
-        for name in self.computed_indices.keys() & inputs.keys():
-            if inputs[name].max(initial=0) > 1:
-                self.computed_indices.pop(name, None)  # other threads run too
+        for name, (largest, _) in [*self.limited.items()]:
+            if name in inputs and inputs[name].max(initial=0) > largest:
+                self.limited.pop(name, None)  # other threads run too
 
     def ended(self) -> TestState:
         """Return what the next attempt needs of one that has been torn down, and release the rest.

@@ -539,3 +539,76 @@ def test_a_single_input_may_decide_how_often_a_loop_runs(tmp_path) -> None:
     loop = node("Loop", ["n", ""], ["y"], body=body)
     found = _load(tmp_path, loop, inputs=(TABLE, _NUMBER, _FLAG), tables=())
     assert found.condition_inputs == ("n",)
+
+
+_COLUMNS = value("ids", ("n", 2), TensorProto.INT64)
+_SMALL = numpy_helper.from_array(np.zeros((3, 6), np.float32), "small")
+_PLACES = [constant("zero", 0), constant("one", 1)]
+
+
+def _column(number: str, name: str, operator: str = "Gather") -> NodeProto:
+    ends = {"Gather": [number], "Slice": [number, f"{number}_end", "axis"]}[operator]
+    return node(operator, ["ids", *ends], [name], **({"axis": 1} if operator == "Gather" else {}))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "largest"),
+    [
+        ([_column("zero", "a"), _column("one", "b")], {"ids": 10}),
+        ([_column("zero", "a", "Slice"), _column("one", "b", "Slice")], {"ids": 10}),
+        ([node("Split", ["ids"], ["a", "b"], axis=1, num_outputs=2)], {"ids": 10}),
+        ([node("Split", ["ids"], ["a", "c"], axis=1), node("Identity", ["c"], ["b"])], {"ids": 10}),
+        ([node("Identity", ["ids"], ["a"]), node("Identity", ["ids"], ["b"])], {}),
+        ([node("Identity", ["ids"], ["a"]), _column("one", "b")], {}),  # all are below 3
+        ([_column("zero", "a"), node("Identity", ["a"], ["b"])], {}),
+    ],
+)
+def test_columns_may_index_tables_of_different_sizes(tmp_path, nodes, largest) -> None:
+    """Such as a recommender's categories: rows of all but the smallest table would be left out."""
+    looks = [node("Gather", ["small", "a"], ["c0"]), node("Gather", ["table", "b"], ["c1"])]
+    tables = [_TABLE, _SMALL, *_PLACES]
+    found = _load(tmp_path, *nodes, *looks, inputs=(_COLUMNS,), tables=tables)
+    assert (found.index_limits, found.computed_indices) == ({"ids": 3}, largest)
+
+
+_LENGTHS = value("n", ("batch",), TensorProto.INT64)
+_STEPS = [constant("freq", [1.0, 0.1, 0.01]), constant("half", [0.5]), constant("zero", 0)]
+_WHOLE = node("Cast", ["n"], ["whole"], to=FLOAT)
+_RANGE = node("Range", ["zero", "t", "one"], ["r"])
+
+
+@pytest.mark.parametrize(
+    ("nodes", "numbers"),
+    [
+        ([_WHOLE, node("Mul", ["whole", "freq"], ["a"]), node("Sin", ["a"], ["y"])], ("n",)),
+        ([_WHOLE, node("MatMul", ["freq", "whole"], ["a"]), node("Cos", ["a"], ["y"])], ("n",)),
+        ([_RANGE, node("Less", ["r", "n"], ["y"])], ("n",)),
+        (
+            [_RANGE, node("Unsqueeze", ["n", "zero"], ["a"]), node("Less", ["a", "r"], ["y"])],
+            ("n",),
+        ),
+        ([node("GRU", ["x", "w", "w", "", "n"], ["y"], hidden_size=2)], ("n",)),
+        ([node("Gather", ["x", "n"], ["y"])], ("n",)),
+        ([node("ReverseSequence", ["x", "n"], ["y"])], ("n",)),
+        # Masks, flags and sums of them.
+        ([_WHOLE, node("Sub", ["half", "whole"], ["a"]), node("Add", ["x", "a"], ["y"])], ()),
+        ([node("Greater", ["n", "zero"], ["y"])], ()),
+        ([_WHOLE, node("Less", ["whole", "half"], ["y"])], ()),
+        ([_WHOLE, node("Mul", ["x", "whole"], ["a"]), node("Sin", ["a"], ["y"])], ()),
+        ([node("CumSum", ["n", "zero"], ["a"]), node("Sin", ["a"], ["y"])], ()),
+        ([node("Shape", ["n"], ["a"]), node("Gather", ["x", "a"], ["y"])], ()),
+        ([node("Equal", ["n", "n"], ["y"])], ()),
+        ([node("Gather", ["freq", "n"], ["a"]), node("Sin", ["a"], ["y"])], ()),
+    ],
+)
+def test_integers_may_be_lengths_or_positions(tmp_path, nodes, numbers) -> None:
+    inputs = (value("x", ("t", "batch", 2), FLOAT), _LENGTHS)
+    found = _load(tmp_path, *nodes, inputs=inputs, tables=_STEPS)
+    assert found.number_inputs == numbers
+
+
+@pytest.mark.parametrize(("dtype", "numbers"), [("INT32", ("n",)), ("UINT8", ()), ("FLOAT", ())])
+def test_small_integers_and_floats_are_data(tmp_path, dtype, numbers) -> None:
+    nodes = [_WHOLE, node("Mul", ["whole", "freq"], ["a"]), node("Sin", ["a"], ["y"])]
+    given = value("n", ("batch",), getattr(TensorProto, dtype))
+    assert _load(tmp_path, *nodes, inputs=(given,), tables=_STEPS).number_inputs == numbers

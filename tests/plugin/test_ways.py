@@ -527,7 +527,71 @@ def test_rows_of_a_table_that_generated_values_do_not_select_are_noted(
     )
     result.assert_outcomes(passed=1)
     (line,) = [line for line in result.outlines if "TRT183" in line] or [""]
-    assert ("rows.onnx computes rows of a table of 18 from 'ids'" in line) is noted
+    assert ("rows.onnx looks up rows of a table of 18 by 'ids'" in line) is noted
+
+
+@pytest.mark.parametrize(("row", "noted"), [(4, True), (17, False)])
+def test_rows_of_a_table_larger_than_that_of_another_column_are_noted(
+    suite, project, row: int, noted: bool
+) -> None:
+    """Such as a recommender with all of its categories in one input."""
+    nodes = [
+        helper.make_node("Split", ["ids"], ["a", "b"], axis=1),
+        helper.make_node("Gather", ["small", "a"], ["c"]),
+        helper.make_node("Gather", ["table", "b"], ["d"]),
+        helper.make_node("Add", ["c", "d"], ["y"]),
+    ]
+    tables = [
+        helper.make_tensor(name, networks.FLOAT, [rows, 2], list(map(float, range(2 * rows))))
+        for name, rows in (("small", 5), ("table", 18))
+    ]
+    inputs = [networks.value("ids", [3, 2], networks.INT64)]
+    proto = networks.model(nodes, inputs, [networks.value("y", [3, 1, 2])], tables, opset=11)
+    networks.saved(proto, project.path / "models" / "rows.onnx")
+    result = suite(
+        "@M('models/rows.onnx')\n@C\ndef test_it(trt_session, trt_inputs):\n"
+        "    trt_session.run(trt_inputs)\n"
+        f"    trt_session.run({{'ids': np.array([[4, {row}]] * 3)}})\n"
+    )
+    result.assert_outcomes(passed=1)
+    (line,) = [line for line in result.outlines if "TRT183" in line] or [""]
+    assert ("rows of a table of 18 by 'ids', and trt_inputs generated 0 to 4" in line) is noted
+
+
+@pytest.mark.parametrize(
+    ("given", "lengths", "noted"),
+    [
+        ("", "[trt_inputs['lengths']]", True),
+        ("", "[trt_inputs['lengths'], np.array([3, 5])]", False),
+        (", input_ranges={'lengths': (2, 5)}", "[trt_inputs['lengths']]", False),
+        ("", "[np.array([1, 1])]", True),
+    ],
+)
+def test_lengths_of_which_only_small_ones_ran_are_noted(
+    suite, project, given: str, lengths: str, noted: bool
+) -> None:
+    """Generated lengths are 0 or 1, and mask nearly all of a sequence."""
+    nodes = [
+        helper.make_node("Unsqueeze", ["lengths", "one"], ["column"]),
+        helper.make_node("Less", ["places", "column"], ["valid"]),
+        helper.make_node("Where", ["valid", "x", "nothing"], ["y"]),
+    ]
+    stored = [
+        networks.constant("one", [1], "int64"),
+        networks.constant("places", [list(range(6))], "int64"),
+        networks.constant("nothing", 0.0),
+    ]
+    inputs = [networks.value("x", [2, 6]), networks.value("lengths", [2], networks.INT64)]
+    proto = networks.model(nodes, inputs, [networks.value("y", [2, 6])], stored)
+    networks.saved(proto, project.path / "models" / "asr.onnx")
+    result = suite(
+        f"@M('models/asr.onnx'{given})\n@C\ndef test_it(trt_session, trt_inputs):\n"
+        f"    for lengths in {lengths}:\n"
+        "        trt_session.run({**trt_inputs, 'lengths': lengths})\n"
+    )
+    result.assert_outcomes(passed=1)
+    (line,) = [line for line in result.outlines if "TRT189" in line] or [""]
+    assert ("asr.onnx computes with the numbers in 'lengths'" in line) is noted
 
 
 def test_precision_that_is_passed_to_the_fixture_decides(suite) -> None:

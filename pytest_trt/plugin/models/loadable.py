@@ -140,9 +140,11 @@ class LoadableModel:
         given = self.model_marker.input_ranges.keys() | values_at(*self._chosen(point))
         for name in set(self.model.condition_inputs) - given:
             state_of(self.item).generated[name] = int(made[name].item())
-        for name, rows in self.model.computed_indices.items():
-            if rows > 2 and name not in given and made[name].max(initial=0) <= 1:
-                state_of(self.item).computed_indices[name] = rows
+        for name in {*self.model.computed_indices, *self.model.number_inputs} - given:
+            rows = self.model.computed_indices.get(name)
+            largest = max(self.model.index_limits.get(name, 0) - 1, 1)
+            if (rows is None or rows > largest + 1) and made[name].max(initial=0) <= largest:
+                state_of(self.item).limited[name] = largest, rows
         only = self.model_marker.reference_only
         others = [one for one in self.reference_model.inputs if one.name in only] if only else []
         if others:

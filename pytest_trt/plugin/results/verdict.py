@@ -447,8 +447,11 @@ def _of_inputs(model: ModelMarker, state: TestState) -> Iterator[Diagnostic]:
     for name, generated in state.generated.items():
         if state.conditions.get(name) == {generated}:
             yield _one_branch(model.name, name, generated)
-    for name, rows in state.computed_indices.items():
-        yield _few_rows(model.name, name, rows)
+    for name, (largest, rows) in sorted(state.limited.items()):
+        if rows is None:
+            yield _small_numbers(model.name, name)
+        else:
+            yield _few_rows(model.name, name, rows, largest)
 
 
 def _shape_not_run(
@@ -501,15 +504,29 @@ def _never_run(session: Session) -> Diagnostic:
     )
 
 
-def _few_rows(model: str, name: str, rows: int) -> Diagnostic:
+def _few_rows(model: str, name: str, rows: int, largest: int) -> Diagnostic:
     return Diagnostic(
         "TRT183",
-        f"{model} computes rows of a table of {rows:,} from {name!r}, and trt_inputs generated 0 "
-        "to 1 for it: what other rows hold was not compared",
+        f"{model} looks up rows of a table of {rows:,} by {name!r}, and trt_inputs generated 0 to "
+        f"{largest} for it: what other rows hold was not compared",
         {"model": model, "tensor": name, "rows": rows},
         remedy=Remedy(
-            "Give values that select all rows: input_ranges= of trt_model, or an override of "
-            "trt_inputs."
+            "Give values that select all rows: an override of trt_inputs; or input_ranges= of "
+            "trt_model, if all columns of the input have the same range."
+        ),
+        severity="note",
+    )
+
+
+def _small_numbers(model: str, name: str) -> Diagnostic:
+    return Diagnostic(
+        "TRT189",
+        f"{model} computes with the numbers in {name!r}, such as lengths, positions or time steps, "
+        "and trt_inputs generated 0 to 1 for it: what larger ones give was not compared",
+        {"model": model, "tensor": name},
+        remedy=Remedy(
+            "Give the numbers that the model is used with: input_ranges= of trt_model, or an "
+            "override of trt_inputs."
         ),
         severity="note",
     )
