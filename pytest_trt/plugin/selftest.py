@@ -127,6 +127,7 @@ def slowdowns_of(
                 source.rounds(),
                 checks=checks,
                 mode=source.subject.mode,
+                noise=noise_of(entry.noise) if entry else None,
             )
     if limits.absolute:
         latencies_ms, walls_s = source.latencies()

@@ -42,7 +42,7 @@ def prove_relative(
     *,
     checks: int,
     mode: Mode,
-    noise: Noise | None = None,
+    noise: Noise | None,
 ) -> Iterator[Proof]:
     """Slow rounds down until each limit has to fail, and to just within it.
 

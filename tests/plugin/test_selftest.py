@@ -104,6 +104,20 @@ def test_a_limit_that_lets_anything_pass_is_ineffective(project) -> None:
     assert "P50 within 500% passed with twice the time, but must fail" in text
 
 
+def test_a_limit_within_the_calibrated_noise_is_ineffective(project) -> None:
+    benchmark(project, 'p50="40%"')
+    project.run().assert_outcomes(passed=1)
+    (file,) = project.path.glob("trt_baselines/*/*.json")
+    stored = json.loads(file.read_text())
+    entry = stored["tests"]["test_speed"]
+    noise = {"processes": 9, "placement": 0.5, "between_runs": {"p50": 3.0}}
+    entry["noise"] = {"recorded": "2026-11-01T10:00:00+00:00", **noise}
+    file.write_text(json.dumps(stored))
+    result, text = selftest(project)
+    result.assert_outcomes(failed=1)
+    assert "P50 within 40% passed with twice the time, but must fail" in text
+
+
 def test_limits_without_a_baseline_fail_and_record_none(project) -> None:
     benchmark(project, 'p50="40%"')
     result, text = selftest(project)

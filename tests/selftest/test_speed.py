@@ -25,7 +25,7 @@ def proofs(
 ) -> list[Proof]:
     stored = [rounds(spread, seed=seed, calls=calls) for seed in range(5)]
     taken = rounds(spread, seed=9, calls=calls)
-    return list(prove_relative(limits, stored, taken, checks=10, mode=mode))
+    return list(prove_relative(limits, stored, taken, checks=10, mode=mode, noise=None))
 
 
 @pytest.mark.parametrize("mode", MODES)
