@@ -364,8 +364,7 @@ def as_typed(path: Path) -> str:
 
 def git_restore_hint(path: Path) -> str:
     """Return how a file that changed is brought back: the commands, with the commit left open."""
-    name = shlex.quote(as_typed(path))
-    return f"`git log -- {name}`, then `git checkout COMMIT -- {name}`"
+    return ", then ".join(f"`{command}`" for command in git_restore_commands(path))
 
 
 def git_restore_commands(path: Path) -> tuple[str, str]:

@@ -172,7 +172,7 @@ def schema_of(data: object) -> int:
         _refuse("an object", data)
     if "schema" not in data:
         raise RecordError("missing", "schema")
-    found: int = _at("schema", _integer, data["schema"])
+    found: int = at("schema", _integer, data["schema"])
     return found
 
 
@@ -272,10 +272,10 @@ def _anything(data: Any, levels: int = _LEVELS) -> Any:
         _refuse(f"at most {_LEVELS} levels", data)
     if isinstance(data, Mapping):
         for key, item in data.items():
-            _at(key, lambda item: _anything(item, levels - 1), item)
+            at(key, lambda item: _anything(item, levels - 1), item)
     elif isinstance(data, list | tuple):
         for index, item in enumerate(data):
-            _at(index, lambda item: _anything(item, levels - 1), item)
+            at(index, lambda item: _anything(item, levels - 1), item)
     elif type(data) is int:
         return _integer(data)
     elif type(data) is float:
@@ -327,7 +327,7 @@ def _fixed_tuple(decoders: Sequence[_Decoder]) -> _Decoder:
         if not isinstance(data, list | tuple) or len(data) != len(decoders):
             _refuse(f"a list of {len(decoders)}", data)
         return tuple(
-            _at(index, decoder, item)
+            at(index, decoder, item)
             for index, (decoder, item) in enumerate(zip(decoders, data, strict=True))
         )
 
@@ -421,7 +421,8 @@ def _made(cls: Any, values: Mapping[str, Any]) -> Any:
         raise RecordError(str(error)) from error
 
 
-def _at(step: str | int, decoder: _Decoder, data: Any) -> Any:
+def at(step: str | int, decoder: _Decoder, data: Any) -> Any:
+    """Return what a decoder makes of data; an error names the step to it, a key or an index."""
     try:
         return decoder(data)
     except RecordError as error:

@@ -7,14 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pytest_trt.diagnostics import ConfigurationError, Fact, Remedy, as_typed
 from pytest_trt.files import LFS_PULL, is_lfs_pointer
 from pytest_trt.onnx.file import HEAD_BYTES, OnnxModel, file_kind
 from pytest_trt.tensors.array_files import read_arrays
-from pytest_trt.tensors.containers import description
-from pytest_trt.tensors.elements import dtype_name
+from pytest_trt.tensors.containers import typed_description
 from pytest_trt.tensors.foreign import named_arrays
 from pytest_trt.tensors.polygraphy import SUFFIX
 from pytest_trt.tensors.seeded import inputs_digest
@@ -254,16 +251,11 @@ def _differing(case: _Case, inputs: Tensors, digests: Mapping[str, str]) -> Iter
         elif name not in inputs:
             yield f"{name!r} is not an input of the run"
         elif digests[name] != recorded[name]:
-            mine, theirs = _form(golden[name]), _form(inputs[name])
+            mine, theirs = typed_description(golden[name]), typed_description(inputs[name])
             values = mine == theirs
             yield (
                 f"{name!r} has different values" if values else f"{name!r} is {mine}, not {theirs}"
             )
-
-
-def _form(value: Any) -> str:
-    dtype = f"{dtype_name(value.dtype)} " if isinstance(value, np.ndarray) else ""
-    return f"{dtype}{description(value)}"
 
 
 def _unfit(message: str, fix: str, *commands: str, **facts: Fact) -> ConfigurationError:

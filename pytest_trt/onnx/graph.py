@@ -202,6 +202,11 @@ def defined(graph: GraphProto) -> set[str]:
     return names
 
 
+def cast(source: str, target: str, dtype: int) -> NodeProto:
+    """Return a node that casts a value to another type, named by its output."""
+    return helper.make_node("Cast", [source], [target], name=f"{target}_cast", to=dtype)
+
+
 def fresh_name(name: str, used: set[str]) -> str:
     """Return the name, numbered if it is used already, and add it to those that are used."""
     fresh, number = name, 0

@@ -65,9 +65,9 @@ class Source:
         return cls(lambda start, count: data[start : start + count], len(data), len(data))
 
     @classmethod
-    def of_file(cls, descriptor: int, size: int, window_bytes: int = WINDOW_BYTES) -> Source:
+    def of_file(cls, descriptor: int, size: int) -> Source:
         """Return a source over the first `size` bytes of an open file."""
-        return cls(lambda start, count: os.pread(descriptor, count, start), size, window_bytes)
+        return cls(lambda start, count: os.pread(descriptor, count, start), size, WINDOW_BYTES)
 
     def hold(self, position: int) -> None:
         """Read the window that starts at `position`."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -153,9 +153,7 @@ class Localization:
         return 0.0 if math.isinf(self.total) else carried / self.total
 
 
-def localize(
-    case: Case, *, timeout_s: float, clock: Callable[[], float] = time.monotonic
-) -> Localization:
+def localize(case: Case, *, timeout_s: float) -> Localization:
     """Return the layer to blame for the error of a run.
 
     Raises:
@@ -170,18 +168,17 @@ def localize(
         source = Source(
             case.reference.path, inputs, Path(folder), case.threads, case.reference.custom_ops
         )
-        return _Search(case, source, clock() + timeout_s, clock).result()
+        return _Search(case, source, timeout_s).result()
 
 
 class _Search:
     """One search."""
 
-    def __init__(
-        self, case: Case, source: Source, end_s: float, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, case: Case, source: Source, timeout_s: float) -> None:
         self._case, self._source, self._tested = case, source, case.tested
         self._ask = Questions(source, case.reference, case.progress)
-        self._end_s, self._clock, self._started_s = end_s, clock, clock()
+        self._started_s = time.monotonic()
+        self._end_s = self._started_s + timeout_s
         self._changed = 0.0
         self._tensors: dict[str, Tensor] = {}
         self._carried: dict[str, float] = {}
@@ -215,7 +212,7 @@ class _Search:
             total=self._total,
             changed=self._changed,
             tensors=len(listed),
-            seconds=self._clock() - self._started_s,
+            seconds=time.monotonic() - self._started_s,
             is_complete=number + 1 == len(chunks) if chunks else True,
         )
 
@@ -242,12 +239,12 @@ class _Search:
 
     @property
     def _has_time(self) -> bool:
-        return self._clock() < self._end_s
+        return time.monotonic() < self._end_s
 
     @property
     def _left_s(self) -> float:
         # A step that has begun may end: a late answer is better than none.
-        return max(self._end_s - self._clock(), 1.0) * 2
+        return max(self._end_s - time.monotonic(), 1.0) * 2
 
     def _compared(
         self, chunk: Sequence[str], cut: frozenset[str], *, all_of_them: bool = False
@@ -310,7 +307,7 @@ class _Search:
         names = tuple(one.tensor for one in worst)
         if self._has_time:
             suspicions = tuple(one.suspicion for one in worst)
-            left_s = self._end_s - self._clock()
+            left_s = self._end_s - time.monotonic()
             job = CarryJob(self._source, names, suspicions, self._total, left_s)
             self._carried |= self._ask.carried(job, timeout_s=self._left_s)
         most = max((self._carried.get(name, 0.0) for name in names), default=0.0)

@@ -97,9 +97,7 @@ def _unusable(path: Path, problem: str, hint: str | Remedy = "") -> InputError:
     )
 
 
-def seeded_samples(
-    model: OnnxModel, profiles: Sequence[Profile], *, seed: int = 0
-) -> tuple[Sample, ...]:
+def seeded_samples(model: OnnxModel, profiles: Sequence[Profile]) -> tuple[Sample, ...]:
     """Return seeded samples, of the shapes that a profile is tuned for.
 
     Raises:
@@ -107,8 +105,8 @@ def seeded_samples(
     """
     shapes = shapes_at(model.inputs, profiles[0] if profiles else None, "opt")
     return tuple(
-        Sample(seeded_inputs(model, shapes, seed=seed + number), origin=f"seed {seed + number}")
-        for number in range(SEEDED_SAMPLES)
+        Sample(seeded_inputs(model, shapes, seed=seed), origin=f"seed {seed}")
+        for seed in range(SEEDED_SAMPLES)
     )
 
 

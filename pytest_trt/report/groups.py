@@ -129,7 +129,7 @@ def _group(failures: Sequence[_Failure]) -> Group:
 
 
 def group_lines(
-    groups: Sequence[Group], tests: Sequence[str], width: int | None = None, most: int = _LINES
+    groups: Sequence[Group], tests: Sequence[str], width: int | None = None
 ) -> Iterator[str]:
     """Yield lines for a terminal: each group's message, its tests, what to do.
 
@@ -137,13 +137,12 @@ def group_lines(
         groups: What `groups_of` returned.
         tests: Node ids, in the order in which the groups number them.
         width: Columns to wrap at; commands are never wrapped.
-        most: Lines after which further groups are only counted.
     """
     written = 0
     for number, group in enumerate(groups):
         lines = list(_lines(group, tests, width))
         written += len(lines)
-        if number and written > most:
+        if number and written > _LINES:
             yield f"and {count(len(groups) - number, 'more reason')}, each with its test above"
             return
         yield from lines

@@ -104,6 +104,12 @@ def description(value: object) -> str:
     return str(list(np.asarray(value).shape))
 
 
+def typed_description(value: object) -> str:
+    """Return a value's `description` with the type of a tensor before it: "float32 [8, 3]"."""
+    dtype = f"{dtype_name(value.dtype)} " if isinstance(value, np.ndarray) else ""
+    return f"{dtype}{description(value)}"
+
+
 def shapes_text(
     specs: Sequence[TensorSpec], inputs: Tensors, *, sizes: Collection[str] = ()
 ) -> str:

@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 
 import numpy.typing as npt
 
-from pytest_trt.records import RecordError, parse_json
+from pytest_trt.records import RecordError, at, parse_json
 from pytest_trt.tensors.npz import npy_array, require_size
 
 Arrays: TypeAlias = Mapping[str, npt.NDArray[Any]]
@@ -143,11 +143,11 @@ def saved_of(data: object) -> Saved:
     if isinstance(data, Mapping) and data and not _class_of(data):
         saved = Saved(inputs=(_arrays(data),))  # one iteration, in a folder of them
     elif isinstance(data, list):
-        inputs = tuple(_at(index, _arrays, one) for index, one in enumerate(data))
+        inputs = tuple(at(index, _arrays, one) for index, one in enumerate(data))
         saved = Saved(inputs=inputs)
     else:
         runners = _field(_object(data, "RunResults"), "lst", list)
-        saved = Saved(runners=tuple(_at(index, _runner, one) for index, one in enumerate(runners)))
+        saved = Saved(runners=tuple(at(index, _runner, one) for index, one in enumerate(runners)))
     if not saved.inputs and not any(runner.iterations for runner in saved.runners):
         raise RecordError("it has no iterations")
     return saved
@@ -176,7 +176,7 @@ def _iterations(data: Sequence[object]) -> Iterator[Iteration]:
 def _arrays(data: object) -> Arrays:
     if not isinstance(data, Mapping) or _class_of(data):
         raise RecordError("expected arrays by name")
-    return {name: _at(name, _array, one) for name, one in data.items()}
+    return {name: at(name, _array, one) for name, one in data.items()}
 
 
 def _array(data: object) -> npt.NDArray[Any]:
@@ -209,10 +209,3 @@ def _field(data: Mapping[str, Any], name: str, kind: type) -> Any:
     if not isinstance(data.get(name), kind):
         raise RecordError(f"expected {kind.__name__}", name)
     return data[name]
-
-
-def _at(step: str | int, read: Any, data: object) -> Any:
-    try:
-        return read(data)
-    except RecordError as error:
-        raise error.within(step) from None

@@ -41,7 +41,7 @@ def numbers(metric: str, outputs: npt.ArrayLike, reference: npt.ArrayLike) -> tu
 
 
 def rows(
-    metric: str, outputs: npt.ArrayLike, reference: npt.ArrayLike, least: int = 2
+    metric: str, outputs: npt.ArrayLike, reference: npt.ArrayLike
 ) -> tuple[FloatArray, FloatArray]:
     """Return both sides as float64 rows [rows, length] along the last axis.
 
@@ -49,17 +49,16 @@ def rows(
         metric: The metric's name.
         outputs: Real numbers with at least one axis.
         reference: The same shape.
-        least: The shortest rows that the metric can tell apart.
 
     Raises:
         ConfigurationError: They are something else.
     """
     left, right = real_numbers(metric, outputs, reference)
     length = left.shape[-1] if left.ndim else 1
-    if length < least:
+    if length < 2:
         raise unfit(
             metric,
-            f"the last axis has {length} elements, and at least {least} are needed",
+            f"the last axis has {length} elements, and at least 2 are needed",
             "Give one row of scores for each sample, along the last axis.",
         )
     one, other = (side.astype(np.float64).reshape(-1, length) for side in (left, right))

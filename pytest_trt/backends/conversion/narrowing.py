@@ -262,7 +262,7 @@ class _Narrowing:
         for scope in surgery.walk_graphs(main):
             surgery.rename_inside(scope, renamed)
         for name, fresh in renamed.items():
-            main.node.append(_cast(fresh, name, _FLOAT))
+            main.node.append(surgery.cast(fresh, name, _FLOAT))
 
     def _connect(self, holder: NodeProto | GraphProto, index: int, wanted: int) -> None:
         name = _read(holder)[index]
@@ -291,7 +291,7 @@ class _Narrowing:
                 twin.name = fresh
                 self._report.narrow(name, twin)
             else:
-                home.node.append(_cast(name, fresh, wanted))
+                home.node.append(surgery.cast(name, fresh, wanted))
             if wanted == self._to:
                 self._narrow.add(fresh)
         return self._cast[key]
@@ -330,7 +330,3 @@ def _set_type(node: NodeProto, name: str, to: int) -> None:
     for attribute in node.attribute:
         if attribute.name == name and attribute.i == _FLOAT:
             attribute.i = to
-
-
-def _cast(source: str, target: str, dtype: int) -> NodeProto:
-    return helper.make_node("Cast", [source], [target], name=f"{target}_cast", to=dtype)

@@ -140,17 +140,17 @@ class _Rounding:
         casts = []
         for value in _narrow_values(main.input, self._to):
             inside[value.name] = fresh = surgery.fresh_name(f"{value.name}_float32", self._used)
-            casts.append(_cast(value.name, fresh, TensorProto.FLOAT))
+            casts.append(surgery.cast(value.name, fresh, TensorProto.FLOAT))
         for value in _narrow_values(main.output, self._to):
             if value.name not in inputs:
                 inside[value.name] = fresh = surgery.fresh_name(f"{value.name}_float32", self._used)
-                casts.append(_cast(fresh, value.name, self._to.element))
+                casts.append(surgery.cast(fresh, value.name, self._to.element))
         self._is_narrow.update(dict.fromkeys(inside.values(), True))
         for name in float32_outputs:
             inside[name] = exact = surgery.fresh_name(f"{name}_unrounded", self._used)
             rounded = surgery.fresh_name(f"{name}_{self._to.name}", self._used)
-            casts.append(_cast(exact, rounded, self._to.element))
-            casts.append(_cast(rounded, name, TensorProto.FLOAT))
+            casts.append(surgery.cast(exact, rounded, self._to.element))
+            casts.append(surgery.cast(rounded, name, TensorProto.FLOAT))
         for graph in surgery.walk_graphs(main):
             surgery.rename_inside(graph, inside)
         return casts
@@ -184,8 +184,8 @@ class _Rounding:
                 node.output[index] = rounded
             else:
                 node.output[index] = exact = surgery.fresh_name(f"{name}_unrounded", self._used)
-                yield _cast(exact, rounded, self._to.element)
-            yield _cast(rounded, name, TensorProto.FLOAT)
+                yield surgery.cast(exact, rounded, self._to.element)
+            yield surgery.cast(rounded, name, TensorProto.FLOAT)
 
     def _make_cast(self, node: NodeProto) -> None:
         """Turn a cast from or to the narrow type into an Identity or a plain cast to it."""
@@ -200,10 +200,6 @@ class _Rounding:
         node.op_type = kind
         del node.input[1:], node.attribute[:]
         node.attribute.extend(attributes)
-
-
-def _cast(source: str, target: str, dtype: int) -> NodeProto:
-    return helper.make_node("Cast", [source], [target], name=f"{target}_cast", to=dtype)
 
 
 def _target(node: NodeProto) -> int:

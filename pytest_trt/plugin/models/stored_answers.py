@@ -54,7 +54,7 @@ from pytest_trt.plugin.results.renames import (
 )
 from pytest_trt.plugin.run import TrtRun
 from pytest_trt.plugin.state import plan_of, test_argument
-from pytest_trt.tensors.containers import description, items_of
+from pytest_trt.tensors.containers import items_of, typed_description
 from pytest_trt.tensors.elements import as_bits, dtype_name
 from pytest_trt.tensors.seeded import inputs_digest
 from pytest_trt.tensors.spec import Tensors
@@ -189,7 +189,7 @@ class StoredAnswers:
             self._collect(digest, inputs)
         if stored is None:
             if entry is not None and not self.records:
-                shapes = (f"{name} {_input_text(value)}" for name, value in inputs.items())
+                shapes = (f"{name} {typed_description(value)}" for name, value in inputs.items())
                 self._unmatched.append(", ".join(shapes))
             return None
         with _without_traceback():
@@ -229,7 +229,7 @@ class StoredAnswers:
         for name, array in outputs.items():
             stored[name], arrays = stored_output(array, most)
             data[stored[name].data] = arrays
-        shapes = {name: _input_text(value) for name, value in inputs.items()}
+        shapes = {name: typed_description(value) for name, value in inputs.items()}
         self._collected[digest] = StoredAnswer(digest, shapes, stored), data
 
     # --- when the test is over
@@ -674,8 +674,3 @@ def _other_inputs_remedy(update: str) -> Remedy:
             *accept.as_alternatives(),
         ),
     )
-
-
-def _input_text(value: object) -> str:
-    dtype = f"{dtype_name(value.dtype)} " if isinstance(value, np.ndarray) else ""
-    return f"{dtype}{description(value)}"
