@@ -25,8 +25,8 @@ _T = TypeVar("_T")
 def model_difference(ours: Path, theirs: Path) -> str:
     """Return the difference of two models, such as "weight fc.weight of /fc/Gemm".
 
-    Weights and nodes are matched by name: if most names differ, only the numbers of nodes are
-    reported.
+    Nodes are matched by name: if most names differ, only the numbers of nodes are reported. So are
+    weights, except those that have another number in their name, as an exporter gives them.
 
     Returns:
         The difference; empty if there is none that affects results.
@@ -36,15 +36,23 @@ def model_difference(ours: Path, theirs: Path) -> str:
     """
     here, there = load(ours), load(theirs)
     our_weights, their_weights = _weights(here), _weights(there)
-    weights = _compared(our_weights, their_weights, _same_tensor)
     nodes, their_nodes = _nodes(here), _nodes(there)
+    our_weights = _with_their_names(our_weights, their_weights, nodes, their_nodes)
+    weights = _compared(our_weights, their_weights, _same_tensor)
     changed, new, missing = _compared(nodes, their_nodes, operator.eq)
     if min(len(new), len(missing)) > len(nodes) // 2:
         return f"the names of its nodes ({len(nodes)}, the reference has {len(their_nodes)})"
     if new or missing:
         # New and missing nodes have weights of their own, and their neighbours other connections.
         changed, *_ = _compared(nodes, their_nodes, _same_attributes)
-        weights = (weights[0], [], [])
+        # Behind new ones, numbers in names of nodes and of their weights differ, too.
+        values = {numpy_helper.to_array(tensor).tobytes() for tensor in their_weights.values()}
+        moved = {
+            name
+            for name in weights[0]
+            if numpy_helper.to_array(our_weights[name]).tobytes() in values
+        }
+        weights = ([name for name in weights[0] if name not in moved], [], [])
     users = {name: key for key, node in nodes.items() for name in node.input}
     parts = (
         _listed(
@@ -75,6 +83,38 @@ def _nodes(model: ModelProto) -> dict[str, NodeProto]:
         for node in graph.node
         if node.op_type != "Constant"
     }
+
+
+def _with_their_names(
+    weights: Mapping[str, TensorProto],
+    their_weights: Mapping[str, TensorProto],
+    nodes: Mapping[str, NodeProto],
+    their_nodes: Mapping[str, NodeProto],
+) -> dict[str, TensorProto]:
+    """Return weights, each by the name that the same one has in the other model's node.
+
+    Exporters number weights, such as "onnx::MatMul_79": one more value, and all have other names.
+    The inputs of `nodes` get these names, too.
+    """
+    pairs = (
+        pair
+        for key, node in nodes.items()
+        if key in their_nodes
+        for pair in zip(node.input, their_nodes[key].input, strict=False)
+    )
+    names = {
+        ours: theirs
+        for ours, theirs in pairs
+        if ours in weights
+        and theirs in their_weights
+        and _same_tensor(weights[ours], their_weights[theirs])
+    }
+    taken = {*names.values()}
+    for name in weights.keys() - names.keys() & taken:
+        names[name] = f"{name} (another)"
+    for node in nodes.values():
+        node.input[:] = [names.get(name, name) for name in node.input]
+    return {names.get(name, name): tensor for name, tensor in weights.items()}
 
 
 def _compared(

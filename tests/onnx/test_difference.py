@@ -49,9 +49,26 @@ def with_swapped_inputs(model: ModelProto) -> None:
     node.input[:] = reversed(node.input)
 
 
+def with_weights_of_other_numbers(model: ModelProto) -> None:
+    """As an exporter names them that counts one more value before them."""
+    first, second = model.graph.initializer
+    names = {first.name: second.name, second.name: "another"}
+    for tensor in model.graph.initializer:
+        tensor.name = names[tensor.name]
+    for node in model.graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+
+
+def with_a_relu_and_other_numbers(model: ModelProto) -> None:
+    with_weights_of_other_numbers(model)
+    with_a_relu(model)
+
+
 @pytest.mark.parametrize(
     ("change", "reported"),
     [
+        (with_weights_of_other_numbers, ""),
+        (with_a_relu_and_other_numbers, "new node relu"),
         (lambda model: None, ""),
         (
             with_other_weights,
@@ -139,3 +156,23 @@ def test_weights_of_any_size_are_compared_without_overflow(tmp_path: Path, large
         paths.append(tmp_path / f"{name}.onnx")
         onnx.save(model, paths[-1])
     assert "by up to 200%" in model_difference(*paths)
+
+
+def test_numbers_of_weights_do_not_hide_that_two_are_swapped(tmp_path: Path) -> None:
+    def chain(path: Path, *names: str) -> Path:
+        values = {name: np.full(2, ord(name[0]), np.float32) for name in names}
+        weights = [numpy_helper.from_array(array, name) for name, array in values.items()]
+        nodes = [
+            helper.make_node("Mul", ["x", names[0]], ["a"], name="first"),
+            helper.make_node("Mul", ["a", names[1]], ["y"], name="second"),
+        ]
+        ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [2]) for n in ("x", "y")]
+        graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], weights)
+        onnx.save(helper.make_model(graph), path)
+        return path
+
+    theirs = chain(tmp_path / "theirs.onnx", "q_1", "k_2")
+    assert model_difference(chain(tmp_path / "same.onnx", "q_3", "k_4"), theirs) == ""
+    assert model_difference(chain(tmp_path / "next.onnx", "q_2", "k_3"), theirs) == ""
+    swapped = model_difference(chain(tmp_path / "swapped.onnx", "k_3", "q_4"), theirs)
+    assert swapped.startswith("nodes first, second; new weights k_3, q_4")
