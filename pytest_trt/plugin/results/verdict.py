@@ -633,6 +633,11 @@ def _failed_checks(state: TestState) -> dict[str, tuple[Diagnostic, ...]]:
         found[_CONSISTENCY] = tuple(one for check in failed for one in check.diagnostics())
     if state.speed is not None and state.speed.failed:
         found["trt benchmark"] = _errors(state.speed)
+    if state.metrics is not None and any(
+        one.verdict is Verdict.FAILED for one in state.metrics.results
+    ):
+        errors = [one for one in state.metrics.diagnostics() if one.severity == "error"]
+        found["trt metrics"] = tuple(errors)
     return found
 
 
