@@ -378,7 +378,7 @@ class Test:
         model: The model's file, relative to pytest's root directory if it is below.
         precision: The precision under test.
         arch: The architecture under test.
-        checks: The checks that its markers ask for.
+        checks: The checks that its markers ask for, and "metrics" where it uses `trt_metrics`.
         on_engine: Whether it needs an engine; required verdicts are about those that do.
         status: Its status.
         outcome: pytest's outcome; null where the test did not end.

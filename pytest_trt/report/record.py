@@ -122,7 +122,8 @@ class PlannedTest:
         model: The model's file, relative to pytest's root directory if it is below.
         precision: The precision under test.
         arch: The architecture under test.
-        checks: The checks that its markers ask for: "consistency", "benchmark".
+        checks: The checks that its markers ask for: "consistency", "benchmark"; and "metrics"
+            where it uses `trt_metrics`.
         on_engine: Whether it needs an engine: only then is a verdict on each architecture required.
         selected: Whether it was not deselected (`-k`, `-m`, `--deselect`).
         imported_from: The tool whose files it was imported from; empty for a test.

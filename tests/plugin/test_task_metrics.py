@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from builders_report import check_schema
 from click.testing import CliRunner
-from plugin.conftest import assert_shows
+from plugin.conftest import assert_shows, text
 
 from pytest_trt.cli import commands
 
@@ -476,6 +476,24 @@ def test_damaged_file_fails_the_test_by_name(run, stored) -> None:
 def test_selftest_records_nothing(run, stored) -> None:
     run(accuracy(0.981), "--trt-selftest").assert_outcomes(failed=1)
     assert not stored.exists()
+
+
+@pytest.mark.parametrize(("value", "outcome"), [(0.955, "failed"), (0.98, "skipped")])
+def test_a_skip_does_not_undo_a_worse_metric(project, run, stored, value, outcome) -> None:
+    run(accuracy(0.981))
+    project.test_file(source(accuracy(value)) + '    pytest.skip("the rest is not ready")\n')
+    assert_shows(project.run(), *["*TRT430*"] * (outcome == "failed"), **{outcome: 1})
+
+
+@pytest.mark.parametrize(("record", "missing"), [("", True), (accuracy(0.955), False)])
+def test_expected_failure_is_a_verdict_once_a_metric_was_judged(
+    project, run, stored, record: str, missing: bool
+) -> None:
+    run(accuracy(0.981))
+    project.test_file("@pytest.mark.xfail" + source(record) + "    raise KeyError\n" * missing)
+    result = project.run("--trt-require-arch=cpu")
+    result.assert_outcomes(xfailed=1)
+    assert ("not measured: xfail before a verdict" in text(result)) == missing == result.ret
 
 
 def test_reports_have_the_metric(project, run) -> None:

@@ -202,6 +202,8 @@ def planned(item: pytest.Item, *, selected: bool) -> PlannedTest | None:
     callspec = getattr(item, "callspec", None)
     arch = callspec.params.get("trt_arch") if callspec else None
     file, line, _ = item.location
+    fixtures = getattr(item, "fixturenames", ())
+    metrics = ("metrics",) if "trt_metrics" in fixtures else ()
     return PlannedTest(
         nodeid=item.nodeid,
         test=without_parameters(item.nodeid, ids_of(item), arch or ""),
@@ -210,9 +212,8 @@ def planned(item: pytest.Item, *, selected: bool) -> PlannedTest | None:
         model=_model(plan.model, item.config.rootpath) if plan.model else "",
         precision=plan.precision,
         arch=plan.arch,
-        checks=plan.checks,
-        on_engine=bool(plan.checks)
-        or not _OF_ENGINES.isdisjoint(getattr(item, "fixturenames", ())),
+        checks=(*plan.checks, *metrics),
+        on_engine=bool(plan.checks) or not _OF_ENGINES.isdisjoint(fixtures),
         selected=selected,
         compared_with=_compared_with(plan),
         drift=plan.consistency.drift if plan.consistency else None,
