@@ -65,6 +65,24 @@ def test_unittest_method_whose_subtests_run_a_wrong_engine_fails(suite) -> None:
     result.stdout.fnmatch_lines([FAILS, "*1 failed"])
 
 
+@pytest.mark.parametrize(("value", "status"), [(1, "failed"), (0, "passed")])
+def test_a_failed_subtest_of_a_unittest_method_fails_it_in_reports_and_stores_nothing(
+    suite, project, value: int, status: str
+) -> None:
+    suite(
+        UNITTEST.replace("**WRONG", "**GOOD").replace("@C", '@C(against="both")')
+        + "    def test_it(self):\n        self.run_it()\n"
+        f"        with self.subTest():\n            self.assertEqual({value}, 0)\n"
+        "        with self.subTest():\n            pass\n",
+        "--trt-report=r.json",
+        "--trt-missing-baseline=record",
+    )
+    (test,) = json.loads((project.path / "r.json").read_text())["tests"]
+    assert (test["status"], test["outcome"]) == (status, status)
+    stored = [*project.path.glob("trt_baselines/answers/*.json")]
+    assert len(stored) == (status == "passed")
+
+
 def test_subtests_leave_one_record_and_one_failure(suite, project) -> None:
     pytest.importorskip("_pytest.subtests", reason="pytest 9 has subtests")
     result = suite(

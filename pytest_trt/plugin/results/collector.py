@@ -62,6 +62,8 @@ class ResultCollector:
             # Of a test that is run again the last attempt counts.
             earlier = self._latest.pop(test)
             self.results = [one for one in self.results if one is not earlier]
+        # A unittest method whose `subTest` failed passes in its own report, which comes last.
+        failed_before = not report.failed and "call" in self.failed.get(report.nodeid, ())
         if report.failed:
             self.failed[report.nodeid].add(report.when or "")
         data = getattr(report, "trt", None)
@@ -76,7 +78,7 @@ class ResultCollector:
             self._why[report.nodeid] = record.diagnostics
             if hasattr(report, "trt_text_only"):
                 _fit(report, self._config, record.diagnostics, record.notes)
-        outcome = _outcome(report)
+        outcome = "failed" if failed_before else _outcome(report)
         # A check without an engine leaves nothing to summarise.
         found = record.engines or record.unbuilt or record.speeds or record.skipped
         if found and outcome != "rerun":

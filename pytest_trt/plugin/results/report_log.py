@@ -75,7 +75,7 @@ _REPEATED = (
 )
 
 #: Sections that the plugin adds to the report of a test that fails for a reason of its own.
-_SECTIONS = ("trt consistency", "trt benchmark")
+_SECTIONS = ("trt consistency", "trt benchmark", "trt metrics")
 
 
 class ReportLog:
@@ -198,8 +198,10 @@ class ReportLog:
         outcomes = self._outcomes.setdefault(report.nodeid, PhaseOutcomes())
         # xdist's report of a worker that crashed has no phase.
         phase = "crash" if report.when not in ("setup", "call", "teardown") else report.when
-        # With --dist=each every worker runs every test, and one that fails decides.
-        if same or report.failed or phase not in outcomes.phases:
+        # With --dist=each every worker runs every test, and one that fails decides. So does a
+        # failed `subTest` of a unittest method, which passes in its own report.
+        failed = phase in outcomes.phases and outcomes.phases[phase].outcome == "failed"
+        if report.failed or (same and not failed) or phase not in outcomes.phases:
             outcomes.phases[phase] = _phase(report)
         if data is not None:
             record = TestRecord.from_dict(data)
