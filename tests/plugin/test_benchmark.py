@@ -596,6 +596,13 @@ def test_second_call_is_an_error(speed) -> None:
     assert speed.files == []
 
 
+def test_second_call_whose_error_the_test_catches_fails_it_all_the_same(speed) -> None:
+    call = 'trt_benchmark({"image": images})'
+    speed.write(body=f"{call}\nwith pytest.raises(Exception):\n    {call}")
+    assert_shows(speed.run(), "*trt_benchmark was called twice*TRT163*", failed=1)
+    assert speed.files == []
+
+
 def test_refused_call_does_not_count_as_the_one_call(speed) -> None:
     speed.write(
         body="with pytest.raises(Exception, match='image'):\n"

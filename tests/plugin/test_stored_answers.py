@@ -411,6 +411,17 @@ def test_a_replaced_model_within_its_tolerances_is_noted_once(
         assert ("TRT417" in shown) == bool(grown)
 
 
+def test_a_replaced_model_whose_inputs_have_no_answers_is_not_claimed_to_be_within_tolerances(
+    project, recorded, write
+) -> None:
+    write(plus=" + 1")
+    save_linear(project.path / "models" / "linear.onnx", nudge=0.5)
+    result = project.run()
+    result.assert_outcomes(failed=2)
+    assert "TRT671" in text(result)
+    assert "TRT418" not in text(result)
+
+
 def test_what_is_missing_is_recorded_without_speed_of_this_machine(project, write) -> None:
     write()
     result = project.run("--trt-missing-baseline=fail")

@@ -342,7 +342,8 @@ class StoredAnswers:
         entry = self.entry
         if entry is None or self.records or entry.model_digest == self.model.digest:
             return
-        if results and all(one.verdict == Verdict.PASSED for one in results):
+        passed = bool(results) and all(one.verdict == Verdict.PASSED for one in results)
+        if passed and not self._unmatched:  # those were compared with the model alone
             yield Diagnostic(
                 "TRT418",
                 f"{self._model_name} changed since its answers were stored "
