@@ -1013,8 +1013,8 @@ CODES: dict[str, Code] = {
         "tolerance or metrics pass an engine that always returns one value, the first sample's "
         "values for all, or zeros where the output is small beside other parts; or nan='ignore' "
         "skipped elements that are NaN or infinite on one side alone. Or max_mismatch_pct, snr_db "
-        "or psnr_db passed whole samples with wrong values. Or an input had one value in all "
-        "elements of all runs.",
+        "or psnr_db passed whole samples with wrong values, or max_mismatch_pct a class of which "
+        "all elements differ. Or an input had one value in all elements of all runs.",
         "Use inputs for which the output varies, a smaller atol, or top1, cosine or a metric.",
     ),
     "TRT420": Code(

@@ -52,6 +52,10 @@ _FEWER = 64
 #: Elements of a sample at least: rows of fewer may be detections, which differ as a whole.
 _SAMPLE = 32
 
+#: Elements of one value that show that it is lost, at least, and the range of values: of classes.
+_OF_VALUE = 16
+_MOST_VALUES = 1 << 16
+
 #: By so much, the share of these may differ from that of all.
 _CHANCE = 0.1
 
@@ -351,6 +355,7 @@ def _measured(
         largest=largest,
         same_samples=_same_samples(name, reference, tolerance),
         lost_samples=_lost_samples(measured.rows, measured.mismatched, reference),
+        lost_values=_lost_values(actual, reference, tolerance) if measured.mismatched else 0,
         unseen=_unseen(name, reference, tolerance),
     )
 
@@ -372,6 +377,23 @@ def _lost_samples(rows: RowSpread | None, mismatched: int, array: Array) -> int:
     if rows is None or rows.total == 1 or array[0].size < _SAMPLE:
         return 0
     return rows.mismatched if 2 * mismatched > rows.mismatched * array[0].size else 0
+
+
+def _lost_values(actual: Array, reference: Array, tolerance: Tolerance) -> int:
+    """Return how many integers, such as classes, differ wherever the reference has them."""
+    integers = actual.dtype.kind in "iu" and reference.dtype.kind in "iu"
+    if not integers or not tolerance.max_mismatch_pct:
+        return 0
+    values = reference.ravel().astype(np.int64)
+    least = int(values.min())
+    if int(values.max()) - least > _MOST_VALUES:
+        return 0
+    differences = np.abs(actual.ravel().astype(np.float64) - values)
+    wrong = differences > tolerance.atol + tolerance.rtol * np.abs(values)
+    counts, lost = (
+        np.bincount(one - least, minlength=_MOST_VALUES) for one in (values, values[wrong])
+    )
+    return int(np.count_nonzero((counts >= _OF_VALUE) & (counts == lost)))
 
 
 def _of_values(

@@ -290,6 +290,8 @@ class OutputResult:
             0, would have passed in all samples of every run; None where no run had several.
         lost_samples: Rows along axis 0 most of whose elements differ by more than allowed, in the
             run with most of them.
+        lost_values: Values of the reference's integers, such as classes, where each element that
+            has one differs by more than allowed, in the run with most of them.
         unseen: Small parts of the reference that would have passed as zeros, in every run.
     """
 
@@ -321,6 +323,7 @@ class OutputResult:
     largest: float | None = None
     same_samples: bool | None = None
     lost_samples: int = 0
+    lost_values: int = 0
     unseen: SmallParts | None = None
 
     @property
@@ -493,6 +496,7 @@ def _merged(one: OutputResult, other: OutputResult) -> OutputResult:
         largest=_bound(max, *((run.size, run.largest) for run in (one, other))),
         same_samples=all_known(one.same_samples, other.same_samples),
         lost_samples=max(one.lost_samples, other.lost_samples),
+        lost_values=max(one.lost_values, other.lost_values),
         unseen=common_parts([run.unseen for run in (one, other) if run.size]),
         findings=(*worst.findings, *(f for f in rest.findings if f.kind not in kinds)),
     )

@@ -290,7 +290,7 @@ def _hardly_compared(row: Row) -> Iterator[str]:
 
 
 def _lost_samples(row: Row) -> Iterator[str]:
-    """Yield what passed whole samples with wrong values, as it judges a batch as a whole."""
+    """Yield what passed whole samples or classes that are wrong, as it judges them together."""
     for check in row.checks:
         for output in check.outputs:
             if output.passed and output.tolerance.elementwise and output.lost_samples:
@@ -298,6 +298,12 @@ def _lost_samples(row: Row) -> Iterator[str]:
                     f"max_mismatch_pct={output.tolerance.max_mismatch_pct:g} of output "
                     f"{output.name!r} passed {count(output.lost_samples, 'sample')} of a run most "
                     "of whose elements differ"
+                )
+            if output.passed and output.tolerance.elementwise and output.lost_values:
+                yield (
+                    f"max_mismatch_pct={output.tolerance.max_mismatch_pct:g} of output "
+                    f"{output.name!r} passed {count(output.lost_values, 'value')}, such as a "
+                    "class, all of whose elements of a run differ"
                 )
         for metric in check.metrics:
             if metric.passed and metric.lost_samples:

@@ -266,6 +266,32 @@ def test_samples_that_differ_as_a_whole_are_reported(wrong: Any, reported: bool)
 
 
 @pytest.mark.parametrize(
+    ("dead", "dtype", "atol", "reported"),
+    [
+        (20, "int64", 0.0, True),
+        (20, "uint8", 0.0, True),
+        (19, "int64", 0.0, False),  # one element still has the class
+        (20, "int64", 1.0, False),
+        (20, "float32", 0.0, False),
+        (0, "int64", 0.0, False),
+    ],
+)
+def test_classes_that_a_share_of_all_elements_hides_are_reported(
+    dead: int, dtype: str, atol: float, reported: bool
+) -> None:
+    """Such as the pixels of a rare class of a segmentation, which are 2% of an image."""
+    expected = np.zeros((1, 1000), dtype)
+    expected[0, :20], expected[0, 500:] = 3, 1
+    actual = expected.copy()
+    actual[0, :dead] = 2
+    tolerance = Tolerance(0.0, atol, max_mismatch_pct=5.0)
+    outputs = compare_outputs({"y": actual}, {"y": expected}, {"y": tolerance}).outputs
+    shown = lines(result(checks=(check(outputs=outputs),)))
+    found = "*max_mismatch_pct=5 of output 'y' passed 1 value, such as a class, all of whose*"
+    assert bool(fnmatch.filter(shown, found)) is reported
+
+
+@pytest.mark.parametrize(
     ("value", "lost", "reported"), [(12.0, 2, True), (12.0, 0, False), (8.0, 2, False)]
 )
 def test_samples_that_a_ratio_of_the_batch_hides_are_reported(value, lost, reported) -> None:
