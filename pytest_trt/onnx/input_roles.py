@@ -44,6 +44,7 @@ _MOST_NESTED = 50
 #: Places of indices and of the table whose rows they are, and the axis of rows if it is fixed.
 _LOOKUPS: Mapping[str, tuple[tuple[int, int, int | None], ...]] = {
     **dict.fromkeys(("Gather", "GatherElements", "GatherND"), ((1, 0, None),)),
+    "RotaryEmbedding": ((3, 1, 0),),
     "com.microsoft::EmbedLayerNormalization": ((0, 2, 0), (1, 4, 0)),
 }
 
@@ -146,6 +147,8 @@ _NUMBERS: Mapping[str, int] = {
     **dict.fromkeys(("Gather", "GatherElements", "GatherND"), 1),
     **dict.fromkeys(("ReverseSequence", "ScatterElements", "ScatterND"), 1),
     "TensorScatter": 2,
+    "com.microsoft::GroupQueryAttention": 5,
+    "com.microsoft::RotaryEmbedding": 1,  # or an offset, so that not all rows are valid
 }
 
 _COMPARES = frozenset({"Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"})

@@ -267,6 +267,19 @@ def test_an_embedding_that_the_optimizer_fused_has_two_tables(tmp_path):
     assert found == {"ids": 10, "segments": 2}
 
 
+def test_positions_select_rows_of_the_caches_of_a_rotary_embedding(tmp_path):
+    places = value("ids", (2, 5), TensorProto.INT64)
+    x = value("x", (2, 3, 5, 8))
+    caches = [constant(name, np.ones((7, 4))) for name in ("cos", "sin")]
+    rotary = [
+        node("RotaryEmbedding", ["x", "cos", "sin", "ids"], ["y"]),
+        node("RotaryEmbedding", ["x", "ids", "cos", "sin"], ["y"], domain="com.microsoft"),
+    ]
+    found = [_load(tmp_path, one, inputs=(x, places), tables=caches) for one in rotary]
+    assert [dict(one.index_limits) for one in found] == [{"ids": 7}, {}]
+    assert [one.number_inputs for one in found] == [(), ("ids",)]
+
+
 @pytest.mark.parametrize(
     "chosen",
     [node("OneHot", ["ids", "depth", "off_on"], ["hot"]), node("Equal", ["k", "ids"], ["hot"])],
