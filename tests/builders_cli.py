@@ -30,13 +30,6 @@ def run_command(*args: str) -> CompletedProcess[str]:
     return CompletedProcess(args, status, out.getvalue(), err.getvalue())
 
 
-def commit(*args: str) -> None:
-    """Commit everything in the current folder, which becomes a repository."""
-    who = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
-    for line in (("init", "-q"), ("add", "."), ("commit", "-q", "-m", "x", *args)):
-        subprocess.run(["git", *who, *line], check=True, capture_output=True)
-
-
 def _environment(**given: str) -> dict[str, str]:
     none = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "PY_COLORS", "TTY_COMPATIBLE")
     return {**{k: v for k, v in os.environ.items() if k not in none}, "TERM": "xterm", **given}

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 from builders_baseline import save_baselines, stored, stored_run
-from builders_cli import commit, run_command
+from builders_cli import run_command
+from builders_processes import commit_all
 from plugin.conftest import LIGHT
 from ruamel.yaml import YAML
 
@@ -176,7 +177,7 @@ def test_baselines_are_collected_as_the_page_shows(tmp_path, monkeypatch) -> Non
 
     a4000, l4 = ("sm86", "NVIDIA RTX A4000", "48"), ("sm89", "NVIDIA L4", "58")
     record(Path("trt_baselines"), 1, *a4000)
-    commit()
+    commit_all(Path())
     for name, machine in (("baselines-sm86", a4000), ("baselines-sm89", l4)):
         shutil.copytree("trt_baselines", f"artifacts/{name}")
         record(Path("artifacts", name), 2, *machine)
@@ -220,7 +221,7 @@ class Ci:
         here = Path.cwd()
         os.chdir(self.repository)
         try:
-            commit()
+            commit_all(Path())
         finally:
             os.chdir(here)
 

@@ -23,6 +23,7 @@ import onnx
 import onnxruntime
 import pytest
 from builders_networks import save_flat
+from builders_processes import commit_all
 from click.testing import CliRunner
 from onnx import numpy_helper
 from plugin.conftest import LIGHT
@@ -256,16 +257,10 @@ def test_engine_is_compared_with_another_precision_as_shown(folder) -> None:
     assert "1 test collected" in folder.run("--co", "test_faster.py").stdout
 
 
-def commit_all(folder: Folder) -> None:
-    who = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
-    for args in (("init", "-q"), ("add", "."), ("commit", "-q", "-m", "baselines")):
-        subprocess.run(["git", *who, *args], cwd=folder.path, check=True)
-
-
 @pytest.mark.exhaustive
 def test_commands_of_the_baselines_page_work(speed) -> None:
     assert "2 passed" in speed.run("test_speed.py").stdout
-    commit_all(speed)
+    commit_all(speed.path)
     for args in commands(page("baselines.md")):
         assert speed.command(*args).strip()
 
@@ -275,7 +270,7 @@ def test_answers_are_stored_updated_and_compared_as_shown(folder) -> None:
     (folder.path / "test_digits.py").write_text(blocks("python", shown)[0])
     record, update, *reading, _ = commands(shown)
     assert "first answers to 1 set of inputs" in folder.run(*record).stdout
-    commit_all(folder)
+    commit_all(folder.path)
     save_flat(folder.path / "models" / "digits.onnx")
     failed = folder.run().stdout
     assert "2 failed" in failed

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from builders import full_disk
+from builders_processes import holder
 
 from pytest_trt.files import (
     MOUNTS,
@@ -36,15 +37,7 @@ with locked(Path(sys.argv[1])):
 
 def held_elsewhere(path: Path) -> subprocess.Popen[str]:
     """Start a process that holds a lock until its input ends."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "held\n"
-    return process
+    return holder(HOLDER, str(path))
 
 
 def test_a_file_is_replaced_and_its_folder_created(tmp_path: Path) -> None:

@@ -1,18 +1,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
+from builders_processes import git
 
 from pytest_trt.diagnostics import BaselineError
 from pytest_trt.git import commit_that_added, content_at, head_commit, json_files_at
-
-
-def git(folder: Path, *args: str) -> None:
-    who = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
-    subprocess.run(["git", "-C", str(folder), *who, *args], check=True, capture_output=True)
 
 
 @pytest.fixture

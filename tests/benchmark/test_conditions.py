@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from builders_processes import holder
 
 from pytest_trt.benchmark.conditions import device_lock
 from pytest_trt.benchmark.host import host_cpu
@@ -24,15 +24,7 @@ with device_lock(sys.argv[1], print, folder=Path(sys.argv[2])):
 
 def held_elsewhere(folder: Path, device: str) -> subprocess.Popen[str]:
     """Start a process that holds a device until its input ends."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, device, str(folder)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "held\n"
-    return process
+    return holder(HOLDER, device, str(folder))
 
 
 def test_second_process_waits_and_says_so(tmp_path: Path) -> None:

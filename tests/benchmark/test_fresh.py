@@ -10,12 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from builders import save_linear
+from builders_fresh import fresh_job
 
-from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
 from pytest_trt.benchmark.fresh import measure_fresh
 from pytest_trt.benchmark.fresh_job import FreshJob, read_inputs, write_inputs
-from pytest_trt.engine.build import build_or_load
-from pytest_trt.engine.cache import EngineCache
 from pytest_trt.engine.spec import EngineSpec
 from pytest_trt.onnx.file import load_model
 from pytest_trt.statistics.decide import Unavailable
@@ -28,29 +26,8 @@ IMAGES = np.random.default_rng(1).normal(size=(4, 8)).astype(np.float32)
 @pytest.fixture
 def job(tmp_path: Path) -> FreshJob:
     """A measurement of a cached engine: 3 rounds of 14 calls."""
-    backend = OnnxRuntimeBackend(threads=1)
-    engine = build_or_load(
-        model=load_model(save_linear(tmp_path / "linear.onnx")),
-        spec=EngineSpec("fp32"),
-        target=backend.target("cpu"),
-        backend=backend,
-        cache=EngineCache(tmp_path / "cache"),
-    )
-    return FreshJob(
-        backend="onnxruntime",
-        device="",
-        threads=1,
-        entry=engine.plan.parent,
-        key=engine.key.digest,
-        model=engine.model,
-        spec=engine.spec,
-        target=engine.target,
-        inputs=write_inputs({"image": IMAGES}, tmp_path),
-        mode="end_to_end",
-        items_per_call=4,
-        calls=14,
-        rounds=3,
-    )
+    model = load_model(save_linear(tmp_path / "linear.onnx"))
+    return fresh_job(model, {"image": IMAGES}, tmp_path)
 
 
 @pytest.fixture

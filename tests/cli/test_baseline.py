@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from builders_baseline import SLUG, TARGET, save_baselines, stored, stored_run
-from builders_cli import commit, run_command
+from builders_cli import run_command
+from builders_processes import commit_all
 from click.testing import CliRunner, Result
 
 from pytest_trt.baseline.entry import Entry, StoredNoise, StoredRun
@@ -230,7 +231,7 @@ def test_exit_status_shows_a_difference_on_request(flag, status) -> None:
 def test_diff_compares_with_git(root) -> None:
     path = save_baselines(root, {FP16: stored()})
     gone = save_baselines(root, {"test_gone": stored()}, module="test_gone")
-    commit()
+    commit_all(Path())
     assert shown("diff") == "The baselines are the same.\n"
     save_baselines(root, {FP16: stored(stored_run(2, 0.6))})
     save_baselines(root, {"test_new": stored(stored_run(3))}, module="test_new")
@@ -242,13 +243,13 @@ def test_diff_compares_with_git(root) -> None:
     assert "test_new: added" in output
     output = shown("diff", str(path), "--git=HEAD")
     assert "test_new" not in output
-    commit()
+    commit_all(Path())
     assert f"{path} since HEAD~1" in shown("diff", "--git", "HEAD~1")
 
 
 def test_diff_of_nothing_is_an_error(root) -> None:
     save_baselines(root, {FP16: stored()})
-    commit()
+    commit_all(Path())
     error = refused("--baseline-dir=typo", "diff")
     assert "there are no baselines in typo, neither in the working tree nor at HEAD" in error
     shown("diff", "--exit-code")
@@ -257,11 +258,11 @@ def test_diff_of_nothing_is_an_error(root) -> None:
 def test_diff_without_git_says_what_to_do(root, monkeypatch, tmp_path) -> None:
     path = save_baselines(root, {FP16: stored()})
     assert "not in a git repository" in refused("diff")
-    commit()
+    commit_all(Path())
     assert "'v9' is not a revision of the git repository" in refused("diff", "--git=v9")
     assert "neither in the working tree nor at HEAD" in refused("diff", "nothing.json")
     path.write_text("{")
-    commit()
+    commit_all(Path())
     path.unlink()
     assert f"{path} at HEAD: not JSON" in refused("diff")
     monkeypatch.setenv("PATH", str(tmp_path))

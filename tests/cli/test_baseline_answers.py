@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from builders import save_linear
 from builders_baseline import Answered, save_answers, save_baselines, stored
-from builders_cli import commit, run_command
+from builders_cli import run_command
+from builders_processes import commit_all
 
 from pytest_trt.baseline.answers import data_path, read_answers, read_data
 
@@ -185,7 +186,7 @@ class TestDiff:
     def test_git_has_the_numbers_of_before(self, root) -> None:
         save_baselines(root, {"test_it[fp16]": stored()})
         save_answers(root, {"test_it": answered(), "test_gone": answered()})
-        commit()
+        commit_all(Path())
         assert shown("diff") == "The baselines are the same.\n"
         path = save_answers(root, {"test_it": answered(1), "test_new": answered(2)})
         output = shown("diff")
@@ -193,15 +194,15 @@ class TestDiff:
         assert table(output)["logits"][0].startswith("1 at [")
         assert "test_gone: answers removed" in output
         assert "test_new: answers added" in output
-        commit()
+        commit_all(Path())
         assert "test_gone" in shown("diff", str(path), "--git=HEAD~1")
 
     def test_a_file_that_was_added_needs_no_older_numbers(self, root) -> None:
         save_baselines(root, {"test_it[fp16]": stored()})
-        commit()
+        commit_all(Path())
         path = save_answers(root, {"test_it": answered()})
         assert "test_it: answers added" in shown("diff")
-        commit()
+        commit_all(Path())
         path.unlink()
         data_path(path).unlink()
         assert "test_it: answers removed" in shown("diff")
@@ -209,7 +210,7 @@ class TestDiff:
     def test_numbers_that_are_missing_are_named(self, root) -> None:
         path = save_answers(root, {"test_it": answered()})
         Path(".gitignore").write_text("*.npz\n")
-        commit()
+        commit_all(Path())
         path = save_answers(root, {"test_it": answered(1)})
         assert "only the JSON file was committed" in refused("diff")
         data_path(path).unlink()
@@ -218,7 +219,7 @@ class TestDiff:
     def test_of_git_lfs_the_filter_is_used_and_a_pointer_is_named(self, root, tmp_path) -> None:
         Path(".gitattributes").write_text("*.npz filter=lfs -text\n")
         path = save_answers(root, {"test_it": answered()})
-        commit()
+        commit_all(Path())
         numbers = tmp_path.parent / "numbers"
         numbers.write_bytes(data_path(path).read_bytes())
         # A stand-in for Git LFS: `clean` gives a pointer, `smudge` the content.
@@ -226,7 +227,7 @@ class TestDiff:
         clean = f"cat >/dev/null; {pointer}"
         subprocess.run(["git", "config", "filter.lfs.clean", clean], check=True)
         data_path(path).touch()
-        commit("--allow-empty", "--amend")
+        commit_all(Path(), "--allow-empty", "--amend")
         save_answers(root, {"test_it": answered(1)})
         message = refused("diff")
         assert "test_speed.npz at HEAD are a Git LFS pointer" in message

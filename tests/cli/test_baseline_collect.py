@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from builders_baseline import SLUG, TARGET, save_answers, save_baselines, stored, stored_run
-from builders_cli import commit, run_command
+from builders_cli import run_command
+from builders_processes import commit_all
 
 from pytest_trt.baseline import staged
 from pytest_trt.baseline.answers import data_path, read_answers, read_data
@@ -153,7 +154,7 @@ class TestNothing:
         before = snapshot(root)
         for is_committed in (False, True):
             if is_committed:
-                commit()
+                commit_all(Path())
             done = run_command("baseline", "collect", "artifact")
             assert done.returncode == 0, done.stderr
             assert done.stdout.startswith(
@@ -164,7 +165,7 @@ class TestNothing:
     def test_copies_of_the_last_commit_are_nothing_to_collect(self, root) -> None:
         """The working tree has another baseline, which is not from this artifact."""
         speed(root, 1)
-        commit()
+        commit_all(Path())
         shutil.copytree(root, "artifact")
         speed(root, 2)
         done = run_command("baseline", "collect", "artifact")
@@ -219,7 +220,7 @@ class TestOlderAndNewer:
     def test_copies_of_the_last_commit_are_not_what_a_runner_recorded(self, root) -> None:
         """Each runner uploads the whole folder: its own figures, and those of all others as is."""
         speed(root, 1), speed(root, 1, target=OTHER, slug=OTHER_SLUG)
-        commit()
+        commit_all(Path())
         shutil.copytree(root, "one"), shutil.copytree(root, "two")
         speed("one", 2), speed("two", 2, target=OTHER, slug=OTHER_SLUG)
         for artifact in ("one", "two"):  # also one after the other
@@ -247,7 +248,7 @@ class TestTheSameTargetTwice:
         """What is here already still counts where sources differ: else the others would win."""
         if is_committed:
             speed(root, 1), answers(root, 0.0, day=1)
-            commit()
+            commit_all(Path())
         if kind == "speeds":
             speed("one", 2), speed("two", 3)
         else:
@@ -287,7 +288,7 @@ class TestTheSameTargetTwice:
     def test_answers_of_several_runners_have_the_errors_of_all(self, root) -> None:
         """Answers are the same on all devices; each adds the errors of its engines."""
         answers(root, errors={"cpu fp16": {"y": 0.1}, "sm90 fp16": {"y": 0.1}})
-        commit()
+        commit_all(Path())
         answers("one", day=2, errors={"cpu fp16": {"y": 0.1}, "sm90 fp16": {"y": 0.2}})
         answers("two", day=3, errors={"sm90 fp16": {"y": 0.1}, "sm86 fp16": {"y": 0.3}})
         assert collect("one", "two") == {node(): "changed"}

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from builders_baseline import SLUG, save_answers, save_baselines, stored, stored_run
-from builders_cli import commit, run_command
+from builders_cli import run_command
+from builders_processes import commit_all
 
 from pytest_trt.baseline.answers import AnswerFile, read_answers, read_data
 from pytest_trt.baseline.file import write_baselines
@@ -145,7 +146,7 @@ class TestModels:
         write_baselines(path, MetricsFile(metrics_target("sm90"), tests))
 
     def test_all_node_ids_of_a_model_are_renamed_at_once(self) -> None:
-        commit()
+        commit_all(Path())
         Path("models/a.onnx").rename("models/clicks.onnx")
         done = run_command("baseline", "rename", "models/a.onnx", "./models/clicks.onnx")
         assert done.returncode == 0, done.stderr
@@ -170,7 +171,7 @@ class TestModels:
         assert kinds == {"renamed", None}  # metrics have none
 
     def test_a_renamed_one_that_differs_is_removed_and_added(self, root) -> None:
-        commit()
+        commit_all(Path())
         save_baselines(
             root,
             {

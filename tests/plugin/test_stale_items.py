@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from builders import save_linear
-from builders_cli import commit
+from builders_processes import commit_all
 from plugin.conftest import assert_shows
 
 TEST = """
@@ -77,7 +77,7 @@ def test_a_deleted_model_is_no_typo_of_another_one_where_git_has_it(zoo) -> None
     write(zoo, entry="reader", against="model")
     for name in ("reader", "header"):
         save_linear(zoo.path / "models" / f"{name}.onnx")
-    commit()
+    commit_all(zoo.path)
     (zoo.path / "models" / "reader.onnx").unlink()
     zoo.run().assert_outcomes(passed=4, failed=1)
 

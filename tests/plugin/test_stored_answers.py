@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import shlex
-import subprocess
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 from builders import save_linear
+from builders_processes import git as run_git
 from click.testing import CliRunner, Result
 from onnx import TensorProto, helper, numpy_helper
 from plugin.conftest import text
@@ -646,11 +647,7 @@ def test_the_command_for_a_merge_that_conflicts_in_the_numbers_alone_works(
     project, answers, monkeypatch
 ) -> None:
     monkeypatch.chdir(project.path)
-    who = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
-
-    def git(*args: str, status: int = 0) -> None:
-        done = subprocess.run(["git", *who, *args], capture_output=True, check=False)
-        assert done.returncode == status, done
+    git = partial(run_git, project.path)
 
     def tests_of(*names: str) -> None:
         text = "".join(MERGED.format(name=name, rows=ord(name) - ord("a") + 1) for name in names)

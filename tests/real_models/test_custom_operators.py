@@ -17,14 +17,10 @@ from textwrap import dedent
 import numpy as np
 import onnx
 import pytest
+from builders_fresh import fresh_job
 from onnx import TensorProto, helper
 
-from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
 from pytest_trt.benchmark.fresh import measure_fresh
-from pytest_trt.benchmark.fresh_job import FreshJob, write_inputs
-from pytest_trt.engine.build import build_or_load
-from pytest_trt.engine.cache import EngineCache
-from pytest_trt.engine.spec import EngineSpec
 from pytest_trt.onnx.file import load_model
 from pytest_trt.onnx.libraries import Library
 from pytest_trt.statistics.decide import Unavailable
@@ -155,34 +151,13 @@ def test_a_text_file_is_no_library(project, model: Path, precision: str) -> None
 
 
 def test_a_fresh_process_knows_the_operators(model: Path, library: Path, tmp_path: Path) -> None:
-    backend = OnnxRuntimeBackend(threads=1)
-    engine = build_or_load(
-        model=replace(load_model(model), custom_ops=(Library.read(library),)),
-        spec=EngineSpec("fp32"),
-        target=backend.target("cpu"),
-        backend=backend,
-        cache=EngineCache(tmp_path / "cache"),
-    )
-    job = FreshJob(
-        backend="onnxruntime",
-        device="",
-        threads=1,
-        entry=engine.plan.parent,
-        key=engine.key.digest,
-        model=engine.model,
-        spec=engine.spec,
-        target=engine.target,
-        inputs=write_inputs({"x": np.ones((2, 8), np.float32)}, tmp_path),
-        mode="end_to_end",
-        items_per_call=2,
-        calls=14,
-        rounds=3,
-    )
+    custom = replace(load_model(model), custom_ops=(Library.read(library),))
+    job = fresh_job(custom, {"x": np.ones((2, 8), np.float32)}, tmp_path)
     assert measure_fresh(job, timeout_s=60).rounds.calls == 14
     with library.open("ab") as file:
         file.write(b"\0")
     with pytest.raises(Unavailable, match=r"libops\.so was replaced after it was hashed"):
         measure_fresh(job, timeout_s=60)
-    without = replace(job, model=replace(engine.model, custom_ops=()))
+    without = replace(job, model=replace(job.model, custom_ops=()))
     with pytest.raises(Unavailable, match="cannot load"):
         measure_fresh(without, timeout_s=60)
