@@ -22,6 +22,10 @@ from pytest_trt.wording import count
 #: dtypes, by how their names begin, whose elements have no order or no length worth a similarity.
 _UNORDERED = ("bool", "complex", "str", "bytes", "object", "String")
 
+#: Integers that are rounded numbers differ by this much at most, reach this much at least, and so
+#: many of them differ.
+_STEPS, _RANGE, _ROUNDED = 2.0, 64.0, 16
+
 
 def judge(output: OutputResult) -> Iterator[Finding]:
     """Yield why an output whose structure is right does not pass, the gravest reason first."""
@@ -77,6 +81,15 @@ def is_exact(output: OutputResult) -> bool:
     """Whether only equality makes sense: a larger tolerance is no answer then."""
     zero = output.tolerance.atol == output.tolerance.rtol == 0.0
     return output.worst_abs is None or output.dtype == "bool" or (zero and "int" in output.dtype)
+
+
+def is_rounded(output: OutputResult) -> bool:
+    """Whether integers differ by a step or two of many, as rounded pixels do: they are no classes.
+
+    A class or an index that flips is mostly further off, and few of them are not enough to tell.
+    """
+    steps = output.worst_abs.value if output.worst_abs is not None else 0.0
+    return 0.0 < steps <= _STEPS and output.scale >= _RANGE and output.mismatched >= _ROUNDED
 
 
 def idle_field(output: OutputResult) -> tuple[str, str] | None:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
-from pytest_trt.accuracy.judge import is_exact, with_finding
+from pytest_trt.accuracy.judge import is_exact, is_rounded, with_finding
 from pytest_trt.accuracy.result import Comparison, OutputResult
 from pytest_trt.accuracy.subject import Subject
 from pytest_trt.accuracy.tolerance import DEFAULT_TOLERANCES, Tolerance
@@ -59,8 +59,11 @@ def tolerance_offer(worst: Comparison, runs: Comparison, precision: str) -> Offe
 
 
 def _share(worst: Comparison, failed: Sequence[OutputResult]) -> Offer | None:
-    """Return the share of elements that may differ, where one exact output fails in one run."""
+    """Return what lets one exact output pass: how far rounded numbers, or how many may differ."""
     (output,) = with_finding(worst, "mismatch")[:1]
+    if len(failed) == 1 and is_rounded(failed[0]) and failed[0].worst_abs is not None:
+        steps = failed[0].worst_abs.value
+        return {output.item_of or output.name: {"rtol": 0.0, "atol": steps}}
     pct = rounded_up(output.mismatched_pct)
     if len(failed) > 1 or failed[0].mismatched != output.mismatched or pct > _MOST_OF_ELEMENTS:
         return None
@@ -84,7 +87,10 @@ def allowing(offer: Offer, subject: Subject) -> str:
 
 
 def allowing_share(offer: Offer, subject: Subject) -> str:
-    """Return the line that lets a share of an exact output differ."""
+    """Return the line that lets a share of an exact output differ, or all of it by little."""
+    steps = [entry.get("atol") for entry in offer.values() if "max_mismatch_pct" not in entry]
+    if steps and isinstance(steps[0], float):
+        return f"If they may differ by {steps[0]:g}: {offer_text(offer, subject)}"
     shares = [entry.get("max_mismatch_pct") for entry in offer.values()]
     share = max((share for share in shares if isinstance(share, float)), default=0.0)
     return f"If {percent_of(share)} of them may differ: {offer_text(offer, subject)}"

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from pytest_trt.accuracy.judge import gravest, idle_field, is_exact, with_finding
+from pytest_trt.accuracy.judge import gravest, idle_field, is_exact, is_rounded, with_finding
 from pytest_trt.accuracy.offer import (
     BEYOND_DEFAULT,
     Offer,
@@ -463,6 +463,8 @@ def _exact(output: OutputResult, subject: Subject, offer: Offer | None) -> Remed
     text = "Near ties in the scores can flip such outputs; compare the scores too."
     if output.dtype.startswith(("str", "object", "String")):
         text = "Strings must be equal: compare the numbers that they are computed from instead."
+    elif is_rounded(output):
+        text = "They are off by a step or two, as numbers that are rounded to integers are."
     if offer is None:
         return Remedy(text)
     return Remedy(text, alternatives=(allowing_share(offer, subject),))

@@ -251,6 +251,30 @@ def test_a_share_is_offered_for_exact_outputs_unless_it_is_most_of_them():
 
 
 @pytest.mark.parametrize(
+    ("largest", "step", "wrong", "rounded"),
+    [
+        (255, 1, 20, True),
+        (255, 2, 20, True),
+        (255, 3, 20, False),
+        (20, 1, 20, False),
+        (255, 1, 15, False),
+    ],
+)
+def test_rounded_numbers_are_offered_a_step_and_classes_a_share(largest, step, wrong, rounded):
+    """A share of pixels that may differ lets them have any value."""
+    reference = np.arange(largest + 1, dtype=np.uint8).repeat(50)
+    actual = reference.copy()
+    actual[:wrong] += np.uint8(step)
+    found = failure(actual, reference, Tolerance(0, 0))
+    entry = found.facts["offer"]["y"]
+    assert (entry["atol"], "max_mismatch_pct" in entry) == (step * rounded, not rounded)
+    (line,) = found.remedy.alternatives
+    assert line.startswith(f"If they may differ by {step}: " if rounded else "If ")
+    assert pasted(line.partition(": ")[2]) == found.facts["offer"]
+    assert found.remedy.text.startswith("They are off by a step" if rounded else "Near ties")
+
+
+@pytest.mark.parametrize(
     ("precision", "names_options"), [("fp16", True), ("int8", True), ("fp32", False), ("", False)]
 )
 def test_lost_precision_names_the_options_that_keep_it(precision, names_options):
