@@ -192,7 +192,8 @@ def _faster_than(value: object, where: str, quote: str) -> dict[str, float | Non
     """Return the factors of a marker by name; None by the keyword's if all are switched off."""
     if value is None or value == "off":
         return {FASTER_THAN: None}
-    if not isinstance(value, Mapping) or not all(isinstance(name, str) and name for name in value):
+    named = isinstance(value, Mapping) and all(isinstance(name, str) and name for name in value)
+    if not value or not isinstance(value, Mapping) or not named:
         example = f'{FASTER_THAN}={{"fp32": 1.5}}' if quote else f"{_OPPONENT}fp32=1.5"
         raise ConfigurationError(
             f"{where}: {FASTER_THAN}={value!r} names no opponent with a factor",

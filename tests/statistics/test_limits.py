@@ -42,6 +42,7 @@ def test_limit_can_be_switched_off(name: str, off: str | None) -> None:
         ({"p99_ms": True}, "not a number of milliseconds"),
         ({"min_throughput": float("inf")}, "not a number of items per second"),
         ({"faster_than": "fp32"}, "names no opponent with a factor"),
+        ({"faster_than": {}}, "names no opponent with a factor"),
         ({"faster_than": {1: 1.5}}, "names no opponent with a factor"),
         ({"faster_than": {"fp32": "50%"}}, "is '50%', which is not a factor"),
         ({"faster_than": {"fp32": True}}, "which is not a factor"),
