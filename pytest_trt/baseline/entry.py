@@ -25,6 +25,9 @@ MAX_RUNS = 5
 #: `statistics.rounds.GROUP_CALLS`, without numpy.
 CALLS_NEEDED: Mapping[str, int] = {"p95": 14, "p99": 70}
 
+#: The fewest calls of a round; that of `statistics.rounds`, without numpy.
+FEWEST_CALLS = 5
+
 #: How far rounding may set figures apart that were measured together.
 _UNLIKE = 1.01
 
@@ -55,8 +58,8 @@ class StoredRun:
 
     def __post_init__(self) -> None:
         check_time(self.recorded)
-        if self.calls < 1:
-            raise RecordError(f"expected 1 or more, found {self.calls}", "calls")
+        if self.calls < FEWEST_CALLS:
+            raise RecordError(f"expected {FEWEST_CALLS} or more, found {self.calls}", "calls")
         check_rounds(self.rounds, "rounds")
         _check_order(self.rounds)
         rounds = {metric: tuple(map(rounded, values)) for metric, values in self.rounds.items()}
