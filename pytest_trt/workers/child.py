@@ -55,15 +55,8 @@ class Reporter:
         """Report a line of a log."""
         self.send("log", line)
 
-    def send(
-        self,
-        event: str,
-        content: object = None,
-        timeout_s: float | None = None,
-        *,
-        at_once: bool = True,
-    ) -> None:
-        """Send one event, or hold it back for the next. The process ends if nobody reads it."""
+    def send(self, event: str, content: object = None, timeout_s: float | None = None) -> None:
+        """Send one event. The process ends if nobody reads it."""
         data = {"event": event, "content": content}
         if timeout_s is not None:
             data["timeout_s"] = timeout_s
@@ -71,8 +64,7 @@ class Reporter:
         try:
             with self._lock:
                 self._stream.write(line)
-                if at_once:
-                    self._stream.flush()
+                self._stream.flush()
         except OSError:
             os._exit(1)
 
@@ -102,7 +94,8 @@ def serve(
     for number, line in enumerate(_jobs()):
         # The first job imports libraries. Later ones do no harm before they report a step, and each
         # event wakes the parent.
-        reporter.send("started", at_once=number == 0)
+        if number == 0:
+            reporter.send("started")
         event, content = _do(job, json.loads(line), reporter)
         if event == "error" and after_errors:
             event = "refused"

@@ -3,7 +3,7 @@
 Vendor libraries crash, hang and run out of memory; in a worker that ends the job, not pytest.
 The child's side is `child.serve`. A job is one line of JSON. Events are lines of JSON too::
 
-    {"event": "started"}                    the child has read the job
+    {"event": "started"}                    the child has read its first job
     {"event": "progress", "content": text}  the step that begins now; it may have a "timeout_s" of
                                             its own, which replaces what is left to the job
     {"event": "log", "content": line}       a line of a log
@@ -59,7 +59,7 @@ class Reply:
         result: The job's result, JSON-simple.
         error: The exception that the child reported.
         is_waiting: Whether the child waits for its next job.
-        is_started: Whether the child read the job.
+        is_started: Whether the child read the job: it sent an event.
         step: The last step that it reported.
         step_timeout_s: The time limit that began with it; None for that of the job.
         log: The last lines of its log.
@@ -96,7 +96,7 @@ class Reply:
         content: Any = event.get("content")
         match event.get("event"):
             case "started":
-                self.is_started = True
+                pass
             case "progress":
                 self.step = str(content)
                 self.step_timeout_s = event.get("timeout_s", self.step_timeout_s)
@@ -108,7 +108,9 @@ class Reply:
                 self.error, self.is_waiting = error_from_data(content), name == "refused"
             case _:
                 self.stderr.append(line.decode(errors="replace").rstrip())
-        return str(event.get("event", ""))
+                return ""
+        self.is_started = True
+        return str(event["event"])
 
 
 class Worker:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -56,8 +56,7 @@ def do_run(progress: _Progress, job: Mapping[str, Any]) -> Mapping[str, Any]:
     given = from_data(RunJob, job)
     held: retained.Retained | None
     if given.source is not None:
-        progress(f"loading {given.subject}")
-        held = _loaded(given.source)
+        held = _loaded(given.source, lambda: progress(f"loading {given.subject}"))
     elif given.built is not None:
         held = retained.of_plan(given.built, given.threads)
     else:
@@ -86,13 +85,19 @@ def _load_ahead(source: Source) -> None:
         _ahead = _Ahead(source, stamp, _loaded(source).handle)
 
 
-def _loaded(source: Source) -> retained.Retained:
-    """Return the session of a source, loaded unless it is held."""
+def _loaded(source: Source, loading: Callable[[], object] = lambda: None) -> retained.Retained:
+    """Return the session of a source, loaded unless it is held.
+
+    Args:
+        source: What is loaded.
+        loading: Called before it is loaded.
+    """
     if _ahead is not None and not _ahead.is_given and (early := _ahead.held(source)):
         _ahead.is_given = True
         return early
     if source.plan is not None and (held := retained.of_plan(source.plan, source.threads)):
         return held
+    loading()
     retained.drop(large=True)
     started_s = time.perf_counter()
     if source.plan is None:
