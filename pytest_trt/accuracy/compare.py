@@ -386,7 +386,7 @@ def _lost_values(actual: Array, reference: Array, tolerance: Tolerance) -> int:
         return 0
     values = reference.ravel().astype(np.int64)
     least = int(values.min())
-    if int(values.max()) - least > _MOST_VALUES:
+    if int(values.max()) - least >= _MOST_VALUES:
         return 0
     differences = np.abs(actual.ravel().astype(np.float64) - values)
     wrong = differences > tolerance.atol + tolerance.rtol * np.abs(values)

@@ -291,6 +291,16 @@ def test_classes_that_a_share_of_all_elements_hides_are_reported(
     assert bool(fnmatch.filter(shown, found)) is reported
 
 
+@pytest.mark.parametrize("largest", [(1 << 16) - 1, 1 << 16, 1 << 40])
+def test_integers_of_a_wide_range_are_compared(largest: int) -> None:
+    expected = np.zeros((1, 1000), np.int64)
+    expected[0, 0], expected[0, 500:] = largest, 1
+    actual = expected.copy()
+    actual[0, 999] = 7
+    tolerances = {"y": Tolerance(0.0, 0.0, max_mismatch_pct=5.0)}
+    assert compare_outputs({"y": actual}, {"y": expected}, tolerances).outputs[0].lost_values == 0
+
+
 @pytest.mark.parametrize(
     ("value", "lost", "reported"), [(12.0, 2, True), (12.0, 0, False), (8.0, 2, False)]
 )
