@@ -135,7 +135,8 @@ def _of_columns(
     for column, number in rows.items():
         for name in inputs[column]:
             number = min(number, rows.get(name, number))  # the whole input may index one, too
-            if number > max(largest.get(name, 0), limits[name]):
+            # A branch may compute what its sibling stores by the same name: no limit is known then.
+            if number > max(largest.get(name, 0), limits.get(name, number)):
                 largest[name] = number
     return largest
 
@@ -159,21 +160,27 @@ def number_inputs(graph: Graph, inputs: Iterable[TensorSpec]) -> tuple[str, ...]
     """Return the names of wide integer inputs that are lengths, positions or time steps.
 
     A sine, an index or a length is computed of such an input alone, or it is compared with many
-    numbers. A mask is compared with one, or changes what other inputs give. Branches, loop bodies
-    and functions count, as far as `graph.all_nodes` has them.
+    numbers. A mask is compared with one, also with as many as it has elements, or changes what
+    other inputs give; and a flag selects one of two values that the model makes. Branches, loop
+    bodies and functions count, as far as `graph.all_nodes` has them.
     """
     specs = {one.name: one.dtype in ("int32", "int64", "uint32", "uint64") for one in inputs}
     # What values depend on: the numbers of inputs, and "" for all else.
     sources = {name: frozenset({name if wide else ""}) for name, wide in specs.items()}
     several = {name for name, dims in graph.all_initializers.items() if prod(dims) > _FEW}
+    shapes, pairs = _known_shapes(graph, inputs), _pairs(graph.all_nodes)
     found: set[frozenset[str]] = set()
     for node in graph.all_nodes:
         read = [sources.get(name, frozenset()) for name in node.inputs]
-        if _NUMBERS.get(node.operator, len(read)) < len(read):
+        of_two = node.operator.startswith("Gather") and not pairs.isdisjoint(node.inputs[:1])
+        if _NUMBERS.get(node.operator, len(read)) < len(read) and not of_two:
             found.add(read[_NUMBERS[node.operator]])
         if node.operator in _COMPARES and len(read) == 2:
+            by_one = shapes.get(node.inputs[0], 0) == shapes.get(node.inputs[1], 1)
             sides = zip(read, node.inputs[::-1], read[::-1], strict=True)
-            found.update(one for one, name, other in sides if name in several and not other)
+            found.update(
+                one for one, name, other in sides if name in several and not other and not by_one
+            )
         if node.operator in ("Range", "NonZero") or prod(node.dims) > _FEW:
             several.update(node.outputs)
         if node.operator in ("Shape", "Size"):
@@ -187,6 +194,30 @@ def number_inputs(graph: Graph, inputs: Iterable[TensorSpec]) -> tuple[str, ...]
         if computes and not several.isdisjoint(node.inputs[numbers]):
             several.update(node.outputs)
     return tuple(name for name in specs if name and frozenset({name}) in found)
+
+
+def _known_shapes(graph: Graph, inputs: Iterable[TensorSpec]) -> dict[str, object]:
+    """Return shapes of inputs, also where they are cast, and of stored tensors."""
+    shapes: dict[str, object] = {one.name: one.shape for one in inputs}
+    shapes |= graph.all_initializers
+    for node in graph.all_nodes:
+        if node.operator == "Constant":
+            shapes.update(dict.fromkeys(node.outputs, node.dims))
+        elif node.operator in ("Cast", "Identity"):
+            for name in shapes.keys() & node.inputs[:1]:
+                shapes.update(dict.fromkeys(node.outputs, shapes[name]))
+    return shapes
+
+
+def _pairs(nodes: Iterable[Node]) -> set[str]:
+    """Return stacks of one or two values, from which 0 and 1 select all."""
+    rows, found = set[str](), set[str]()
+    for node in nodes:
+        if node.operator == "Unsqueeze":
+            rows.update(node.outputs)
+        elif node.operator == "Concat" and len(node.inputs) <= _FEW and rows >= {*node.inputs}:
+            found.update(node.outputs)
+    return found
 
 
 def _is_number(dtype: str) -> bool:

@@ -584,10 +584,27 @@ def test_columns_may_index_tables_of_different_sizes(tmp_path, nodes, largest) -
     assert (found.index_limits, found.computed_indices) == ({"ids": 3}, largest)
 
 
-_LENGTHS = value("n", ("batch",), TensorProto.INT64)
+def test_a_branch_may_compute_what_its_sibling_stores_by_the_same_name(tmp_path) -> None:
+    table = numpy_helper.from_array(np.zeros((10, 4), np.float32))
+    computing, storing = (
+        subgraph([made, node("Gather", ["w", indices], ["b"])], [], [value("b", None)])
+        for made, indices in (
+            (node("Mul", ["x", "x"], ["w"]), "ids"),
+            (node("Constant", [], ["w"], value=table), "one"),
+        )
+    )
+    # Branches are read in the order of their names.
+    found = _load(tmp_path, node("If", ["on"], ["y"], else_branch=computing, then_branch=storing))
+    assert (found.index_limits, found.computed_indices) == ({}, {})
+
+
+_LENGTHS = value("n", (3,), TensorProto.INT64)
 _STEPS = [constant("freq", [1.0, 0.1, 0.01]), constant("half", [0.5]), constant("zero", 0)]
+_STEPS.append(constant("zeros", [0, 0, 0]))
 _WHOLE = node("Cast", ["n"], ["whole"], to=FLOAT)
 _RANGE = node("Range", ["zero", "t", "one"], ["r"])
+_PAIR = node("Unsqueeze", ["x", "zero"], ["u"]), node("Concat", ["u", "u"], ["two"], axis=0)
+_OF_THREE = node("Gather", ["three", "n"], ["y"])
 
 
 @pytest.mark.parametrize(
@@ -612,9 +629,13 @@ _RANGE = node("Range", ["zero", "t", "one"], ["r"])
         ([node("Shape", ["n"], ["a"]), node("Gather", ["x", "a"], ["y"])], ()),
         ([node("Equal", ["n", "n"], ["y"])], ()),
         ([node("Gather", ["freq", "n"], ["a"]), node("Sin", ["a"], ["y"])], ()),
+        ([node("Identity", ["n"], ["a"]), node("Equal", ["a", "zeros"], ["y"])], ()),
+        ([_PAIR[0], _PAIR[1], node("Gather", ["two", "n"], ["y"])], ()),
+        ([_PAIR[0], node("Concat", ["u"] * 3, ["three"], axis=0), _OF_THREE], ("n",)),
     ],
 )
 def test_integers_may_be_lengths_or_positions(tmp_path, nodes, numbers) -> None:
+    """A mask compared with as many zeros, or a flag that selects one of two values, is neither."""
     inputs = (value("x", ("t", "batch", 2), FLOAT), _LENGTHS)
     found = _load(tmp_path, *nodes, inputs=inputs, tables=_STEPS)
     assert found.number_inputs == numbers
