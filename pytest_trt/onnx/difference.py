@@ -96,20 +96,22 @@ def _with_their_names(
     Exporters number weights, such as "onnx::MatMul_79": one more value, and all have other names.
     The inputs of `nodes` get these names, too.
     """
-    pairs = (
-        pair
+    pairs = [
+        (ours, theirs)
         for key, node in nodes.items()
         if key in their_nodes
-        for pair in zip(node.input, their_nodes[key].input, strict=False)
-    )
+        for ours, theirs in zip(node.input, their_nodes[key].input, strict=False)
+        if ours in weights and theirs in their_weights
+    ]
     names = {
-        ours: theirs
-        for ours, theirs in pairs
-        if ours in weights
-        and theirs in their_weights
-        and _same_tensor(weights[ours], their_weights[theirs])
+        ours: theirs for ours, theirs in pairs if _same_tensor(weights[ours], their_weights[theirs])
     }
     taken = {*names.values()}
+    for ours, theirs in pairs:  # a changed one has the other's name, if its own is that of another
+        own = ours in their_weights and ours not in taken
+        if not own and ours not in names and theirs not in taken:
+            names[ours] = theirs
+            taken.add(theirs)
     for name in weights.keys() - names.keys() & taken:
         names[name] = f"{name} (another)"
     for node in nodes.values():

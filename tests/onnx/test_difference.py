@@ -175,4 +175,9 @@ def test_numbers_of_weights_do_not_hide_that_two_are_swapped(tmp_path: Path) -> 
     assert model_difference(chain(tmp_path / "same.onnx", "q_3", "k_4"), theirs) == ""
     assert model_difference(chain(tmp_path / "next.onnx", "q_2", "k_3"), theirs) == ""
     swapped = model_difference(chain(tmp_path / "swapped.onnx", "k_3", "q_4"), theirs)
-    assert swapped.startswith("nodes first, second; new weights k_3, q_4")
+    assert swapped.startswith(
+        "weights q_1 of first (by up to 5.3% of its largest value), k_2 of sec"
+    )
+    # Another value by the name that the equal weight has in the other model.
+    changed = model_difference(chain(tmp_path / "changed.onnx", "q_0", "q_1"), theirs)
+    assert changed == "weight k_2 of second (by up to 5.6% of its largest value)"
