@@ -56,6 +56,10 @@ _SAMPLE = 32
 _OF_VALUE = 16
 _MOST_VALUES = 1 << 16
 
+#: Integers of this range that all differ by a small share of it are numbers such as pixels.
+_NUMBERS = 64
+_LITTLE = 1 / 16
+
 #: By so much, the share of these may differ from that of all.
 _CHANCE = 0.1
 
@@ -386,9 +390,12 @@ def _lost_values(actual: Array, reference: Array, tolerance: Tolerance) -> int:
         return 0
     values = reference.ravel().astype(np.int64)
     least = int(values.min())
-    if int(values.max()) - least >= _MOST_VALUES:
+    span = int(values.max()) - least
+    if span >= _MOST_VALUES:
         return 0
     differences = np.abs(actual.ravel().astype(np.float64) - values)
+    if span >= _NUMBERS and differences.max() <= _LITTLE * span:
+        return 0
     wrong = differences > tolerance.atol + tolerance.rtol * np.abs(values)
     counts, lost = (
         np.bincount(one - least, minlength=_MOST_VALUES) for one in (values, values[wrong])

@@ -291,6 +291,20 @@ def test_classes_that_a_share_of_all_elements_hides_are_reported(
     assert bool(fnmatch.filter(shown, found)) is reported
 
 
+@pytest.mark.parametrize(("largest", "wrong", "lost"), [(200, 4, 0), (200, 90, 1), (60, 4, 1)])
+def test_pixels_of_one_value_that_differ_by_little_are_no_class(
+    largest: int, wrong: int, lost: int
+) -> None:
+    expected = np.full((1, 1000), largest, np.uint8)
+    expected[0, :20], expected[0, 500:] = 3, 1
+    actual = expected.copy()
+    actual[0, :20] = wrong
+    tolerances = {"y": Tolerance(0.0, 0.0, max_mismatch_pct=5.0)}
+    assert (
+        compare_outputs({"y": actual}, {"y": expected}, tolerances).outputs[0].lost_values == lost
+    )
+
+
 @pytest.mark.parametrize("largest", [(1 << 16) - 1, 1 << 16, 1 << 40])
 def test_integers_of_a_wide_range_are_compared(largest: int) -> None:
     expected = np.zeros((1, 1000), np.int64)
