@@ -303,7 +303,7 @@ def _lost_samples(row: Row) -> Iterator[str]:
                 yield (
                     f"max_mismatch_pct={output.tolerance.max_mismatch_pct:g} of output "
                     f"{output.name!r} passed {count(output.lost_values, 'value')}, such as a "
-                    "class, all of whose elements of a run differ"
+                    "class, whose elements all differ in a run"
                 )
         for metric in check.metrics:
             if metric.passed and metric.lost_samples:

@@ -287,7 +287,7 @@ def test_classes_that_a_share_of_all_elements_hides_are_reported(
     tolerance = Tolerance(0.0, atol, max_mismatch_pct=5.0)
     outputs = compare_outputs({"y": actual}, {"y": expected}, {"y": tolerance}).outputs
     shown = lines(result(checks=(check(outputs=outputs),)))
-    found = "*max_mismatch_pct=5 of output 'y' passed 1 value, such as a class, all of whose*"
+    found = "*max_mismatch_pct=5 of output 'y' passed 1 value, such as a class, whose elements all*"
     assert bool(fnmatch.filter(shown, found)) is reported
 
 
