@@ -82,6 +82,10 @@ def test_a_search_that_ended_without_an_answer_is_an_error(
     onnx.save(planted.network(), tmp_path / "right.onnx")
     (tmp_path / "test_it.py").write_text(TESTS.format("right"))
     args = ["localize", "test_it.py", *ARGS, f"--trt-cache-dir={tmp_path / 'cache'}"]
+    # A step that has begun may go on for two seconds, in which a quick host ends it.
+    (tmp_path / "conftest.py").write_text(
+        "from pytest_trt.precision.localize import _Search\n_Search._left_s = 1e-9\n"
+    )
     done = CliRunner().invoke(cli.commands, [*args, "--timeout=1e-9", "--json"])
     assert done.exit_code == 2
     assert [one["code"] for one in json.loads(done.stdout)] == ["TRT442"]

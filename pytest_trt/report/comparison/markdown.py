@@ -47,15 +47,18 @@ _NAMED = 50
 _CUT = "\n*Truncated: a comment may have 65,536 characters.*\n"
 
 
-def markdown(comparison: Comparison, *, everything: bool = False) -> str:
-    """Return a comparison as Markdown that fits a comment; what changed least is left out first.
+def markdown(
+    comparison: Comparison, *, everything: bool = False, limit: int = COMMENT_CHARACTERS
+) -> str:
+    """Return a comparison as Markdown.
 
     Args:
         comparison: The comparison.
         everything: Whether to include what did not change.
+        limit: The most characters; tests that changed least are left out first.
     """
     blocks: list[str] = []
-    room = COMMENT_CHARACTERS - len(_CUT)
+    room = limit - len(_CUT)
     for block in _blocks(comparison, everything=everything):
         room -= len(block)
         if room < 0:
