@@ -46,7 +46,7 @@ def tolerance_offer(worst: Comparison, runs: Comparison, precision: str) -> Offe
         return None
     failed = with_finding(runs, "mismatch")
     if any(is_exact(output) for output in failed):
-        return _share(worst, failed)
+        return _exact_offer(worst, failed)
     offer: dict[str, dict[str, Fact]] = {}
     for output in failed:
         entry = _entry(output, precision)
@@ -58,16 +58,17 @@ def tolerance_offer(worst: Comparison, runs: Comparison, precision: str) -> Offe
     return offer
 
 
-def _share(worst: Comparison, failed: Sequence[OutputResult]) -> Offer | None:
+def _exact_offer(worst: Comparison, failed: Sequence[OutputResult]) -> Offer | None:
     """Return what lets one exact output pass: how far rounded numbers, or how many may differ."""
-    (output,) = with_finding(worst, "mismatch")[:1]
-    if len(failed) == 1 and is_rounded(failed[0]) and failed[0].worst_abs is not None:
-        steps = failed[0].worst_abs.value
-        return {output.item_of or output.name: {"rtol": 0.0, "atol": steps}}
-    pct = rounded_up(output.mismatched_pct)
-    if len(failed) > 1 or failed[0].mismatched != output.mismatched or pct > _MOST_OF_ELEMENTS:
+    if len(failed) > 1:
         return None
+    ((output,), (all_runs,)) = with_finding(worst, "mismatch")[:1], failed
     name = output.item_of or output.name
+    if all_runs.worst_abs is not None and is_rounded(all_runs):
+        return {name: {"rtol": 0.0, "atol": all_runs.worst_abs.value}}
+    pct = rounded_up(output.mismatched_pct)
+    if all_runs.mismatched != output.mismatched or pct > _MOST_OF_ELEMENTS:
+        return None
     return {name: {"rtol": 0.0, "atol": 0.0, "max_mismatch_pct": pct}}
 
 
@@ -86,8 +87,8 @@ def allowing(offer: Offer, subject: Subject) -> str:
     return f"If it is accurate enough on real data: {offer_text(offer, subject)}"
 
 
-def allowing_share(offer: Offer, subject: Subject) -> str:
-    """Return the line that lets a share of an exact output differ, or all of it by little."""
+def allowing_exact(offer: Offer, subject: Subject) -> str:
+    """Return the line that lets an exact output differ: all of it by little, or a share of it."""
     steps = [entry.get("atol") for entry in offer.values() if "max_mismatch_pct" not in entry]
     if steps and isinstance(steps[0], float):
         return f"If they may differ by {steps[0]:g}: {offer_text(offer, subject)}"
@@ -113,7 +114,7 @@ def offer_for_all(tests: Sequence[Mapping[str, Fact]], subject: Subject) -> dict
             if known and _fixed(known) != _fixed(entry):
                 return {}
             merged[name] = _widest(known, entry)
-    lines = (offer_text, allowing, allowing_share)
+    lines = (offer_text, allowing, allowing_exact)
     return {line(offers[0] or {}, subject): line(merged, subject) for line in lines}
 
 

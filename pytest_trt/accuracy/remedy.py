@@ -12,7 +12,7 @@ from pytest_trt.accuracy.offer import (
     BEYOND_DEFAULT,
     Offer,
     allowing,
-    allowing_share,
+    allowing_exact,
     offer_text,
     sensible,
 )
@@ -467,4 +467,4 @@ def _exact(output: OutputResult, subject: Subject, offer: Offer | None) -> Remed
         text = "They are off by a step or two, as numbers that are rounded to integers are."
     if offer is None:
         return Remedy(text)
-    return Remedy(text, alternatives=(allowing_share(offer, subject),))
+    return Remedy(text, alternatives=(allowing_exact(offer, subject),))

@@ -38,6 +38,12 @@ def suite(project):
     return run
 
 
+def line_with(result: pytest.RunResult, text: str) -> str:
+    """Return the one line of a run's output that has a text; empty if none has."""
+    (line,) = [line for line in result.outlines if text in line] or [""]
+    return line
+
+
 UNITTEST = """
 @M(**WRONG)
 @C
@@ -318,7 +324,7 @@ def test_engine_that_a_generator_would_run_and_nothing_consumes_is_noted(
         f"    trt_session.run(X)\n    {body}\n"
     )
     result.assert_outcomes(passed=1)
-    (line,) = [line for line in result.outlines if "TRT184" in line] or [""]
+    line = line_with(result, "TRT184")
     assert (
         "requested a session of the fp16 engine of linear.onnx, and did not use it" in line
     ) is noted
@@ -420,7 +426,7 @@ def test_input_that_never_varies_is_noted(suite, inputs: str, noted: str) -> Non
         f"    for inputs in {inputs}:\n        trt_session.run(inputs)\n"
     )
     result.assert_outcomes(passed=1)
-    (line,) = [line for line in result.outlines if "of every run: an engine" in line] or [""]
+    line = line_with(result, "of every run: an engine")
     assert (f"linear.onnx fp32 cpu: input 'image' was {noted} in" in line) is bool(noted)
 
 
@@ -459,7 +465,7 @@ def test_mask_of_ones_is_noted_unless_the_marker_gives_it(
         f"    trt_session.run({{**trt_inputs, 'mask': {mask}}})\n"
     )
     result.assert_outcomes(passed=1)
-    (line,) = [line for line in result.outlines if "of every run: an engine" in line] or [""]
+    line = line_with(result, "of every run: an engine")
     assert ("mask.onnx fp32 cpu: input 'mask' was" in line) is noted
 
 
@@ -513,7 +519,7 @@ def test_branch_that_a_generated_value_chooses_is_noted(
         f"    for rate in {rates}:\n        trt_session.run({{**trt_inputs, 'rate': rate}})\n"
     )
     result.assert_outcomes(passed=1)
-    (line,) = [line for line in result.outlines if "TRT182" in line] or [""]
+    line = line_with(result, "TRT182")
     assert ("'rate' of rate.onnx decides which branch runs" in line) is noted
 
 
@@ -544,7 +550,7 @@ def test_rows_of_a_table_that_generated_values_do_not_select_are_noted(
         f"    for ids in {ids}:\n        trt_session.run({{'ids': ids}})\n"
     )
     result.assert_outcomes(passed=1)
-    (line,) = [line for line in result.outlines if "TRT183" in line] or [""]
+    line = line_with(result, "TRT183")
     assert ("rows.onnx looks up rows of a table of 18 by 'ids'" in line) is noted
 
 
@@ -572,7 +578,7 @@ def test_rows_of_a_table_larger_than_that_of_another_column_are_noted(
         f"    trt_session.run({{'ids': np.array([[4, {row}]] * 3)}})\n"
     )
     result.assert_outcomes(passed=1)
-    (line,) = [line for line in result.outlines if "TRT183" in line] or [""]
+    line = line_with(result, "TRT183")
     assert ("rows of a table of 18 by 'ids', and trt_inputs generated 0 to 4" in line) is noted
 
 
@@ -608,7 +614,7 @@ def test_lengths_of_which_only_small_ones_ran_are_noted(
         "        trt_session.run({**trt_inputs, 'lengths': lengths})\n"
     )
     result.assert_outcomes(passed=1)
-    (line,) = [line for line in result.outlines if "TRT189" in line] or [""]
+    line = line_with(result, "TRT189")
     assert ("asr.onnx computes with the numbers in 'lengths'" in line) is noted
 
 
