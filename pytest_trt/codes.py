@@ -368,10 +368,10 @@ CODES: dict[str, Code] = {
     ),
     "TRT189": Code(
         "only small lengths or positions run",
-        "The model uses an integer input as a length, a position, a time step or an index: it "
-        "compares it with many numbers, or computes a sine of it. trt_inputs generated 0 to 1 for "
-        "it, and no run had larger values. Lengths of 0 and 1 mask nearly all of a sequence, and "
-        "an engine that is wrong for larger numbers passes.",
+        "The model uses an input as a length, a position, a time step or an index: it compares "
+        "integers with many numbers, or computes a sine of them, or of one float for each sample. "
+        "trt_inputs generated 0 to 1 for it, and no run had larger values. Lengths of 0 and 1 mask "
+        "nearly all of a sequence, and an engine that is wrong for larger numbers passes.",
         "Give the numbers that the model is used with: input_ranges= of trt_model, such as "
         'input_ranges={"lengths": (20, 50)}, or an override of trt_inputs.',
         ("model", "tensor"),

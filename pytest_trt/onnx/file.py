@@ -135,14 +135,14 @@ class OnnxModel:
         op_types: How many nodes there are of each operator, subgraphs included; operators outside
             the default domain as "domain::Operator".
         index_limits: The number of rows of the constant table that an input indexes (by Gather, as
-            for an embedding), by input name.
+            for an embedding), or of categories that OneHot encodes, by input name.
         computed_indices: The same of inputs of which such indices are computed, as by an offset,
             and the largest table of inputs whose columns index tables of different sizes.
         shape_inputs: Names of inputs whose values are used as a shape in the main graph.
         condition_inputs: Names of single inputs that decide which branch of an If, or how often a
             Loop runs.
-        number_inputs: Names of integer inputs that are lengths, positions or time steps, and index
-            no stored table.
+        number_inputs: Names of inputs that are lengths, positions or time steps, and index no
+            stored table.
         elements: The number of elements of stored tensors (weights and constants), by type.
         custom_ops: Libraries with its operators for ONNX Runtime.
         plugin_libraries: Libraries with its operators for TensorRT, as plugins.

@@ -36,6 +36,12 @@ _MOST_ROWS = 2**63 - 1
 #: Operators whose first output has the shape of their first input, behind a stored table.
 _KEEPS_SHAPE = frozenset({"Cast", "DequantizeLinear", "Identity"})
 
+#: Operators that give a single number that is stored in another form.
+_KEEPS_NUMBER = frozenset({"Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
+
+#: A factor that turns numbers of 0 to 1 into all angles.
+_FULL_TURN = 6.0
+
 #: Calls, nodes and names of functions that are followed, about, and calls in each other: they
 #: multiply.
 _MOST_FOLLOWED = 200_000
@@ -67,7 +73,8 @@ def index_roles(graph: Graph, inputs: Iterable[TensorSpec]) -> IndexRoles:
     """Return which inputs index tables.
 
     A table is indexed by Gather or GatherElements, or multiplied with one-hot rows that OneHot or
-    Equal make. Only tables that the model stores, or makes of stored ones, count. An input holds
+    Equal make. Only tables that the model stores, or makes of stored ones, count. Of an input that
+    indexes none, the columns that OneHot makes are the rows. An input holds
     indices if they come from it directly or through operators that select or rearrange them; one of
     floats only if all that reads it casts it to integers. Branches, loop bodies and functions
     count, as far as `graph.all_nodes` has them.
@@ -78,6 +85,7 @@ def index_roles(graph: Graph, inputs: Iterable[TensorSpec]) -> IndexRoles:
     indices = {name: own for name, own in specs.items() if name in integers or name not in read}
     computed = dict(specs)
     one_hot: dict[str, frozenset[str]] = {}
+    numbers, categories = _known_numbers(graph), dict[str, int]()
     tables = dict(graph.all_initializers)
     limits: dict[str, int] = {}
     others: dict[str, int] = {}
@@ -99,8 +107,23 @@ def index_roles(graph: Graph, inputs: Iterable[TensorSpec]) -> IndexRoles:
         if node.operator in ("OneHot", "Equal"):
             compared = node.inputs[: 1 if node.operator == "OneHot" else 2]
             one_hot.update(dict.fromkeys(node.outputs, _sources(compared, indices)))
+        if node.operator == "OneHot" and len(node.inputs) > 1:
+            depth = min(int(numbers.get(node.inputs[1], 0)), _MOST_ROWS)
+            _add_rows(categories, _sources(node.inputs[:1], indices), (depth,), 0)
+    limits = {**categories, **limits}
     others = {name: rows for name, rows in others.items() if name not in limits}
     return IndexRoles(limits, others | _of_columns(graph.all_nodes, columns, tables, limits))
+
+
+def _known_numbers(graph: Graph) -> dict[str, float]:
+    """Return the values of stored tensors of one number, also where they are cast or reshaped."""
+    numbers = dict(graph.all_numbers)
+    for node in graph.all_nodes:
+        of = node.inputs[0] if node.operator in _KEEPS_NUMBER and node.inputs else ""
+        number = numbers.get(of) if of else node.number
+        if number is not None:
+            numbers.update(dict.fromkeys(node.outputs, number))
+    return numbers
 
 
 def _add_rows(
@@ -157,29 +180,39 @@ _COMPUTES_NUMBERS = _COMPUTES_INDICES | {"Einsum", "MatMul", "Mul"}
 
 
 def number_inputs(graph: Graph, inputs: Iterable[TensorSpec]) -> tuple[str, ...]:
-    """Return the names of wide integer inputs that are lengths, positions or time steps.
+    """Return the names of inputs that are lengths, positions or time steps.
 
     A sine, an index or a length is computed of such an input alone, or it is compared with many
     numbers. A mask is compared with one, also with as many as it has elements, or changes what
-    other inputs give; and a flag selects one of two values that the model makes. Branches, loop
-    bodies and functions count, as far as `graph.all_nodes` has them.
+    other inputs give; and a flag selects one of two values that the model makes. They are wide
+    integers; floats only if they are one for each sample, and sines of many multiples of it are
+    computed, without a factor by which numbers of 0 to 1 become all angles. Branches, loop bodies
+    and functions count, as far as `graph.all_nodes` has them.
     """
-    specs = {one.name: one.dtype in ("int32", "int64", "uint32", "uint64") for one in inputs}
+    wide_integers = ("int32", "int64", "uint32", "uint64")
+    times = {one.name for one in inputs if _is_float(one.dtype) and _is_row(one)}
+    specs = {one.name: one.dtype in wide_integers or one.name in times for one in inputs}
     # What values depend on: the numbers of inputs, and "" for all else.
     sources = {name: frozenset({name if wide else ""}) for name, wide in specs.items()}
     several = {name for name, dims in graph.all_initializers.items() if prod(dims) > _FEW}
     shapes, pairs = _known_shapes(graph, inputs), _pairs(graph.all_nodes)
+    stored, factors = _known_numbers(graph), defaultdict[str, float](lambda: 1.0)
     found: set[frozenset[str]] = set()
     for node in graph.all_nodes:
         read = [sources.get(name, frozenset()) for name in node.inputs]
         of_two = node.operator.startswith("Gather") and not pairs.isdisjoint(node.inputs[:1])
         if _NUMBERS.get(node.operator, len(read)) < len(read) and not of_two:
-            found.add(read[_NUMBERS[node.operator]])
+            number = read[_NUMBERS[node.operator]]
+            angle = node.inputs[0] if node.operator in ("Cos", "Sin") else ""
+            if times.isdisjoint(number) or (angle in several and factors[angle] < _FULL_TURN):
+                found.add(number)
         if node.operator in _COMPARES and len(read) == 2:
             by_one = shapes.get(node.inputs[0], 0) == shapes.get(node.inputs[1], 1)
             sides = zip(read, node.inputs[::-1], read[::-1], strict=True)
             found.update(
-                one for one, name, other in sides if name in several and not other and not by_one
+                one
+                for one, name, other in sides
+                if name in several and not other and not by_one and times.isdisjoint(one)
             )
         if node.operator in ("Range", "NonZero") or prod(node.dims) > _FEW:
             several.update(node.outputs)
@@ -191,9 +224,21 @@ def number_inputs(graph: Graph, inputs: Iterable[TensorSpec]) -> tuple[str, ...]
         if frozenset().union(*read) - given:
             given |= {""}
         sources.update(dict.fromkeys(node.outputs, given))
+        factor = prod(abs(stored.get(name, factors[name])) for name in node.inputs[numbers])
+        if computes and (node.operator == "Mul" or len(node.inputs[numbers]) == 1):
+            factors.update(dict.fromkeys(node.outputs, factor))
         if computes and not several.isdisjoint(node.inputs[numbers]):
             several.update(node.outputs)
     return tuple(name for name in specs if name and frozenset({name}) in found)
+
+
+def _is_float(dtype: str) -> bool:
+    return dtype.startswith(("float", "bfloat"))
+
+
+def _is_row(spec: TensorSpec) -> bool:
+    """Whether an input has one number, or one for each sample."""
+    return spec.shape is not None and len(spec.shape) <= 1
 
 
 def _known_shapes(graph: Graph, inputs: Iterable[TensorSpec]) -> dict[str, object]:
@@ -221,7 +266,7 @@ def _pairs(nodes: Iterable[Node]) -> set[str]:
 
 
 def _is_number(dtype: str) -> bool:
-    return is_integer(dtype) or dtype.startswith(("float", "bfloat"))
+    return is_integer(dtype) or _is_float(dtype)
 
 
 def _is_cast(node: Node) -> bool:

@@ -7,6 +7,7 @@ stored.
 
 from __future__ import annotations
 
+import struct
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -126,21 +127,35 @@ _GRAPH_ATTRIBUTES = (tags.ATTRIBUTE_G, tags.ATTRIBUTE_GRAPHS)
 _SPARSE_TENSOR_ATTRIBUTES = (tags.ATTRIBUTE_SPARSE_TENSOR, tags.ATTRIBUTE_SPARSE_TENSORS)
 
 
+#: Bytes of one number by type: int32, int64 and float32.
+_WIDE_INTEGERS = (6, 7)
+_NUMBER_BYTES = {6: 4, 7: 8, 1: 4}
+
+#: Where a tensor has its numbers.
+_PACKED_INTEGERS = (tags.TENSOR_INT32_DATA, tags.TENSOR_INT64_DATA)
+_PLAIN_NUMBERS = (tags.TENSOR_RAW_DATA, tags.TENSOR_FLOAT_DATA)
+
+
 @dataclass(frozen=True, slots=True)
 class StoredTensor:
-    """A TensorProto without its payload; `external` is None for a payload inside the file."""
+    """A TensorProto without its payload; `external` is None for a payload inside the file.
+
+    `number` is the payload of a single int32, int64 or float32 inside the file; otherwise None.
+    """
 
     name: str
     data_type: int
     dims: tuple[int, ...]
     external: Mapping[str, str] | None
+    number: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
     """One node; `axis` and `to` are the integer attributes of these names, or 0.
 
-    `dims` is the shape of the tensor that it stores: that of a Constant.
+    `dims` is the shape of the tensor that it stores, that of a Constant, and `number` its value, as
+    `StoredTensor` has it.
     """
 
     operator: str
@@ -149,6 +164,7 @@ class Node:
     axis: int
     dims: tuple[int, ...] = ()
     to: int = 0
+    number: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +181,8 @@ class Graph:
     """One graph; `inputs` includes initialisers that old models list as inputs.
 
     Of the main graph, `all_nodes` and `all_initializers` include those of subgraphs, whose nodes
-    come before the node that runs them.
+    come before the node that runs them; and `all_numbers` has the values of initialisers of one
+    number.
     """
 
     nodes: tuple[Node, ...]
@@ -174,6 +191,7 @@ class Graph:
     initializers: Mapping[str, tuple[int, ...]]
     all_nodes: tuple[Node, ...] = ()
     all_initializers: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    all_numbers: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def own_inputs(self) -> tuple[TensorSpec, ...]:
@@ -273,6 +291,7 @@ class _Walk:
         #: Of the main graph and its subgraphs, as far as they were read.
         self._all_nodes: list[Node] = []
         self._all_initializers: dict[str, tuple[int, ...]] = {}
+        self._all_numbers: dict[str, float] = {}
         #: Name and integer by the bytes of attributes that hold neither tensor nor graph.
         self._plain_attributes: dict[bytes, tuple[str, int]] = {}
 
@@ -320,10 +339,13 @@ class _Walk:
                 self.graph(value, stop)
 
     def main_graph(self, start: int, end: int) -> Graph:
-        self._all_nodes, self._all_initializers = [], {}
+        self._all_nodes, self._all_initializers, self._all_numbers = [], {}, {}
         graph = self.graph(start, end)
         return replace(
-            graph, all_nodes=tuple(self._all_nodes), all_initializers=self._all_initializers
+            graph,
+            all_nodes=tuple(self._all_nodes),
+            all_initializers=self._all_initializers,
+            all_numbers=self._all_numbers,
         )
 
     def graph(self, start: int, end: int, depth: int = 0) -> Graph:
@@ -341,6 +363,8 @@ class _Walk:
             elif tag == tags.GRAPH_INITIALIZER:
                 tensor = self._tensor(value, stop)
                 initializers[tensor.name] = tensor.dims
+                if tensor.number is not None:
+                    self._all_numbers[tensor.name] = tensor.number
             elif tag == tags.GRAPH_SPARSE_INITIALIZER:
                 initializers[self._sparse_tensor(value, stop)] = ()
             elif tag == tags.GRAPH_INPUT:
@@ -356,6 +380,7 @@ class _Walk:
         op_type = domain = ""
         axis = to = 0
         dims: tuple[int, ...] = ()
+        stored_number: float | None = None
         for tag, value, stop in fields(source, start, end):
             if tag == tags.NODE_INPUT:
                 inputs.append(text(source, value, stop))
@@ -369,29 +394,31 @@ class _Walk:
                 name, number, stored = self._attribute(value, stop, depth)
                 axis = number if name == "axis" else axis
                 to = number if name == "to" else to
-                dims = stored or dims
+                stored_number = number if name == "value_int" else stored_number
+                if stored is not None:
+                    dims, stored_number = stored.dims or dims, stored.number
         operator = _operator(domain, op_type)
         self._found.op_types[operator] += 1
-        return Node(operator, tuple(inputs), tuple(outputs), axis, dims, to)
+        return Node(operator, tuple(inputs), tuple(outputs), axis, dims, to, stored_number)
 
-    def _attribute(self, start: int, end: int, depth: int) -> tuple[str, int, tuple[int, ...]]:
-        """Return the attribute's name, its integer or 0, and the shape of its tensor or ()."""
+    def _attribute(self, start: int, end: int, depth: int) -> tuple[str, int, StoredTensor | None]:
+        """Return the attribute's name, its integer or 0, and its tensor if it has one."""
         if end - start > _SMALL_ATTRIBUTE_BYTES:
             return self._read_attribute(start, end, depth)[:3]
         key = self._source.read(start, end)
         plain = self._plain_attributes.get(key)
         if plain is not None:
-            return (*plain, ())
-        name, number, dims, is_plain = self._read_attribute(start, end, depth)
+            return (*plain, None)
+        name, number, stored, is_plain = self._read_attribute(start, end, depth)
         if is_plain:
             self._plain_attributes[key] = name, number
-        return name, number, dims
+        return name, number, stored
 
     def _read_attribute(
         self, start: int, end: int, depth: int
-    ) -> tuple[str, int, tuple[int, ...], bool]:
+    ) -> tuple[str, int, StoredTensor | None, bool]:
         name, number, is_plain = "", 0, True
-        dims: tuple[int, ...] = ()
+        stored: StoredTensor | None = None
         for tag, value, stop in fields(self._source, start, end):
             if tag == tags.ATTRIBUTE_NAME:
                 name = text(self._source, value, stop)
@@ -399,14 +426,14 @@ class _Walk:
                 number = signed(value)
             elif tag in _TENSOR_ATTRIBUTES:
                 is_plain = False
-                dims = self._tensor(value, stop).dims
+                stored = self._tensor(value, stop)
             elif tag in _GRAPH_ATTRIBUTES:
                 is_plain = False
                 self.graph(value, stop, depth + 1)
             elif tag in _SPARSE_TENSOR_ATTRIBUTES:
                 is_plain = False
                 self._sparse_tensor(value, stop)
-        return name, number, dims, is_plain
+        return name, number, stored, is_plain
 
     def _sparse_tensor(self, start: int, end: int) -> str:
         """Parse both tensors of a sparse tensor, and return its name, that of its values."""
@@ -439,7 +466,9 @@ class _Walk:
             elif tag == tags.TENSOR_DATA_LOCATION:
                 location = value
         external = entries if location == tags.EXTERNAL else None
-        tensor = StoredTensor(name, data_type, tuple(dims), external)
+        is_single = external is None and set(dims) <= {1}
+        number = _number(source, start, end, data_type) if is_single else None
+        tensor = StoredTensor(name, data_type, tuple(dims), external, number)
         elements = self._found.elements[data_type] + element_count([max(dim, 0) for dim in dims])
         self._found.elements[data_type] = min(elements, MOST_ELEMENTS)
         if external is not None:
@@ -454,6 +483,19 @@ class _Walk:
             elif tag == tags.STRINGSTRINGENTRY_VALUE:
                 entry = text(self._source, value, stop)
         return key, entry
+
+
+def _number(source: Source, start: int, end: int, data_type: int) -> float | None:
+    """Return the value of a tensor of one number, if it is of a type that is read."""
+    is_whole = data_type in _WIDE_INTEGERS
+    for tag, value, stop in fields(source, start, end):
+        if is_whole and tag in _PACKED_INTEGERS:
+            return next(packed(source, value, stop), None)
+        if tag in _PLAIN_NUMBERS and stop - value == _NUMBER_BYTES.get(data_type):
+            data = source.read(value, stop)
+            whole = int.from_bytes(data, "little", signed=True)
+            return whole if is_whole else float(struct.unpack("<f", data)[0])
+    return None
 
 
 def _operator(domain: str, name: str) -> str:

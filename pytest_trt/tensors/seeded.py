@@ -49,7 +49,7 @@ class ModelInputs(Protocol):
 
     @property
     def index_limits(self) -> Mapping[str, int]:
-        """Rows of the table that an input indexes, by input name."""
+        """Rows of the table that an input indexes, or categories that it has, by input name."""
 
 
 def seeded_inputs(
@@ -64,9 +64,10 @@ def seeded_inputs(
 
     Each input has its own generator, keyed by seed and name, and so depends on no other input.
     Floats are uniform in [0, 1) and integers are 0 or 1, as in Polygraphy's DataLoader. An input
-    that indexes a table (`index_limits`) gets 0 to rows - 1, one of floats too, and rows - 1 as its
-    last element. Other integers of at most 16 bits get all values of their type: they are pixels,
-    bytes or samples of audio, and 0 and 1 are a black image, or silence. Bools are random.
+    that indexes a table or is a category (`index_limits`) gets 0 to rows - 1, one of floats too,
+    and rows - 1 as its last element. Other integers of at most 16 bits get all values of their
+    type: they are pixels, bytes or samples of audio, and 0 and 1 are a black image, or silence.
+    Bools are random.
 
     Args:
         model: The model.

@@ -291,6 +291,38 @@ def test_one_hot_rows_select_from_the_table_that_they_multiply(tmp_path, chosen)
     assert _limits(tmp_path, chosen, cast, product) == {"ids": 10}
 
 
+_DEPTH = numpy_helper.from_array(np.array(7, np.int64), "depth")
+
+
+@pytest.mark.parametrize(
+    ("depth", "nodes", "limits"),
+    [
+        (_DEPTH, [], {"ids": 7}),
+        (helper.make_tensor("depth", TensorProto.INT64, [1], [7]), [], {"ids": 7}),
+        (helper.make_tensor("depth", TensorProto.INT32, [], [7]), [], {"ids": 7}),
+        (helper.make_tensor("depth", TensorProto.FLOAT, [], [7.0]), [], {"ids": 7}),
+        (None, [node("Constant", [], ["depth"], value=_DEPTH)], {"ids": 7}),
+        (None, [node("Constant", [], ["depth"], value_int=7)], {"ids": 7}),
+        (
+            None,
+            [
+                node("Constant", [], ["d"], value=_DEPTH),
+                node("Cast", ["d"], ["depth"], to=TensorProto.INT32),
+            ],
+            {"ids": 7},
+        ),
+        (None, [node("ReduceMax", ["ids"], ["depth"])], {}),
+        (_DEPTH, [_gather()], {"ids": 10}),  # what a table has is known better
+        (helper.make_tensor("depth", TensorProto.INT64, [1], [0]), [], {}),
+    ],
+)
+def test_columns_of_one_hot_rows_are_categories(tmp_path, depth, nodes, limits) -> None:
+    """Such as those of a table of data: only 0 and 1 of them would be generated."""
+    hot = node("OneHot", ["ids", "depth", "off_on"], ["y"])
+    tables = [_TABLE, *([depth] if depth else [])]
+    assert _limits(tmp_path, *nodes, hot, tables=tables) == limits
+
+
 @pytest.mark.parametrize("inside", [False, True])
 def test_tables_of_branches_count(tmp_path, inside) -> None:
     """Such as the two branches of a decoder with and without a cache, which have all of it."""
@@ -641,8 +673,52 @@ def test_integers_may_be_lengths_or_positions(tmp_path, nodes, numbers) -> None:
     assert found.number_inputs == numbers
 
 
-@pytest.mark.parametrize(("dtype", "numbers"), [("INT32", ("n",)), ("UINT8", ()), ("FLOAT", ())])
-def test_small_integers_and_floats_are_data(tmp_path, dtype, numbers) -> None:
+@pytest.mark.parametrize(
+    ("dtype", "shape", "numbers"),
+    [
+        ("INT32", ["batch"], ("n",)),
+        ("UINT8", ["batch"], ()),
+        ("FLOAT", ["batch"], ("n",)),
+        ("FLOAT16", [], ("n",)),
+        ("FLOAT", ["batch", 2], ()),
+    ],
+)
+def test_small_integers_and_places_in_floats_are_data(tmp_path, dtype, shape, numbers) -> None:
+    """A float for each sample is a time step of a diffusion model; several are a place."""
     nodes = [_WHOLE, node("Mul", ["whole", "freq"], ["a"]), node("Sin", ["a"], ["y"])]
-    given = value("n", ("batch",), getattr(TensorProto, dtype))
+    given = value("n", shape, getattr(TensorProto, dtype))
     assert _load(tmp_path, *nodes, inputs=(given,), tables=_STEPS).number_inputs == numbers
+
+
+def _multiple(one: str, other: str, product: str) -> NodeProto:
+    return node("Mul", [one, other], [product])
+
+
+_COSINE = node("Cos", ["c"], ["y"])
+
+
+@pytest.mark.parametrize(
+    ("nodes", "numbers"),
+    [
+        ([_multiple("n", "half", "b"), _multiple("b", "freq", "c"), _COSINE], ("n",)),
+        ([_multiple("thousand", "n", "b"), _multiple("freq", "b", "c"), _COSINE], ()),
+        (
+            [
+                node("Unsqueeze", ["n", "zero"], ["a"]),
+                _multiple("a", "freq", "b"),
+                _multiple("b", "two", "d"),
+                _multiple("d", "pi", "c"),
+                _COSINE,
+            ],
+            (),
+        ),
+        ([_multiple("n", "half", "c"), _COSINE], ()),
+        ([node("Less", ["n", "freq"], ["y"])], ()),
+    ],
+)
+def test_a_time_between_0_and_1_that_the_model_multiplies_is_none(tmp_path, nodes, numbers) -> None:
+    """As of flow matching: a thousand times, or whole turns. Nor is one of a single sine."""
+    factors = [constant("thousand", 1000.0), constant("two", [2.0]), constant("pi", 3.1416)]
+    given = value("n", ["batch"], FLOAT)
+    found = _load(tmp_path, *nodes, inputs=(given,), tables=[*_STEPS, *factors])
+    assert found.number_inputs == numbers

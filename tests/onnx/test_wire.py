@@ -22,8 +22,8 @@ from pytest_trt.onnx.wire import (
 )
 from pytest_trt.tensors.elements import element_name, stored_bytes
 
-#: Wire types of the descriptor's field types: int64, int32, enum; string, message.
-_WIRE_TYPES = {3: VARINT, 5: VARINT, 14: VARINT, 9: LENGTH, 11: LENGTH}
+#: Wire types of the descriptor's field types: int64, int32, enum; string, message, bytes.
+_WIRE_TYPES = {3: VARINT, 5: VARINT, 14: VARINT, 9: LENGTH, 11: LENGTH, 12: LENGTH}
 
 _MESSAGES = {
     "MODEL": "ModelProto",
@@ -75,7 +75,8 @@ def test_tags_are_those_of_the_installed_onnx(constant):
     field = _descriptor(constant)
 
     assert field is not None
-    assert getattr(onnx_fields, constant) == field.number << 3 | _WIRE_TYPES[field.type]
+    wire_type = LENGTH if field.GetOptions().packed else _WIRE_TYPES[field.type]
+    assert getattr(onnx_fields, constant) == field.number << 3 | wire_type
 
 
 def test_external_is_what_onnx_calls_external():

@@ -618,6 +618,69 @@ def test_lengths_of_which_only_small_ones_ran_are_noted(
     assert ("asr.onnx computes with the numbers in 'lengths'" in line) is noted
 
 
+@pytest.mark.parametrize(
+    ("factor", "steps", "noted"),
+    [
+        (1.0, "[trt_inputs['t']]", True),
+        (1.0, "[np.array([999, 20], np.float32)]", False),
+        (1000.0, "[trt_inputs['t']]", False),
+    ],
+)
+def test_time_steps_of_floats_of_which_only_small_ones_ran_are_noted(
+    suite, project, factor: float, steps: str, noted: bool
+) -> None:
+    """Generated floats are below 1, at which the embedding of a time step hardly varies."""
+    nodes = [
+        helper.make_node("Mul", ["t", "factor"], ["step"]),
+        helper.make_node("Unsqueeze", ["step", "one"], ["column"]),
+        helper.make_node("Mul", ["column", "frequencies"], ["angles"]),
+        helper.make_node("Cos", ["angles"], ["y"]),
+    ]
+    stored = [
+        networks.constant("factor", factor),
+        networks.constant("one", [1], "int64"),
+        networks.constant("frequencies", [[1.0, 0.1, 0.01]]),
+    ]
+    inputs = [networks.value("t", [2])]
+    proto = networks.model(nodes, inputs, [networks.value("y", [2, 3])], stored)
+    networks.saved(proto, project.path / "models" / "unet.onnx")
+    result = suite(
+        "@M('models/unet.onnx')\n@C\ndef test_it(trt_session, trt_inputs):\n"
+        f"    for t in {steps}:\n        trt_session.run({{'t': t}})\n"
+    )
+    result.assert_outcomes(passed=1)
+    line = line_with(result, "TRT189")
+    assert ("unet.onnx computes with the numbers in 't'" in line) is noted
+
+
+@pytest.mark.parametrize(("changed", "outcome"), [(None, "passed"), (4, "failed")])
+def test_trt_inputs_have_all_categories_of_one_hot_rows(
+    suite, project, changed: int | None, outcome: str
+) -> None:
+    """An engine that is wrong for a rare category must fail, not only for the first two."""
+    nodes = [
+        helper.make_node("OneHot", ["category", "depth", "off_on"], ["rows"]),
+        helper.make_node("Concat", ["x", "rows"], ["features"], axis=1),
+        helper.make_node("MatMul", ["features", "weights"], ["y"]),
+    ]
+    inputs = [networks.value("x", [16, 2]), networks.value("category", [16], networks.INT64)]
+    for name, wrong in (("good", None), ("tested", changed)):
+        weights = [[float(row)] for row in range(7)]
+        if wrong is not None:
+            weights[2 + wrong] = [0.5]
+        stored = [
+            networks.constant("depth", 5, "int64"),
+            networks.constant("off_on", [0.0, 1.0]),
+            networks.constant("weights", weights),
+        ]
+        proto = networks.model(nodes, inputs, [networks.value("y", [16, 1])], stored)
+        networks.saved(proto, project.path / "models" / f"{name}.onnx")
+    suite(
+        "@M('models/tested.onnx', reference='models/good.onnx')\n@C\n"
+        "def test_it(trt_session, trt_inputs):\n    trt_session.run(trt_inputs)\n"
+    ).assert_outcomes(**{outcome: 1})
+
+
 def test_precision_that_is_passed_to_the_fixture_decides(suite) -> None:
     suite(
         "@M(**GOOD)\n@C\n@pytest.mark.parametrize('trt_precision', ['fp16'], indirect=True)\n"
