@@ -109,6 +109,7 @@ class _FailedRun:
     shapes: str
     comparison: Comparison
     agrees: bool | None
+    engine_differs: str = ""
     model_changed: Comparison | None = None
     no_reference: str = ""
 
@@ -347,9 +348,14 @@ class ConsistencyCheck:
         known = self._engines.get((engine.key.digest, "model"))
         if self._other is not None and not comparison.passed and not (known and known.failed):
             self._other.require_repeatable(inputs, *self._by_item(engine, reference))
-        agrees = None
+        agrees, differs = None, ""
         if self._other is not None and not comparison.passed:
-            agrees = self._other.agrees(inputs, lambda own: compared(outputs, own))
+            agrees, differs = self._other.agrees(
+                inputs,
+                comparison,
+                lambda own: compared(outputs, own),
+                lambda own: compared(own, reference),
+            )
             if agrees is not False:
                 self._other.require_evaluation_mode()
         runs = self._runs_of(engine, "model", comparison)
@@ -371,7 +377,8 @@ class ConsistencyCheck:
         if runs.failed == 1 and self._attempts is not None and not agrees:
             attempts = self._attempts(engine, inputs)
             runs.tried = _tried(attempts, lambda other: compared(other, reference))
-        self._fail(runs, _FailedRun(self._number, where, _shapes(inputs), comparison, agrees))
+        shapes = _shapes(inputs)
+        self._fail(runs, _FailedRun(self._number, where, shapes, comparison, agrees, differs))
         return False
 
     def _compare_with_stored(
@@ -407,14 +414,14 @@ class ConsistencyCheck:
                 # The reference is right; where it is another model, this one may differ from it.
                 if self._other is not None:
                     compared = partial(self._compared, engine, inputs, outputs)
-                    agrees = self._other.agrees(inputs, compared)
+                    agrees, _ = self._other.agrees(inputs, comparison, compared)
                 judge = partial(self._compared_with_stored, engine, inputs, stored=stored)
                 run = Evidence(engine, inputs, outputs, reference, comparison, agrees, judge)
                 self._retain(runs, run)
         shapes = _shapes(inputs)
         self._fail(
             runs,
-            _FailedRun(self._number, where, shapes, comparison, agrees, changed, no_reference),
+            _FailedRun(self._number, where, shapes, comparison, agrees, "", changed, no_reference),
         )
         return False
 
@@ -698,7 +705,9 @@ class ConsistencyCheck:
             context += _build_notes(engine)
         subject = replace(
             self._subject(engine),
-            other=self._other.as_subject(agrees=worst.agrees, changed=changed)
+            other=self._other.as_subject(
+                agrees=worst.agrees, engine_differs=worst.engine_differs, changed=changed
+            )
             if self._other
             else None,
             tried=runs.tried,

@@ -18,7 +18,7 @@ from pytest_trt.accuracy.result import (
     MetricOutcome,
     OutputResult,
 )
-from pytest_trt.accuracy.subject import Subject
+from pytest_trt.accuracy.subject import OtherModel, Subject
 from pytest_trt.diagnostics import Diagnostic, Fact, Remedy
 from pytest_trt.units import multiple, percent_of, rounded_up
 from pytest_trt.wording import count
@@ -110,7 +110,7 @@ def explain(
         *(one.text for one in found_in_all(comparison) if output is not None),
         *(f"possible cause: {one.figures}" for one in subject.outside),
         *context,
-        *_own_model(agrees=other.agrees if other else None),
+        *_own_model(other),
         *_rows(comparison, output),
     ]
     remedy = remedy_for(comparison, subject, offer)
@@ -391,9 +391,11 @@ def _needed(output: OutputResult, precision: str) -> Iterator[str]:
         yield f"smallest tolerance that passes: {', or '.join(parts)}"
 
 
-def _own_model(*, agrees: bool | None) -> Iterator[str]:
-    if agrees is False:
+def _own_model(other: OtherModel | None) -> Iterator[str]:
+    if other is not None and other.agrees is False:
         yield "the engine does not agree with its own model in FP32 either"
+    if other is not None and other.engine_differs:
+        yield f"the engine differs from its own model in FP32 too: {other.engine_differs}"
 
 
 def _rows(comparison: Comparison, primary: OutputResult | None) -> Iterator[str]:
@@ -401,7 +403,7 @@ def _rows(comparison: Comparison, primary: OutputResult | None) -> Iterator[str]
     rest = [output for output in comparison.outputs if output is not primary]
     failed = sorted((o for o in rest if not o.passed), key=lambda o: -o.used)
     passed = [output for output in rest if output.passed]
-    yield from (_failed_row(output) for output in failed[:_ROWS])
+    yield from (failed_row(output) for output in failed[:_ROWS])
     if len(failed) > _ROWS:
         yield f"and {count(len(failed) - _ROWS, 'more output')} failed"
     room = max(_ROWS - len(failed), 0)
@@ -410,7 +412,8 @@ def _rows(comparison: Comparison, primary: OutputResult | None) -> Iterator[str]
         yield f"and {count(len(passed) - room, 'more output')} passed"
 
 
-def _failed_row(output: OutputResult) -> str:
+def failed_row(output: OutputResult) -> str:
+    """Return what is wrong with an output, and with how many of its elements."""
     one = fact(Comparison((output,)))
     if output.findings[0].kind == "mismatch" and not is_exact(output):
         return f"{one} ({output.mismatched:,} of {count(output.compared, 'element')})"

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Protocol
 
 from pytest_trt.accuracy.compare import compare_values
-from pytest_trt.accuracy.explanation import fact
+from pytest_trt.accuracy.explanation import fact, failed_row
+from pytest_trt.accuracy.judge import gravest
 from pytest_trt.accuracy.own_reference import OwnReference
 from pytest_trt.accuracy.remedy import beyond_rounding
 from pytest_trt.accuracy.result import Comparison
@@ -23,6 +24,10 @@ from pytest_trt.tensors.elements import SMALL_TYPES
 from pytest_trt.tensors.spec import Tensors
 
 _FP32 = DEFAULT_TOLERANCES["fp32"]
+
+#: An engine differs from its model in far less than from the reference if so many times as many
+#: elements differ from the latter.
+_FAR_LESS = 4
 
 #: Largest size of two models together that are read again to name their difference.
 _COMPARED_BYTES = 2_000_000_000
@@ -121,18 +126,38 @@ class OtherReference:
                 facts={"model": str(self.model.path), "network": found},
             )
 
-    def agrees(self, inputs: Tensors, compared: Callable[[Tensors], Comparison]) -> bool | None:
-        """Return whether outputs agree with the engine's own model, where that can be computed.
+    def agrees(
+        self,
+        inputs: Tensors,
+        failed: Comparison,
+        compared: Callable[[Tensors], Comparison],
+        of_model: Callable[[Tensors], Comparison] | None = None,
+    ) -> tuple[bool | None, str]:
+        """Return whether the model differs from the reference, and not the engine from its model.
 
+        That is so where the engine agrees with the model in FP32, or differs from it in far less
+        than from the reference, from which the model differs too. None where the model cannot run.
         A measure that cannot be checked does not count.
 
         Args:
             inputs: What the engine was given.
+            failed: How what it returned differs from the reference.
             compared: Compares what it returned with the outputs of another model.
+            of_model: Compares the outputs of another model with the reference.
+
+        Returns:
+            Also by what the engine differs from its model, where it does.
         """
-        with suppress(PytestTrtError):  # such as a model that only TensorRT can run
-            return compared(self.own(inputs)).kinds <= {"not applicable", "no metric value"}
-        return None
+        try:
+            own = self.own(inputs)
+            engine = compared(own)
+        except PytestTrtError:  # such as a model that only TensorRT can run
+            return None, ""
+        if engine.kinds <= {"not applicable", "no metric value"}:
+            return True, ""
+        mostly = of_model is not None and _differs_in_less(engine, failed, of_model(own))
+        output = gravest(engine)[1]
+        return mostly, failed_row(output) if mostly and output is not None else ""
 
     def differing(self, inputs: Tensors, reference: Tensors) -> dict[str, str]:
         """Return outputs of which the model differs from the reference by more than rounding.
@@ -164,23 +189,32 @@ class OtherReference:
             }
         return {}
 
-    def as_subject(self, *, agrees: bool | None, changed: str = "") -> OtherModel:
+    def as_subject(
+        self, *, agrees: bool | None, engine_differs: str = "", changed: str = ""
+    ) -> OtherModel:
         """Return the other model, as an explanation needs it.
 
         Args:
-            agrees: Whether the engine agrees with its own model, where that is known.
+            agrees: Whether the model differs, and not the engine, where that is known.
+            engine_differs: See `OtherModel`.
             changed: See `OtherModel`.
         """
         if self.reference is None:
             model = as_typed(self.model.path)
             return OtherModel(
-                "trt_reference", model, agrees=agrees, is_fixture=True, changed=changed
+                "trt_reference",
+                model,
+                agrees=agrees,
+                engine_differs=engine_differs,
+                is_fixture=True,
+                changed=changed,
             )
         converted = _is_converted(self.model, self.reference)
         return OtherModel(
             path=as_typed(self.reference.path),
             model=as_typed(self.model.path),
             agrees=agrees,
+            engine_differs=engine_differs,
             differs=self._difference(self.reference) if agrees and not converted else "",
             converted=converted,
             names_differ=_names(self.model) != _names(self.reference),
@@ -191,6 +225,28 @@ class OtherReference:
             return ""
         digests = (self.model.digest, reference.digest)
         return _difference(self.model.path, reference.path, digests)
+
+
+def _differs_in_less(engine: Comparison, failed: Comparison, model: Comparison) -> bool:
+    """Whether an engine differs from its model in far less than from a reference.
+
+    The model has to differ from the reference in the same way, so that it is a cause for sure.
+    """
+    finding, output = gravest(failed)
+    if output is None or finding.kind not in ("mismatch", "shape"):
+        return False
+    of_engine, of_model = (
+        next((one for one in side.outputs if one.name == output.name), None)
+        for side in (engine, model)
+    )
+    if of_engine is None or of_model is None:
+        return False
+    if finding.kind not in {one.kind for one in of_model.findings}:
+        return False
+    if finding.kind == "shape":
+        return "shape" not in {one.kind for one in of_engine.findings}
+    few = _FAR_LESS * of_engine.mismatched <= output.mismatched
+    return few and "shape" not in {one.kind for one in of_engine.findings}
 
 
 def _cause(other: OtherModel) -> str:

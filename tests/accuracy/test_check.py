@@ -224,7 +224,49 @@ def test_a_failing_run_is_compared_with_the_engines_own_model(own, agrees):
 def test_a_measure_that_cannot_be_checked_is_not_a_disagreement():
     other = OtherReference(model("new.onnx"), model("ref.onnx"), lambda _: REFERENCE)
     tolerances = {"y": Tolerance(0.0, 0.01, topk=(20, 0.9))}
-    assert other.agrees({}, lambda own: compare_outputs(REFERENCE, own, tolerances))
+    failed = compare_outputs({"y": REFERENCE["y"] + 1}, REFERENCE)
+    agrees, _ = other.agrees({}, failed, lambda own: compare_outputs(REFERENCE, own, tolerances))
+    assert agrees
+
+
+_EITHER = "the engine does not agree with its own model in FP32 either"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code", "line"),
+    [
+        (6, "TRT415", "the engine differs from its own model in FP32 too: y: 200x over tolerance"),
+        (1, "TRT401", _EITHER),
+        (0, "TRT401", _EITHER),
+    ],
+)
+def test_most_of_a_difference_may_be_that_of_the_model(wrong, code, line):
+    """Such as a near tie that FP16 decides otherwise, beside another export of the model."""
+    own = REFERENCE["y"].copy()
+    own.reshape(-1)[:wrong] += 1.0
+    outputs = own.copy()
+    outputs[0, 0] += 2.0
+    other = OtherReference(model("new.onnx"), model("ref.onnx"), lambda _: {"y": own})
+    of = check(other=other)
+    of.observe(engine("fp16"), {"x": np.ones((2, 8))}, {"y": outputs}, "test_it.py:1")
+    (found,) = of.diagnostics()
+    assert found.code == code
+    assert line in [one.partition(" (1 of 6 elements)")[0] for one in found.details]
+    is_model = found.remedy.text.startswith("Most of it is because new.onnx differs from ref.onnx")
+    assert is_model is (code == "TRT415")
+
+
+@pytest.mark.parametrize(("rows", "code"), [(3, "TRT415"), (4, "TRT404")])
+def test_another_number_of_rows_may_be_that_of_the_model(rows, code):
+    """Such as a detector whose threshold differs from that of its reference."""
+    own = {"y": np.ones((3, 3))}
+    other = OtherReference(model("new.onnx"), model("ref.onnx"), lambda _: own)
+    of = check(other=other)
+    outputs = np.ones((rows, 3))
+    outputs[0, 0] = 2.0
+    of.observe(engine("fp16"), {"x": np.ones((2, 8))}, {"y": outputs}, "test_it.py:1")
+    (found,) = of.diagnostics()
+    assert found.code == code
 
 
 @pytest.mark.parametrize("whole", [True, False])
