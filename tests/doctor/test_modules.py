@@ -34,6 +34,8 @@ def plant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def put(module: str, source: str, distribution: str = "", version: str = "") -> Path:
         path = tmp_path.joinpath(*module.split(".")).with_suffix(".py")
         path.parent.mkdir(parents=True, exist_ok=True)
+        if module.count(".") > 1:  # an installed package goes before a folder without this file
+            (path.parent / "__init__.py").touch()
         path.write_text(source)
         if distribution:
             info = tmp_path / f"{distribution}-{version}.dist-info"
@@ -105,8 +107,11 @@ def test_bindings_report_the_version_of_the_runtime(plant) -> None:
     assert (facts.version, facts.runtime_cuda) == ("12.9.1", "12.9")
 
 
-def test_bindings_that_are_not_installed_are_not_found_where_another_part_of_cuda_is(plant) -> None:
+def test_bindings_that_are_not_installed_are_not_found_where_another_part_of_cuda_is(
+    plant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plant("cuda.pathfinder", "")
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])  # also where the bindings are installed
     assert not installed_facts("cuda.bindings.runtime").found
 
 
