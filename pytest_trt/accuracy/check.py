@@ -17,14 +17,16 @@ from pytest_trt.accuracy.earlier import FirstRuns
 from pytest_trt.accuracy.evidence import AnyRun, Evidence, Retained, copied
 from pytest_trt.accuracy.explanation import explain, explain_stored, fact
 from pytest_trt.accuracy.invariants import Invariants, ObservedRun
+from pytest_trt.accuracy.judge import gravest
 from pytest_trt.accuracy.metric_checks import MetricCheck
+from pytest_trt.accuracy.moved_rows import moved_rows
 from pytest_trt.accuracy.other_reference import OtherReference
 from pytest_trt.accuracy.repeatable import RANDOM_OPERATORS
 from pytest_trt.accuracy.resolve import EXACT
 from pytest_trt.accuracy.result import UNMEASURED, AccuracyResult, Against, Comparison, merge_runs
 from pytest_trt.accuracy.sketch import Sketch
 from pytest_trt.accuracy.stored import Stored, compare_stored
-from pytest_trt.accuracy.subject import CalibratedBy, Subject, Tried
+from pytest_trt.accuracy.subject import CalibratedBy, MovedRows, Subject, Tried
 from pytest_trt.accuracy.tolerance import Tolerance
 from pytest_trt.diagnostics import Diagnostic, Remedy, as_typed
 from pytest_trt.engine.build import Engine
@@ -112,6 +114,7 @@ class _FailedRun:
     engine_differs: str = ""
     model_changed: Comparison | None = None
     no_reference: str = ""
+    moved: MovedRows | None = None
 
     @property
     def place(self) -> str:
@@ -378,7 +381,9 @@ class ConsistencyCheck:
             attempts = self._attempts(engine, inputs)
             runs.tried = _tried(attempts, lambda other: compared(other, reference))
         shapes = _shapes(inputs)
-        self._fail(runs, _FailedRun(self._number, where, shapes, comparison, agrees, differs))
+        moved = _moved(comparison, items_of(outputs, engine.model.outputs).tensors, reference)
+        run = _FailedRun(self._number, where, shapes, comparison, agrees, differs, moved=moved)
+        self._fail(runs, run)
         return False
 
     def _compare_with_stored(
@@ -711,6 +716,7 @@ class ConsistencyCheck:
             if self._other
             else None,
             tried=runs.tried,
+            moved=worst.moved,
         )
         if runs.against == "stored" and self._stored is not None:
             context += self._stored.about()
@@ -763,6 +769,17 @@ def fault_of(engine: Engine) -> KnownFault | None:
 
 def _shapes(inputs: Tensors) -> str:
     return ", ".join(f"{name} {description(value)}" for name, value in inputs.items())
+
+
+def _moved(comparison: Comparison, outputs: Tensors, reference: Tensors) -> MovedRows | None:
+    """Return the rows that only changed places in the output that a failure is about."""
+    finding, output = gravest(comparison)
+    if finding.kind != "mismatch" or output is None:
+        return None
+    actual, expected = outputs.get(output.name), reference.get(output.name)
+    if not isinstance(actual, np.ndarray) or not isinstance(expected, np.ndarray):
+        return None
+    return moved_rows(actual, expected, output.tolerance)
 
 
 def _by_item(reference: Items, tolerances: Mapping[str, Tolerance]) -> Mapping[str, Tolerance]:

@@ -18,7 +18,7 @@ from pytest_trt.accuracy.result import (
     MetricOutcome,
     OutputResult,
 )
-from pytest_trt.accuracy.subject import OtherModel, Subject
+from pytest_trt.accuracy.subject import MovedRows, OtherModel, Subject
 from pytest_trt.diagnostics import Diagnostic, Fact, Remedy
 from pytest_trt.units import multiple, percent_of, rounded_up
 from pytest_trt.wording import count
@@ -106,6 +106,7 @@ def explain(
     details = [
         *((f"likely cause: {fault.text}",) if fault else ()),
         *_primary(finding, output, comparison),
+        *_moved(subject.moved),
         *(_needed(output, subject.precision) if output is not None and offer else ()),
         *(one.text for one in found_in_all(comparison) if output is not None),
         *(f"possible cause: {one.figures}" for one in subject.outside),
@@ -389,6 +390,14 @@ def _needed(output: OutputResult, precision: str) -> Iterator[str]:
         parts.append(f"rtol={rounded_up(rtol, 4):.4g} at atol={output.tolerance.atol:.4g}")
     if parts and output.mismatched and not is_exact(output):
         yield f"smallest tolerance that passes: {', or '.join(parts)}"
+
+
+def _moved(rows: MovedRows | None) -> Iterator[str]:
+    if rows is not None:
+        which = f"{rows.moved:,} of {count(rows.differing, 'row')} along axis {rows.axis} that"
+        if rows.moved == rows.differing:
+            which = f"the {count(rows.moved, 'row')} along axis {rows.axis} that"
+        yield f"{which} differ are those of the reference in another order"
 
 
 def _own_model(other: OtherModel | None) -> Iterator[str]:

@@ -17,7 +17,7 @@ from pytest_trt.accuracy.offer import (
     sensible,
 )
 from pytest_trt.accuracy.result import UNMEASURED, Comparison, Kind, OutputResult
-from pytest_trt.accuracy.subject import CalibratedBy, OtherModel, Subject, Tried
+from pytest_trt.accuracy.subject import CalibratedBy, MovedRows, OtherModel, Subject, Tried
 from pytest_trt.accuracy.tolerance import DEFAULT_TOLERANCES, Tolerance
 from pytest_trt.diagnostics import Remedy
 from pytest_trt.engine.spec import CALIBRATED
@@ -75,7 +75,8 @@ def _other_model(other: OtherModel, subject: Subject, offer: Offer | None) -> Re
             known = "Most of it is because"
         return Remedy(
             f"{known} the outputs of trt_reference differ from the model's. Check that both have "
-            "the same weights, layout and preprocessing, and export the model again."
+            "the same weights, layout and preprocessing, and export the model again.",
+            alternatives=(f"if any order is right: {_ANY_ORDER}",) if subject.moved else (),
         )
     differs = f" in {other.differs}" if other.differs else ""
     reason = f"The engine agrees with {other.model}, which differs from {other.path}{differs}."
@@ -272,6 +273,8 @@ def _mismatch(
             "from run to run. Feed random numbers as an input, or export the model without them."
         )
     precise = _precision_remedy(subject)
+    if subject.moved is not None:
+        return _in_any_order(subject.moved, precise)
     if comparison.kinds.intersection(_AGREEMENT) and not beyond_rounding(output, subject.precision):
         return _with_reason(
             "top1=, topk= or cosine= fails too, so no rtol and atol would make this pass.", precise
@@ -293,6 +296,22 @@ def _mismatch(
             (allow,),
         )
     return _with_reason("", precise, allowing(offer, subject))
+
+
+#: How rows are compared that may be in any order.
+_ANY_ORDER = (
+    "elementwise=False, and a metric such as pytest_trt.metrics.detections, or a function that "
+    "sorts both sides"
+)
+
+
+def _in_any_order(rows: MovedRows, precise: Remedy) -> Remedy:
+    samples = "if the rows are samples of a batch, the engine mixes them up: run them at batch 1"
+    return Remedy(
+        "Rows that are sorted by a score change places where scores nearly tie. Compare them in "
+        f"any order: {_ANY_ORDER}.",
+        alternatives=(*([samples] if rows.axis == 0 else []), *precise.as_alternatives()),
+    )
 
 
 def _beyond_text(subject: Subject) -> str:
@@ -390,8 +409,8 @@ def _keep_in_fp32(layers: str, subject: Subject) -> Remedy:
     keep = f"Keeping {layers} in FP32 may help; this finds them:"
     if tried is not None:
         keep = (
-            "It also fails with only matrix products in FP16, so some of them may need FP32; this "
-            "finds them:"
+            f"It also fails with only matrix products in {subject.precision.upper()}, so some of "
+            "them may need FP32; this finds them:"
         )
     return Remedy(keep, *_keeping(subject))
 

@@ -57,6 +57,21 @@ class Tried:
 
 
 @dataclass(frozen=True, slots=True)
+class MovedRows:
+    """Rows of the output that a failure is about, which only changed places.
+
+    Attributes:
+        axis: The axis of rows.
+        moved: How many that differ are those of the reference at another place.
+        differing: How many differ.
+    """
+
+    axis: int
+    moved: int
+    differing: int
+
+
+@dataclass(frozen=True, slots=True)
 class Subject:
     """What was compared, as far as it is known. Empty in a script that compares arrays.
 
@@ -74,6 +89,7 @@ class Subject:
         outside: Inputs that runs feed beyond the ranges that the engine was calibrated on.
         fault: A known fault of what ran the engine.
         test: The test as pytest takes it; empty where there is none.
+        moved: Rows that only changed places; None where they did not.
     """
 
     model: str = ""
@@ -89,6 +105,7 @@ class Subject:
     outside: tuple[OutsideRange, ...] = ()
     fault: KnownFault | None = None
     test: str = ""
+    moved: MovedRows | None = None
 
     def __str__(self) -> str:
         return ", ".join(part for part in (self.model, self.precision, self.arch) if part)

@@ -256,6 +256,20 @@ def test_most_of_a_difference_may_be_that_of_the_model(wrong, code, line):
     assert is_model is (code == "TRT415")
 
 
+@pytest.mark.parametrize("wrong", [False, True])
+def test_rows_in_another_order_are_named_with_how_to_compare_them(wrong):
+    """Such as detections, whose scores nearly tie: no rounding and no overflow explains that."""
+    boxes = np.arange(40.0).reshape(10, 4) ** 2
+    of = ConsistencyCheck(lambda _: {"boxes": TOLERANCE}, lambda _: {"boxes": boxes})
+    outputs = boxes[[0, 2, 1, *range(3, 10)]] if not wrong else boxes + 100.0
+    of.observe(engine(), {"x": np.ones((2, 8))}, {"boxes": outputs}, "test_it.py:1")
+    (found,) = of.diagnostics()
+    line = "the 2 rows along axis 0 that differ are those of the reference in another order"
+    assert (line in found.details) is not wrong
+    assert ("Compare them in any order" in found.remedy.text) is not wrong
+    assert ("overflow" in found.remedy.text) is wrong
+
+
 @pytest.mark.parametrize(("rows", "code"), [(3, "TRT415"), (4, "TRT404")])
 def test_another_number_of_rows_may_be_that_of_the_model(rows, code):
     """Such as a detector whose threshold differs from that of its reference."""
