@@ -33,6 +33,9 @@ _QUIET = (
     *("-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning"),
 )
 
+#: What to do about tests that failed by themselves, or were skipped.
+_FIX = "Name a test that passes, or that its accuracy check alone fails."
+
 #: What an observer of runs is called with: the engine, its inputs, its outputs, the line that ran.
 _Observe: TypeAlias = "Callable[[Engine, Tensors, Tensors, str], None]"
 
@@ -122,11 +125,6 @@ class Recorder:
             vars(report).pop(name, None)
         return report
 
-    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Note what could not be collected."""
-        if report.failed:
-            self.errors.setdefault(report.nodeid, f"{report.nodeid} could not be collected")
-
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note which tests failed by themselves, or were skipped."""
         if report.failed or report.skipped:
@@ -156,8 +154,9 @@ def run_recorded(recorder: Recorder, arguments: Sequence[str]) -> None:
     if recorder.interrupted:
         raise KeyboardInterrupt
     if not recorder.tests:
+        fix = _FIX if recorder.errors else "Correct what pytest reports above."
         why = next(iter(recorder.errors.values()), f"pytest ended with status {int(status)}")
-        raise _not_recorded(f"no test ran an engine under trt_consistency: {why}", why)
+        raise _not_recorded(f"no test ran an engine under trt_consistency: {why}", why, fix)
 
 
 def refuse_failed(failed: Mapping[str, str]) -> None:
@@ -166,11 +165,11 @@ def refuse_failed(failed: Mapping[str, str]) -> None:
         raise _not_recorded(f"{name} failed: {why}", why)
 
 
-def _not_recorded(message: str, why: str) -> ConfigurationError:
+def _not_recorded(message: str, why: str, fix: str = _FIX) -> ConfigurationError:
     """Return the error of tests whose runs show nothing."""
     return ConfigurationError(
         message,
-        fix="Name a test that passes, or that its accuracy check alone fails.",
+        fix=fix,
         code="TRT450",
         facts={"reason": why},
     )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_trt.accuracy.evidence import copied
-from pytest_trt.backends.observing.switched import SWITCHABLE, SwitchedModel, switched
+from pytest_trt.backends.observing.switched import SwitchedModel, switched
 from pytest_trt.diagnostics import EngineBuildError, PytestTrtError
 from pytest_trt.engine.builder_options import shared_options
 from pytest_trt.engine.protocols import BuildRequest
@@ -78,18 +78,18 @@ class TuneGatherer:
         self._settings = settings
         self.recorder = Recorder(self._on_run, self._on_end)
         self.found: list[Tuned] = []
-        self._runs: dict[str, tuple[Recorded, list[Tensors]]] = {}
+        self._runs: dict[tuple[pytest.Item, str], tuple[Recorded, list[Tensors]]] = {}
 
     def _on_run(self, run: Recorded) -> None:
         if run.engine.spec.precision == self._settings.precision:
-            _, inputs = self._runs.setdefault(run.engine.key.digest, (run, []))
+            # A test that fails by itself leaves runs, of an engine that the next test may share.
+            of = run.model.item, run.engine.key.digest
+            _, inputs = self._runs.setdefault(of, (run, []))
             inputs.append(copied(run.inputs))
 
     def _on_end(self, item: pytest.Item) -> None:
         runs, self._runs = self._runs, {}
-        for run, inputs in runs.values():
-            if run.model.item is not item:
-                continue  # that test failed by itself, and has not run to its end
+        for run, inputs in [one for (test, _), one in runs.items() if test is item]:
             if self._settings.data is not None:
                 samples = read_samples(self._settings.data, run.engine.model.inputs)
                 inputs += [sample.inputs for sample in samples]
@@ -126,9 +126,6 @@ def _tuned(
 def _obstacle(engine: Engine) -> str:
     if engine.finished:
         return "a finished plan cannot be built again"
-    if engine.spec.precision not in SWITCHABLE:
-        known = ", ".join(sorted(SWITCHABLE))
-        return f"nodes of {engine.spec.precision} engines cannot be tried; those of {known} can"
     if engine.model.is_quantized and engine.spec.precision in ("fp8", "int4", "int8", "mixed"):
         return "the model is quantised already, and its own Q/DQ nodes decide"
     return ""

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from builders import save_linear
 from builders_cli import run_command
+from builders_sensitive import save_large_constant
 
 from pytest_trt.engine.cache import EngineCache
 
@@ -79,7 +80,7 @@ def test_nothing_is_written_unless_it_is_asked_for(folder: Path) -> None:
     ("args", "message"),
     [
         (("tune", "test_own.py", "--precision=int8"), "ran no int8 engine"),
-        (("tune", "test_none.py", "--precision=fp16"), "no test ran"),
+        (("tune", "test_none.py", "--precision=fp16"), "Fix: Correct what pytest reports above"),
         (("suggest", "tolerance", "test_own.py::test_without_an_engine"), "ran no engine"),
     ],
 )
@@ -103,6 +104,19 @@ def test_runs_of_a_test_that_failed_halfway_show_nothing(folder: Path, args) -> 
     alone = command(*args, "test_half.py")
     assert alone.returncode == 2
     assert "assert 0 [TRT450]" in alone.stderr
+
+
+def test_what_has_to_stay_in_fp32_is_shown_as_the_argument_to_type(folder: Path) -> None:
+    save_large_constant(folder / "linear.onnx")
+    source = TEST.replace("rtol=0.0, atol=0.0", "rtol=0.02, atol=0.02")
+    (folder / "test_tuned.py").write_text(source)
+    tuned = command("tune", "test_tuned.py", "--precision=fp16", "--no-trade-off", "--html=t.html")
+    assert tuned.returncode == 0, tuned.stderr
+    *_, advice, argument, wrote = map(str.strip, tuned.stdout.splitlines())
+    assert (advice, wrote) == ("Fix: give trt_model this argument:", "wrote t.html")
+    (folder / "test_kept.py").write_text(source.replace('"fp16"', f'"fp16", {argument}'))
+    kept = command("tune", "test_kept.py", "--precision=fp16")
+    assert "passes already" in kept.stdout
 
 
 def test_data_that_cannot_be_read_proposes_nothing(folder: Path) -> None:

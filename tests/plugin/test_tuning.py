@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
+from builders import save_linear
 from builders_sensitive import save_large_constant, save_outlier_channel
 
 from pytest_trt.diagnostics import EngineRunError
 from pytest_trt.plugin import tuning
 from pytest_trt.plugin.tuning import TuneGatherer, TuneSettings
 from pytest_trt.precision.tune import Tuned
+from pytest_trt.report.precision.tuned import verdict
 
 TEST = """
 @pytest.fixture
@@ -31,6 +35,33 @@ def tuned(project, *, precision="fp16", rtol=0.02, more="", times=False, **given
     run.assert_outcomes(passed=1)
     (found,) = gatherer.found
     return found
+
+
+def test_an_engine_of_a_test_that_failed_before_is_tuned_in_the_next(project, save) -> None:
+    """A test that fails by itself leaves runs of the engine that both share."""
+    save(save_large_constant, "bad.onnx")
+    test = TEST.format(precision="fp16", rtol=0.02, more="")
+    _, _, own = test.partition("\n\n")
+    gatherer = TuneGatherer(TuneSettings("fp16", times=False))
+    project.test_file(f"{test}    assert 0\n{own.replace('test_it', 'test_next')}")
+    run = project.pytester.runpytest_inprocess(
+        f"--trt-cache-dir={project.cache}", "--trt-arch=cpu", plugins=[gatherer.recorder]
+    )
+    run.assert_outcomes(passed=1, failed=1)
+    (found,) = gatherer.found
+    assert (found.test, found.kept, found.runs) == ("test_it.py::test_next", ("scale",), 2)
+
+
+def test_an_engine_of_which_no_nodes_can_be_switched_is_named(project, save) -> None:
+    save(save_linear, "bad.onnx")
+    tuned(project, precision="int8", rtol=1.0)
+    (plan,) = project.plans()
+    shutil.copy(plan, project.path / "bad.plan")
+    found = tuned(project, precision="int8", rtol=1.0, more=", plan='bad.plan'")
+    assert verdict(found) == "not searched: a finished plan cannot be built again"
+    shutil.copy(plan, project.path / "models" / "bad.onnx")
+    found = tuned(project, precision="int8", rtol=1.0)
+    assert verdict(found).startswith("not searched: the model is quantised already")
 
 
 def test_the_node_with_the_large_constant_is_kept_and_nothing_else(project, save) -> None:

@@ -10,14 +10,14 @@ import numpy as np
 
 from pytest_trt.backends.conversion.convert_job import ConversionJob
 from pytest_trt.backends.conversion.isolated import Task, call_isolated, stored_samples
-from pytest_trt.backends.observing.switches import SWITCHABLE, SWITCHES, Unit
+from pytest_trt.backends.observing.switches import SWITCHES, Unit
 from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
 from pytest_trt.engine.protocols import BackendSession, BuildRequest
 from pytest_trt.onnx.file import load_model
 from pytest_trt.records import from_data, to_data
 from pytest_trt.tensors.spec import Tensors
 
-__all__ = ["SWITCHABLE", "SwitchedModel", "Unit", "switched"]
+__all__ = ["SwitchedModel", "Unit", "switched"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,9 +42,6 @@ _ROUNDED = {**NARROW_TYPES, "mixed": FLOAT16}
 #: Precisions whose Q/DQ pairs are switched.
 _QUANTISED = ("fp8", "int4", "int8", "mixed")
 
-#: Precisions that can be switched.
-SWITCHABLE = frozenset({*_ROUNDED, *_QUANTISED})
-
 #: Inputs that have to be float32 in every precision, from this one on.
 _FLOAT32_INPUTS = {"NonMaxSuppression": 0, "Resize": 1, "Upsample": 1}
 
