@@ -104,6 +104,10 @@ class StoredReference(Protocol):
         """Options of the run that this command repeats."""
 
 
+#: Operators that choose experts, codes of a code book, or boxes. ArgMax mostly gives an output.
+_CHOOSING = ("ArgMin", "NonMaxSuppression", "TopK")
+
+
 @dataclass(frozen=True, slots=True)
 class _FailedRun:
     number: int
@@ -750,6 +754,7 @@ class ConsistencyCheck:
             precision=engine.spec.precision,
             arch=engine.target.arch,
             random=tuple(op for op in RANDOM_OPERATORS if op in engine.model.op_types),
+            choosing=tuple(op for op in _CHOOSING if op in engine.model.op_types),
             several=self._several,
             calibrated_by=self._calibrated_by,
             plan=as_typed(engine.plan) if engine.finished else "",

@@ -315,14 +315,17 @@ def _in_any_order(rows: MovedRows, precise: Remedy) -> Remedy:
 
 
 def _beyond_text(subject: Subject) -> str:
+    if not subject.precision:
+        return "Rounding does not explain this difference."
+    name = "INT8 and FP16" if subject.precision == "mixed" else subject.precision.upper()
+    operators = " or ".join(subject.choosing)
+    causes = [f"near ties that {operators} decides otherwise"] if operators else []
+    alone = " alone" if causes else ""
+    what = "this" if subject.precision == "fp16" else "this difference"
     if subject.precision == "fp16":
-        return (
-            "FP16 rounding does not explain this, but an intermediate overflow above 65504 could."
-        )
-    if subject.precision:
-        name = "INT8 and FP16" if subject.precision == "mixed" else subject.precision.upper()
-        return f"{name} rounding does not explain this difference."
-    return "Rounding does not explain this difference."
+        causes.append("an intermediate overflow above 65504")
+    could = f", but {' or '.join(causes)} could" if causes else ""
+    return f"{name} rounding{alone} does not explain {what}{could}."
 
 
 def _with_reason(reason: str, remedy: Remedy, alternative: str = "") -> Remedy:

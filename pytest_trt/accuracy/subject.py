@@ -81,6 +81,8 @@ class Subject:
         precision: The engine's precision.
         arch: What the engine was built for.
         random: Operators of the model that draw random numbers.
+        choosing: Operators of the model that choose by numbers that may nearly tie, and of whose
+            choice others are computed.
         several: Whether the test runs in other precisions too.
         other: The model that gave the reference, where it is not the model under test.
         tried: What was tried before it is advised; None where nothing was.
@@ -97,6 +99,7 @@ class Subject:
     precision: str = ""
     arch: str = ""
     random: tuple[str, ...] = ()
+    choosing: tuple[str, ...] = ()
     several: bool = False
     other: OtherModel | None = None
     tried: Tried | None = None

@@ -47,6 +47,9 @@ _LARGE = 0.1
 #: The share of the largest error that atol covers at least: elements near 0 may have it next time.
 _NEAR_ZERO = 0.1
 
+#: From this share of the largest error on, errors near 0 are of the size of all others.
+_EVEN = 0.25
+
 #: No tolerance is stricter than this share of the default of its precision, atol by the largest
 #: reference: another machine, version or number of threads rounds differently.
 _LEAST_SHARE = 0.1
@@ -297,15 +300,20 @@ def _beyond(found: OutputEvidence, fields: Mapping[str, float], precision: str) 
 
 def _fields(found: OutputEvidence, precision: str, margin: float) -> dict[str, float]:
     default = DEFAULT_TOLERANCES.get(precision, DEFAULT_TOLERANCES["fp16"])
-    (rtol, atol), least_rtol = found.needed, _LEAST_SHARE * default.rtol
-    # Small elements of an output between 0 and 1, as of a sigmoid, need no share of themselves.
-    if tests_nothing(margin * rtol, default.rtol, 1.0) or tests_nothing(
+    (rtol, atol), least_rtol = found.needed, round(_LEAST_SHARE * default.rtol, 9)
+    is_idle = tests_nothing(margin * rtol, default.rtol, 1.0) or tests_nothing(
         margin * atol, default.atol, found.scale
-    ):
+    )
+    # Alone, half of the largest value would let a constant pass, whatever is usual.
+    is_idle_alone = tests_nothing(margin * found.max_abs, 0.0, found.scale)
+    if is_idle and is_idle_alone:
+        return {}
+    # Small elements of an output between 0 and 1, as of a sigmoid, need no share of themselves.
+    # Nor do those whose errors are as large as others': a share of half, which may be usual for
+    # INT8, would let large ones pass that have half of their size.
+    is_even = atol >= _EVEN * found.max_abs and not is_idle_alone
+    if is_idle or (is_even and tests_nothing(margin * rtol, 0.0, 1.0)):
         rtol, atol, least_rtol = 0.0, found.max_abs, 0.0
-        # Alone, half of the largest value would let a constant pass, whatever is usual.
-        if tests_nothing(margin * atol, 0.0, found.scale):
-            return {}
     fields = {
         "rtol": max(rounded_up(margin * rtol), least_rtol),
         "atol": rounded_up(max(margin * atol, _least_atol(default.atol, found.scale))),

@@ -170,6 +170,35 @@ def test_wrong_later_rows_point_to_the_batch_unless_axis_0_may_be_time(shape, ba
     assert ("at batch 1" in remedy_for(actual, reference).text) is batch
 
 
+@pytest.mark.parametrize(
+    ("precision", "choosing", "text"),
+    [
+        (
+            "fp16",
+            (),
+            "FP16 rounding does not explain this, but an intermediate overflow above 65504 could.",
+        ),
+        (
+            "fp16",
+            ("ArgMin", "TopK"),
+            "FP16 rounding alone does not explain this, but near ties that ArgMin or TopK decides "
+            "otherwise or an intermediate overflow above 65504 could.",
+        ),
+        (
+            "bf16",
+            ("TopK",),
+            "BF16 rounding alone does not explain this difference, but near ties that TopK decides "
+            "otherwise could.",
+        ),
+        ("int4", (), "INT4 rounding does not explain this difference."),
+    ],
+)
+def test_choices_between_near_ties_may_explain_what_rounding_does_not(precision, choosing, text):
+    """Such as the code of a code book, or an expert: what follows from it differs as a whole."""
+    subject = replace(in_precision(precision), choosing=choosing)
+    assert remedy_for([100.0, 1.0], [1.0, 1.0], subject=subject).text.startswith(text)
+
+
 def test_axis_0_of_different_lengths_is_not_a_batch():
     reference = {"y": np.ones((8, 4, 3)), "state": np.ones((1, 4, 3))}
     actual = {name: array.copy() for name, array in reference.items()}

@@ -113,6 +113,26 @@ def test_atol_alone_that_a_constant_would_pass_is_not_proposed(
         assert bool(found.fields) is (share == 0.05)
 
 
+@pytest.mark.parametrize("precision", ["int8", "fp8", "fp16"])
+def test_outputs_of_half_of_their_size_do_not_pass_what_is_proposed_for_noise(
+    precision: str,
+) -> None:
+    """Such as those of a wrong scale: noise is a large share of small elements."""
+    reference = np.random.default_rng(0).normal(size=(64, 40))
+    noise = np.random.default_rng(1).uniform(-0.06, 0.06, reference.shape)
+    fields = propose("y", precision, evidence((reference + noise, reference)), 2.0).fields
+    assert passes(fields, reference + noise, reference)
+    assert not passes(fields, 0.8 * reference, reference)
+    assert fields["rtol"] == 0.0
+
+
+def test_noise_that_is_a_share_of_each_element_gets_rtol() -> None:
+    reference = np.exp(np.random.default_rng(0).normal(size=(64, 40)) * 3)
+    noise = np.random.default_rng(1).uniform(-0.12, 0.12, reference.shape)
+    fields = propose("y", "int8", evidence((reference * (1 + noise), reference)), 2.0).fields
+    assert 0.2 < fields["rtol"] < 0.35
+
+
 def test_what_is_not_finite_or_exact_gets_none() -> None:
     _, reference = noisy(0.0)
     lost = reference.copy()
