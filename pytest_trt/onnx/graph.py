@@ -202,6 +202,18 @@ def defined(graph: GraphProto) -> set[str]:
     return names
 
 
+def names_read(graph: GraphProto) -> set[str]:
+    """Return the names that nodes and outputs read, subgraphs included."""
+    return {
+        name
+        for scope in walk_graphs(graph)
+        for name in (
+            *(name for node in scope.node for name in node.input),
+            *(value.name for value in scope.output),
+        )
+    }
+
+
 def cast(source: str, target: str, dtype: int) -> NodeProto:
     """Return a node that casts a value to another type, named by its output."""
     return helper.make_node("Cast", [source], [target], name=f"{target}_cast", to=dtype)

@@ -20,7 +20,6 @@ from pytest_trt.backends.conversion.kept import kept_nodes
 from pytest_trt.backends.conversion.ort_messages import (
     SEVERITY_DEFAULT,
     SEVERITY_FATAL,
-    first_line,
     mixed_place,
     refusal,
     without_path,
@@ -36,13 +35,16 @@ from pytest_trt.diagnostics import (
     in_context,
 )
 from pytest_trt.onnx import graph
-from pytest_trt.onnx.file import OnnxModel, read_interface
+from pytest_trt.onnx.file import OnnxModel, read_interface, read_node_names
 from pytest_trt.onnx.libraries import Library
 from pytest_trt.tensors.spec import InputSamples, TensorSpec
 from pytest_trt.version import __version__
 
 #: Lines of a converter's message that are shown.
 _SHOWN_LINES = 4
+
+#: The type of an output that a file does not state, and a conversion may: ONNX Runtime infers it.
+_NO_TYPE = "undefined"
 
 _OTHER_MODEL = Remedy("use another precision, or a model that was converted with another tool.")
 
@@ -130,13 +132,7 @@ def explained(model: OnnxModel, precision: str) -> Iterator[None]:
             remedy=_OTHER_MODEL,
             precision=precision,
         )
-        raise EngineBuildError(
-            refused.message,
-            fix=refused.remedy,
-            code=refused.code,
-            facts=refused.facts,
-            log_tail=without_path(reason).splitlines()[:_SHOWN_LINES],
-        ) from exc
+        raise refused.as_error(without_path(reason).splitlines()[:_SHOWN_LINES]) from exc
 
 
 def _converter(precision: str) -> str:
@@ -262,13 +258,14 @@ def is_type_error(error: Exception) -> bool:
 
 def invalid(model: OnnxModel, precision: str, cause: Exception) -> EngineBuildError:
     """Return the error for a converted model that ONNX Runtime refuses."""
-    return EngineBuildError(
-        f"{model.path.name} is invalid after conversion to {precision}",
-        fix=_in_float32(str(cause)),
+    return refusal(
+        str(cause),
+        model.path,
+        failed=f"{model.path.name} is invalid after conversion to {precision}",
         code="TRT354",
-        facts={"model": str(model.path), "precision": precision},
-        log_tail=[first_line(cause)],
-    )
+        remedy=_in_float32(model, str(cause)),
+        precision=precision,
+    ).as_error()
 
 
 def different_tensors(model: OnnxModel, file: Path) -> list[str]:
@@ -293,7 +290,7 @@ def _pairs(
 
 
 def _agrees(here: TensorSpec | None, there: TensorSpec | None) -> bool:
-    if here is None or there is None or here.dtype != there.dtype:
+    if here is None or there is None or here.dtype not in (there.dtype, _NO_TYPE):
         return False
     # A rank that one of the two files does not state may be any.
     return None in (here.shape, there.shape) or len(here.shape or ()) == len(there.shape or ())
@@ -305,10 +302,13 @@ def _described(spec: TensorSpec | None) -> str:
     return spec.dtype if spec.shape is None else f"{spec.dtype}, rank {len(spec.shape)}"
 
 
-def _in_float32(text: str) -> Remedy:
-    """Return the remedy for an invalid model: an option, where ONNX Runtime names the operator."""
+def _in_float32(model: OnnxModel, text: str) -> Remedy:
+    """Return the remedy for an invalid model: an option, where the model has what it names."""
     operator, node = mixed_place(text)
-    if not operator and not node:
-        return _OTHER_MODEL
-    what, name = ("operator", operator) if operator else ("node", node)
+    if node in read_node_names(model.path):
+        what, name = "node", node
+    else:  # nodes without a name get one that begins with their operator
+        what, name = "operator", operator or node.rpartition("_")[0]
+        if name not in {one.rpartition("::")[2] for one in model.op_types}:
+            return _OTHER_MODEL
     return Remedy(f'keeping {what} {name} in FP32 may help: keep_fp32=["{name}"]')

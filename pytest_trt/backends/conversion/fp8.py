@@ -79,8 +79,11 @@ def to_float8(proto: ModelProto) -> None:
     made = {name for node in graph.node if node.op_type == "QuantizeLinear" for name in node.output}
     for value in [one for one in graph.value_info if one.name in made]:
         graph.value_info.remove(value)
+    names = {node.input[0] for node in weights}
     for node in weights:
         _store(graph, node, stored)
+    for name in names - surgery.names_read(graph):
+        graph.initializer.remove(stored[name])
 
 
 def _store(graph: GraphProto, node: Any, stored: Mapping[str, TensorProto]) -> None:
@@ -93,10 +96,7 @@ def _store(graph: GraphProto, node: Any, stored: Mapping[str, TensorProto]) -> N
             [-1 if at == axis % weights.ndim else 1 for at in range(weights.ndim)]
         )
     graph.initializer.append(_float8(node.output[0], weights / scale))
-    used = sum(list(other.input).count(node.input[0]) for other in graph.node)
     graph.node.remove(node)
-    if used == 1:
-        graph.initializer.remove(stored[node.input[0]])
 
 
 def _float8(name: str, values: npt.NDArray[np.float32]) -> TensorProto:

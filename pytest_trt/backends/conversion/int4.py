@@ -156,11 +156,7 @@ class _Weights:
     def add_to_graph(self) -> None:
         """Add the nodes, and remove the weights that nothing reads any more."""
         self._graph.node.extend(self._nodes)
-        read = {one.name for one in self._graph.output}
-        for scope in surgery.walk_graphs(self._graph):
-            read |= {name for node in scope.node for name in node.input}
-            read |= {one.name for one in scope.output}
-        for name in {name for name, _ in self.quantised} - read:
+        for name in {name for name, _ in self.quantised} - surgery.names_read(self._graph):
             for stored in [one for one in self._graph.initializer if one.name == name]:
                 self._graph.initializer.remove(stored)
             for scope in surgery.walk_graphs(self._graph):

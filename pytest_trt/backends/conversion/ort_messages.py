@@ -7,7 +7,7 @@ so the texts decide. The patterns match ONNX Runtime 1.32; other texts get neutr
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pytest_trt.backends.conversion.ort_module import load_onnxruntime, onnxruntime_version
-from pytest_trt.diagnostics import Fact, Remedy, git_restore_hint
+from pytest_trt.diagnostics import EngineBuildError, Fact, Remedy, git_restore_hint
 from pytest_trt.extras import upgrade_onnxruntime
 from pytest_trt.tensors.elements import TENSORRT_TYPES, element_name
 from pytest_trt.tensors.spec import Tensors, TensorSpec
@@ -115,6 +115,16 @@ class Refusal(NamedTuple):
     remedy: Remedy
     facts: dict[str, Fact]
     log: str
+
+    def as_error(self, log: Sequence[str] = ()) -> EngineBuildError:
+        """Return it as the error of a build, with more of the vendor's message if there is."""
+        return EngineBuildError(
+            self.message,
+            fix=self.remedy,
+            code=self.code,
+            facts=self.facts,
+            log_tail=log or [self.log],
+        )
 
 
 def first_line(error: BaseException) -> str:

@@ -245,7 +245,7 @@ def _write(source: Path, plan: Path, request: BuildRequest, level: str, threads:
 
 def _refused(error: Exception, request: BuildRequest, *, converted: bool) -> PytestTrtError:
     """Return the error for a model that ONNX Runtime does not load."""
-    from pytest_trt.backends.conversion.converting import invalid, is_type_error
+    from pytest_trt.backends.conversion.converting import invalid
     from pytest_trt.onnx.loading import load
 
     model, precision = request.model, request.spec.precision
@@ -253,22 +253,15 @@ def _refused(error: Exception, request: BuildRequest, *, converted: bool) -> Pyt
         load(model.path)
     except ModelError as damage:  # it names the tensor or the node
         return damage
-    if converted and is_type_error(error):
+    if converted:
         return invalid(model, precision, error)
-    refused = refusal(
+    return refusal(
         str(error),
         model.path,
         failed=f"ONNX Runtime {onnxruntime_version()} cannot load {model.path.name} as an "
         f"{precision} engine",
         precision=precision,
-    )
-    return EngineBuildError(
-        refused.message,
-        fix=refused.remedy,
-        code=refused.code,
-        facts=refused.facts,
-        log_tail=[refused.log],
-    )
+    ).as_error()
 
 
 def _broken(request: BuildRequest, level: str, reason: str) -> EngineBuildError:

@@ -93,3 +93,34 @@ def test_mixed_uses_the_pairs_that_a_model_brings(model: OnnxModel, tmp_path: Pa
         pairs = [sum(n.op_type == kind for n in one.graph.node) for one in (int8, mixed)]
         assert pairs[0] == pairs[1]
     assert TensorProto.FLOAT16 in {one.data_type for one in mixed.graph.initializer}
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp8", "int4", "mixed"])
+def test_weights_that_a_branch_or_an_output_reads_too_stay(precision: str, tmp_path: Path) -> None:
+    node, value = onnx.helper.make_node, networks.value
+    branches = {
+        "then_branch": networks.subgraph(
+            [node("MatMul", ["x", "w"], ["a"])], [], [value("a", None)]
+        ),
+        "else_branch": networks.subgraph([node("Relu", ["x"], ["b"])], [], [value("b", None)]),
+    }
+    proto = networks.model(
+        [
+            node("If", ["go"], ["h"], **branches),
+            node("MatMul", ["h", "w"], ["y"]),
+            node("MatMul", ["x", "v"], ["z"]),
+        ],
+        [value("x", [4, 128]), value("go", [], TensorProto.BOOL)],
+        [value("y", None), value("z", None), value("v", [128, 128])],
+        [networks.weights("w", 128, 128, scale=0.02), networks.weights("v", 128, 128)],
+    )
+    model = networks.saved(proto, tmp_path / "m.onnx")
+    inputs = {"x": IMAGES["image"].reshape(-1, 128)[:4], "go": np.array(True)}
+    converted(model, precision, tmp_path / "o.onnx", calibration=[inputs])
+    for path in (model.path, tmp_path / "o.onnx"):
+        y, z, v = unoptimised(path).run(None, inputs)
+        if path == model.path:
+            expected = y, z
+        np.testing.assert_array_equal(v, onnx.numpy_helper.to_array(proto.graph.initializer[1]))
+    for one, wanted in zip((y, z), expected, strict=True):
+        assert np.abs(one - wanted).max() < 0.3 * np.abs(wanted).max()
