@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from numbers import Integral, Real
+from typing import Any
 
 #: The name of each metric.
 METRIC_NAMES = {"p50": "P50", "p95": "P95", "p99": "P99", "throughput": "throughput"}
@@ -145,10 +146,15 @@ def metric_change(metric: str, before: float, now: float) -> str:
     return f"{METRIC_NAMES[metric]} {then} -> {figure(metric, now)} ({change(now / before - 1)})"
 
 
-def plain_number(value: object) -> object:
-    """Return a real number, such as a NumPy scalar, as Python's own; anything else as it is."""
-    if isinstance(value, bool | int | float):
+def plain_number(value: Any) -> Any:
+    """Return a real number, such as a NumPy scalar, as Python's own; anything else as it is.
+
+    One beyond float64 becomes infinite, which no limit and no tolerance may be.
+    """
+    if isinstance(value, bool | float) or not isinstance(value, Real):
         return value
-    if isinstance(value, Integral):
-        return int(value)
-    return float(value) if isinstance(value, Real) else value
+    try:
+        number = float(value)
+    except OverflowError:
+        return math.inf if abs(value) == value else -math.inf
+    return int(value) if isinstance(value, Integral) else number

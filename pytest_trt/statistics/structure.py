@@ -85,12 +85,13 @@ def parse_structural(name: Structural, value: object, where: str) -> float:
     """
     if name not in GROWTHS:
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        if number and 0 < float(value) < math.inf:  # type: ignore[arg-type]
-            return float(value)  # type: ignore[arg-type]
-        unit = {"_bytes": "bytes", "_s": "seconds"}
-        what = next((word for end, word in unit.items() if name.endswith(end)), "layers")
+        limit = float(value) if number else math.nan  # type: ignore[arg-type]
+        if 0 < limit < math.inf and (name != "max_layers" or limit.is_integer()):
+            return limit
+        unit = {"_bytes": "a number of bytes", "_s": "a number of seconds"}
+        what = next((words for end, words in unit.items() if name.endswith(end)), "a whole number")
         raise ConfigurationError(
-            f"{where}: {name}={value!r} is not a number of {what}",
+            f"{where}: {name}={value!r} is not {what} above 0",
             fix=f"Write it like {name}={_EXAMPLES[name]}.",
             code="TRT165",
             facts={"limit": name, "value": repr(value)},

@@ -48,6 +48,9 @@ class ShapeRange:
 #: a shape.
 Profile: TypeAlias = Mapping[str, ShapeRange | ValueRange]
 
+#: The largest size of a dimension, which ONNX stores as int64.
+_LARGEST = 2**63 - 1
+
 #: (min, opt, max) in examples: of the batch, and of any other dimension.
 _EXAMPLE_BATCH = (1, 8, 32)
 _EXAMPLE_OTHER = (32, 128, 256)
@@ -314,9 +317,9 @@ def _dimension(raw: object, where: str) -> int:
         value = -1 if isinstance(raw, bool) else operator.index(raw)  # type: ignore[arg-type]
     except TypeError:
         value = -1
-    if value < 0:
+    if not 0 <= value <= _LARGEST:
         raise invalid_profile(
-            f"{where}: {raw!r} is not a size", "give a whole number, 0 or larger."
+            f"{where}: {raw!r} is not a size", "give a whole number from 0 on that int64 holds."
         )
     return value
 

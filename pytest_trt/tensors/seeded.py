@@ -20,6 +20,7 @@ from pytest_trt.tensors.elements import is_extension, is_integer, numpy_dtype
 from pytest_trt.tensors.profiles import Shape
 from pytest_trt.tensors.spec import Tensors, TensorSpec
 from pytest_trt.tensors.value_ranges import Values
+from pytest_trt.units import plain_number
 from pytest_trt.wording import known_names
 
 #: Raise the number when a seed shall produce different numbers.
@@ -286,7 +287,7 @@ def _two_numbers(spec: TensorSpec, bounds: object) -> tuple[float, float]:
             f'write it as {{"{spec.name}": (low, high)}}.',
             **spec.facts,
         )
-    return pair
+    return plain_number(pair[0]), plain_number(pair[1])
 
 
 def _limits(name: str, dtype: np.dtype[Any]) -> tuple[float, float]:

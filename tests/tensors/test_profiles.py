@@ -132,6 +132,7 @@ def test_a_missing_input_of_one_of_several_profiles_says_which():
         ([(-1, 3, 32), (8, 3, 64), (32, 3, 128)], "min, dimension 0: -1 is not a size"),
         ([(True, 3, 32), (8, 3, 64), (32, 3, 128)], "True is not a size"),
         ([(1.0, 3, 32), (8, 3, 64), (32, 3, 128)], "1.0 is not a size"),
+        ([(1, 3, 32), (8, 3, 64), (2**63, 3, 128)], "9223372036854775808 is not a size"),
         ([1, (8, 3, 64), (32, 3, 128)], "min: 1 is not a shape"),
         ([(1, 3, 32), (8, 3, 64)], "neither one shape nor three"),
         ("batch", "neither one shape nor three"),

@@ -221,6 +221,7 @@ def test_a_range_for_values_that_a_profile_gives_is_refused():
         ("float32", (1, 0), r"gives \(1, 0\)"),
         ("float32", (0, float("nan")), "nan"),
         ("float32", (0, float("inf")), "inf"),
+        ("float32", (-(10**400), 0), r"\(-inf, 0\)"),
         ("float16", (0, 1e6), "but float16 holds"),
         ("uint8", (-1, 3), "uint8 holds 0 to 255"),
         ("int8", (0, 128), "int8 holds -128 to 127"),
