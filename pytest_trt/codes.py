@@ -380,8 +380,10 @@ CODES: dict[str, Code] = {
         "override without effect",
         "A function that lacks @pytest.fixture, or a fixture with a misspelt name, does not "
         "override trt_reference or trt_inputs. Or the markers name reference=, and an override of "
-        "trt_reference does not use it.",
-        "Decorate or rename the function or fixture; or remove either reference= or the override.",
+        "trt_reference does not use it. Or parametrize(..., indirect=True) gives a fixture of the "
+        "plugin a parameter, which only an override could use.",
+        "Decorate or rename the function or fixture; remove either reference= or the override; or "
+        "remove indirect=True, so that the value replaces the fixture.",
         ("fixture",),
     ),
     # 2xx model and inputs

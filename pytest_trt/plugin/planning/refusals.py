@@ -45,6 +45,12 @@ if TYPE_CHECKING:
 #: Of a module or class: see `_modules_above`. pytest loads all of them before it collects one.
 _ABOVE_KEY = pytest.StashKey[Sequence[ModuleType]]()
 
+#: The module of the plugin's own fixtures.
+_OF_PLUGIN = "pytest_trt.plugin.fixtures"
+
+#: Fixtures that projects override, as their values are data.
+_OF_PROJECTS = ("trt_calibration", "trt_inputs", "trt_reference")
+
 
 def check_conflicts(item: pytest.Function, parsed: Parsed) -> None:
     """Refuse two marks of one place that disagree: decorators and lists have opposite orders."""
@@ -145,11 +151,28 @@ def check_overrides(item: pytest.Function, parsed: Parsed) -> None:
         )
 
 
+def check_ignored_parameters(item: pytest.Function, parsed: Parsed) -> None:
+    """Refuse a parameter for a fixture of the plugin, which reads none: no test would have it."""
+    fixtures = _fixtures(item)
+    for name in sorted((FIXTURES - {ARCH, MODEL, PRECISION, SHAPE}) & params_of(item).keys()):
+        # An override may read it. Without indirect=True, pytest replaces the fixture by the value.
+        if all(one.func.__module__ == _OF_PLUGIN for one in fixtures.get(name, ())[-1:]):
+            raise ConfigurationError(
+                f"parametrize(..., indirect=True) gives {name} a parameter, which it ignores",
+                fix="remove indirect=True: the value then replaces the fixture. Or override the "
+                "fixture, and use request.param there."
+                if name in _OF_PROJECTS
+                else "remove the parameter, or override the fixture and use request.param there.",
+                code="TRT180",
+                facts={"fixture": name},
+            )
+
+
 def _overrides(item: pytest.Function, name: str) -> list[Any]:
     """Return the project's definitions of a fixture of the plugin that a test may get."""
     manager: Any = item.session._fixturemanager
     definitions = manager.getfixturedefs(name, item) or ()
-    return [one for one in definitions if one.func.__module__ != "pytest_trt.plugin.fixtures"]
+    return [one for one in definitions if one.func.__module__ != _OF_PLUGIN]
 
 
 def _refuse_mistaken_override(item: pytest.Function, name: str) -> None:

@@ -457,6 +457,11 @@ CHECKED = f"@{M}('models/linear.onnx')\n@{C}\ndef test_it(trt_session, images):\
 NOT_DECORATED = "trt_reference in * is a function without @pytest.fixture*TRT180*"
 WITH_REFERENCE = CHECKED.replace("linear.onnx'", "linear.onnx', reference='models/linear.onnx'")
 OVERRIDE = f"{WRONG}@pytest.fixture\ndef trt_reference(GIVEN):\n    return wrong\n"
+#: The test gets `wrong` as its reference, unless pytest gives it to the plugin's fixture.
+GIVES = (
+    "@pytest.mark.usefixtures('trt_reference')\n"
+    "@pytest.mark.parametrize('trt_reference', [wrong], indirect=INDIRECT)\n"
+)
 
 
 WITHOUT_EFFECT = [
@@ -479,6 +484,10 @@ WITHOUT_EFFECT = [
     (
         OVERRIDE.replace("GIVEN", "") + WITH_REFERENCE,
         "*name reference=linear.onnx, but the project overrides trt_reference*TRT180*",
+    ),
+    (
+        WRONG + GIVES.replace("INDIRECT", "True") + CHECKED,
+        "parametrize(*indirect=True) gives trt_reference a parameter*TRT180*",
     ),
 ]
 
@@ -508,6 +517,14 @@ WITH_EFFECT = [
     # It is what the marker names, or what the fixture makes of it.
     (OVERRIDE.replace("GIVEN", "trt_reference") + WITH_REFERENCE, False),
     (OVERRIDE.replace("GIVEN", "") + CHECKED, False),
+    (WRONG + GIVES.replace("INDIRECT", "False") + CHECKED, False),
+    (
+        WRONG
+        + "@pytest.fixture\ndef trt_reference(request):\n    return request.param\n"
+        + GIVES.replace("INDIRECT", "True")
+        + CHECKED,
+        False,
+    ),
     (
         OVERRIDE.replace("GIVEN", "")
         + WITH_REFERENCE.replace(f"@{C}", f"@{C}\n@pytest.mark.own", 1).replace(
@@ -520,4 +537,4 @@ WITH_EFFECT = [
 
 def test_override_that_takes_effect_is_not_refused(project) -> None:
     cases = {source: "" if passes else "*TRT4*" for source, passes in WITH_EFFECT}
-    project.ends(cases, "-Wignore").assert_outcomes(passed=3, failed=4)
+    project.ends(cases, "-Wignore").assert_outcomes(passed=3, failed=6)
