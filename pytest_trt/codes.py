@@ -386,6 +386,15 @@ CODES: dict[str, Code] = {
         "remove indirect=True, so that the value replaces the fixture.",
         ("fixture",),
     ),
+    "TRT190": Code(
+        "tests with the same node id",
+        "Tests of two files have the same node ids, as where two folders outside of the root "
+        "folder have files of one name, or pytest collected a file twice. Baselines and reports "
+        "would have one of them alone.",
+        "Name a root folder that holds the files with --rootdir, or rename one of the files. Do "
+        "not give --keep-duplicates.",
+        ("files",),
+    ),
     # 2xx model and inputs
     "TRT200": Code(
         "unreadable model",

@@ -7,6 +7,7 @@ others are tested.
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -166,6 +167,7 @@ def plan_changed_tests(items: list[pytest.Item]) -> None:
         changed = failed.setdefault(item.parent, {})
         _plan(item, changed)
         items += _stale_items([item], changed)
+    _refuse_same_ids(items, wrong)
     for collector, found in failed.items():
         if _are_of_models(found, items):
             _fail_when_run(found)
@@ -196,6 +198,38 @@ def _refuse_checks_on(item: pytest.Item, wrong: dict[pytest.Collector, _Wrong]) 
             remedy=Remedy("Move the check to a test function or method."),
         )
         wrong.setdefault(item.parent, {})[str(found)] = (found, [item.nodeid])
+
+
+def _refuse_same_ids(items: Iterable[pytest.Item], wrong: dict[pytest.Collector, _Wrong]) -> None:
+    """Refuse tests with one node id: baselines and reports would have the last one alone.
+
+    Node ids of files outside of the root folder are relative to the argument that names them.
+    """
+    first: dict[str, pytest.Function] = {}
+    for item in items:
+        if not (isinstance(item, pytest.Function) and uses_plugin(item, item.fixturenames)):
+            continue
+        other = first.setdefault(item.nodeid, item)
+        if other is item:
+            continue
+        here, root = item.config.invocation_params.dir, item.config.rootpath
+        files = dict.fromkeys(Path(os.path.relpath(one.path, here)) for one in (other, item))
+        names = " and of ".join(map(str, files))
+        above = os.path.relpath(os.path.commonpath([root, *(here / one for one in files)]), here)
+        found = Diagnostic(
+            "TRT190",
+            f"tests of {names} have the same node ids"
+            if len(files) > 1
+            else f"tests of {names} were collected twice",
+            {"files": [one.as_posix() for one in files], "root": str(root)},
+            ("baselines and reports would have only the last of them",),
+            Remedy(f"Add --rootdir={above}: these files are outside of the root folder, {root}.")
+            if len(files) > 1
+            else Remedy("Run pytest without --keep-duplicates."),
+        )
+        assert item.parent is not None
+        _, nodeids = wrong.setdefault(item.parent, {}).setdefault(str(found), (found, []))
+        nodeids.append(item.nodeid)
 
 
 def _plan(item: pytest.Function, failed: _Failed) -> None:

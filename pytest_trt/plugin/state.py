@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -229,7 +230,16 @@ class TestState:
 
 def test_argument(item: pytest.Item) -> str:
     """Return a test as pytest takes it where it was started; node ids are relative to rootdir."""
-    path = os.path.relpath(item.path, item.config.invocation_params.dir)
+    return argument_in(item.config.invocation_params.dir, item)
+
+
+def argument_in(folder: Path, item: pytest.Item) -> str:
+    """Return a test as pytest takes it in a folder.
+
+    In its root folder that is the node id, but for files outside of that folder: their node ids are
+    relative to an argument of the run.
+    """
+    path = Path(os.path.relpath(item.path, folder)).as_posix()
     return "::".join((path, *item.nodeid.split("::")[1:]))
 
 

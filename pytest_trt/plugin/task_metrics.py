@@ -6,6 +6,7 @@ trt_metrics.record("accuracy", 0.981, of=2000, limit="0.5 points")
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from functools import cached_property
@@ -283,6 +284,11 @@ class TaskMetrics:
         return given_flags(self._item.config, ENGINE_FIELDS)
 
     @property
+    def _record(self) -> str:
+        given = given_flags(self._item.config, ("baseline_dir",))
+        return shlex.join(["pytest", *given, "--trt-update-new"])
+
+    @property
     def _replace(self) -> Remedy:
         return Remedy("Record the metrics of the baseline, or replace it:", (self._update,))
 
@@ -298,7 +304,7 @@ class TaskMetrics:
                 {**facts, **(rename_facts(self._renamed) if self._renamed else {})},
                 remedy=move_remedy(self._renamed, "pytest --trt-update-new")
                 if self._renamed
-                else Remedy("Record it, and commit the file:", ("pytest --trt-update-new",)),
+                else Remedy("Record it, and commit the file:", (self._record,)),
             )
         elif result.verdict == Verdict.NOT_COMPARABLE:
             stored = self._stored(name)

@@ -129,6 +129,7 @@ class PlannedTest:
         imported_from: The tool whose files it was imported from; empty for a test.
         compared_with: What its markers compare outputs with: "model", "stored", "drift".
         drift: By what factor an error may exceed the stored one; None without such a limit.
+        argument: The test as pytest takes it in its root directory.
     """
 
     nodeid: str
@@ -144,6 +145,7 @@ class PlannedTest:
     imported_from: str = ""
     compared_with: tuple[str, ...] = ()
     drift: float | None = None
+    argument: str = ""
 
 
 def below(path: Path, root: Path) -> str:

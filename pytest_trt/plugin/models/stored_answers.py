@@ -251,7 +251,13 @@ class StoredAnswers:
         only = shlex.quote(module) + ' -m "not trt_benchmark"'
         if plan.benchmark is not None:  # it would be deselected
             only = shlex.quote(self.argument)
-        return f"pytest {only} --trt-arch={CPU} --trt-update-new"
+        given = "".join(f" {shlex.quote(one)}" for one in self._folders)
+        return f"pytest {only} --trt-arch={CPU}{given} --trt-update-new"
+
+    @property
+    def _folders(self) -> Sequence[str]:
+        """Options without which another run would store elsewhere."""
+        return given_flags(self._item.config, ("baseline_dir",))
 
     @cached_property
     def update_tests(self) -> Sequence[str]:
@@ -539,7 +545,7 @@ class StoredAnswers:
             {"file": self.location.shown, "test": self.location.test, "engine": engine},
             remedy=Remedy(
                 "Record them on this kind of machine, and commit the files:",
-                ("pytest --trt-update-new",),
+                (shlex.join(["pytest", *self._folders, "--trt-update-new"]),),
             ),
         )
 

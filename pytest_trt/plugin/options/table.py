@@ -6,6 +6,7 @@ loaded only where it is needed.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -474,7 +475,25 @@ ENGINE_FIELDS = (
 )
 
 
-def given_flags(config: pytest.Config, fields: Collection[str]) -> list[str]:
-    """Return options that were given on the command line: "--trt-arch=sm86"."""
+def given_flags(
+    config: pytest.Config, fields: Collection[str], start: Path | None = None
+) -> list[str]:
+    """Return options that were given on the command line: "--trt-arch=sm86".
+
+    The ini file and root folder are among them where the folder that pytest is started in does not
+    decide them: without them, a command would read other options, and other baselines.
+
+    Args:
+        config: The run's configuration.
+        fields: The fields of the plugin's options to return.
+        start: Where pytest is to be started; None for where it was.
+    """
+    start = start or config.invocation_params.dir
+    named = {"--config-file": config.option.inifilename and config.inipath}
+    if config.option.rootdir and (named["--config-file"] or config.inipath is None):
+        named["--rootdir"] = config.rootpath
+    flags = [f"{flag}={os.path.relpath(path, start)}" for flag, path in named.items() if path]
     given = [(option, config.getoption(option.ini)) for option in OPTIONS if option.field in fields]
-    return [flag for option, value in given if value is not None for flag in option.flags(value)]
+    return flags + [
+        flag for option, value in given if value is not None for flag in option.flags(value)
+    ]

@@ -14,7 +14,7 @@ import pytest
 
 from pytest_trt.plugin import faults
 from pytest_trt.plugin.results.transfer import packed, unpacked
-from pytest_trt.plugin.state import plan_of, state_of
+from pytest_trt.plugin.state import argument_in, plan_of, state_of
 from pytest_trt.records import from_data, to_data
 
 if TYPE_CHECKING:
@@ -217,6 +217,7 @@ def planned(item: pytest.Item, *, selected: bool) -> PlannedTest | None:
         selected=selected,
         compared_with=_compared_with(plan),
         drift=plan.consistency.drift if plan.consistency else None,
+        argument=argument_in(item.config.rootpath, item),
     )
 
 

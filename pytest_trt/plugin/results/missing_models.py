@@ -44,8 +44,8 @@ def missing_models(
 def _whole(config: pytest.Config, planned: Mapping[str, PlannedTest]) -> dict[str, set[str]]:
     """Return by module the functions of which all tests were to run."""
     tests: dict[str, bool] = {}
-    for nodeid, one in planned.items():
-        function = nodeid.partition("[")[0]
+    for one in planned.values():
+        function = one.argument.partition("[")[0]
         tests[function] = tests.get(function, True) and one.selected
     # pytest collects nothing else of a function whose tests are named one by one.
     named = {arg.partition("[")[0].rpartition("::")[2] for arg in config.args if "[" in arg}

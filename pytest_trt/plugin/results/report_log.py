@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from pytest_trt.plugin.results.ledger import Ledger
     from pytest_trt.plugin.run import TrtRun
     from pytest_trt.report.document import Document
-    from pytest_trt.report.record import TestResult
+    from pytest_trt.report.record import PlannedTest, TestResult
     from pytest_trt.report.status import Phase, PhaseOutcomes
 
 #: Where GitHub Actions reads the summary of a step.
@@ -288,8 +288,8 @@ class ReportLog:
             ],
         }
         repeat = {
-            nodeid: _repeat_command(self._config, nodeid, self._checks(nodeid))
-            for nodeid in self._planned
+            nodeid: _repeat_command(self._config, one, self._checks(nodeid))
+            for nodeid, one in self._planned.items()
         }
         return make_document(run, self._planned, self._outcomes, repeat, required)
 
@@ -495,17 +495,17 @@ def _given_options(config: pytest.Config) -> dict[str, str]:
     return given
 
 
-def _repeat_command(config: pytest.Config, nodeid: str, checks: int) -> str:
+def _repeat_command(config: pytest.Config, test: PlannedTest, checks: int) -> str:
     """Return the command that runs one test again as it ran, from pytest's root directory.
 
     Args:
         config: The run's configuration.
-        nodeid: The test.
+        test: The test.
         checks: How many limits shared the run's error budget, if the test was benchmarked.
     """
-    flags = given_flags(config, _REPEATED)
+    flags = given_flags(config, _REPEATED, config.rootpath)
     counted = [f"--trt-checks={checks}"] if checks else []
-    return shlex.join(["pytest", nodeid, *flags, *counted])
+    return shlex.join(["pytest", test.argument or test.nodeid, *flags, *counted])
 
 
 def _targets(run: TrtRun) -> list[dict[str, Any]]:
