@@ -89,6 +89,45 @@ def save_sequence(project, factor: float) -> None:
     onnx.save(proto, project.path / "models" / "sequence.onnx")
 
 
+def save_outputs(project, name: str = "y", factor: float = 2.0, then: str = "Identity") -> None:
+    """Write x [100, 3] -> z [100, 3], its values, and another output: these times a factor."""
+    more = {"to": TensorProto.FLOAT16} if then == "Cast" else {}
+    kind, shape = more.get("to", TensorProto.FLOAT), [3, 100] if then == "Transpose" else [100, 3]
+    nodes = [
+        helper.make_node("Identity", ["x"], ["z"]),
+        helper.make_node("Mul", ["x", "factor"], ["product"]),
+        helper.make_node(then, ["product"], [name], **more),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "outputs",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [100, 3])],
+        [
+            helper.make_tensor_value_info("z", TensorProto.FLOAT, [100, 3]),
+            helper.make_tensor_value_info(name, kind, shape),
+        ],
+        [numpy_helper.from_array(np.array([factor], np.float32), "factor")],
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(proto, project.path / "models" / "outputs.onnx")
+
+
+@pytest.fixture
+def of_outputs(project, answers) -> Path:
+    """Answers of that model."""
+    project.test_file(
+        """
+        @pytest.mark.trt_model("models/outputs.onnx")
+        @pytest.mark.trt_consistency(against="stored")
+        def test_it(trt_session):
+            trt_session.run({"x": np.arange(300, dtype=np.float32).reshape(100, 3)})
+        """
+    )
+    save_outputs(project)
+    project.run("--trt-update-new").assert_outcomes(passed=1)
+    return answers
+
+
 def accept(project, which: str, status: int = 0) -> Result:
     args = ("baseline", f"--cache-dir={project.cache}", "accept", which, "--reason=noise")
     accepted = CliRunner().invoke(commands, args)
@@ -312,6 +351,59 @@ def test_an_update_of_a_sequence_needs_a_reason(project, answers) -> None:
     project.run("--trt-update", "--trt-update-reason=twice").assert_outcomes(passed=1)
 
 
+@pytest.mark.parametrize(
+    ("change", "how"),
+    [
+        ({"name": "w"}, "outputs z, y, now z, w"),
+        ({"then": "Cast"}, "y: dtype float32 -> float16"),
+        ({"then": "Transpose"}, "y: shape [100, 3] -> [3, 100]"),
+        ({"factor": 3.0}, "y: it differs by up to 299"),
+    ],
+)
+def test_an_update_of_another_output_needs_a_reason(project, of_outputs, change, how) -> None:
+    before = of_outputs.read_bytes()
+    save_outputs(project, **change)
+    result = project.run("--trt-update")
+    result.assert_outcomes(failed=1)
+    assert f"the answers of test_it changed: {how}; they were not replaced [TRT675]" in text(result)
+    assert of_outputs.read_bytes() == before
+
+
+def test_an_update_within_the_tolerance_of_fp32_needs_none(project, of_outputs) -> None:
+    before = of_outputs.read_bytes()
+    save_outputs(project, factor=2.000001)
+    result = project.run("--trt-update")
+    result.assert_outcomes(passed=1)
+    assert "replaced answers to 1 set of inputs" in text(result)
+    assert of_outputs.read_bytes() != before
+
+
+def test_an_update_of_a_sketch_needs_a_reason_whatever_differs(project, of_outputs) -> None:
+    of_outputs.unlink()
+    project.run("--trt-update-new", "--trt-answers-size=400").assert_outcomes(passed=1)
+    save_outputs(project, factor=2.000001)
+    result = project.run("--trt-update", "--trt-answers-size=400")
+    result.assert_outcomes(failed=1)
+    assert "y: it is stored as a sketch, which differs; they were not replaced" in text(result)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [('"all"', '"sketch"'), ("[100, 3]", "[300]"), ('"float32"', '"bfloat16"')],
+)
+def test_numbers_that_do_not_fit_their_description_are_never_compared(
+    project, of_outputs, old, new
+) -> None:
+    of_outputs.write_text(of_outputs.read_text().replace(old, new))
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    assert "test_it.json: output 'z': it" in text(result)
+    result = project.run("--trt-update-new")
+    assert "the stored numbers are missing, damaged or not as described" in text(result)
+    project.run("--trt-update-new", "--trt-update-reason=again").assert_outcomes(passed=1)
+    project.run("--trt-missing-baseline=fail").assert_outcomes(passed=1)
+
+
 def test_a_test_that_skips_after_a_run_replaces_nothing(project, recorded, write) -> None:
     before = recorded.read_bytes()
     source = project.path / "test_it.py"
@@ -384,6 +476,11 @@ def test_what_a_sketch_may_miss_is_noted_once_with_v(project, answers) -> None:
     assert "TRT678" not in text(result)
     (note,) = [line for line in project.run("-v").outlines if "TRT678" in line]
     assert "models/linear.onnx: logits and 1 other output compared with a sketch" in note
+    for limits, noted in (("", False), ('drift="2x"', True)):
+        sketched(project, answers, limits)
+        project.run("--trt-report=r.json")
+        shown = (project.path / "r.json").read_text()
+        assert ("drift= compares the largest error of the sample" in shown) == noted
 
 
 @pytest.mark.parametrize("answers_grow", [False, True])

@@ -445,7 +445,7 @@ class StoredAnswers:
         if old.outputs.keys() != new.outputs.keys():
             return f"outputs {', '.join(old.outputs)}, now {', '.join(new.outputs)}"
         if self._is_damaged(old):
-            return "their digests differ, and the stored numbers are missing or damaged"
+            return "the stored numbers are missing, damaged or not as described"
         stored = self._read(old)
         for name, one in new.outputs.items():
             if one == old.outputs[name]:
