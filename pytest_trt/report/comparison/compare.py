@@ -410,7 +410,8 @@ def error_findings(
             continue
         yield _error_finding(then, output)
     for name in before:
-        yield Finding(Kind.ERROR, name, Direction.CHANGED, lines=("removed output",))
+        lines = ("no longer compared",)
+        yield Finding(Kind.ERROR, name, Direction.CHANGED, lines=lines, looser=True)
 
 
 def _metrics(case: Case) -> dict[str, float | None]:

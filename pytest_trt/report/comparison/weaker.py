@@ -125,4 +125,5 @@ def _allows_more(name: str, old: Any, new: Any) -> bool:
 
 
 def _short(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, int | float) else str(value)
+    value = tuple(value) if isinstance(value, list) else value
+    return f"{value:g}" if isinstance(value, float) else str(value)

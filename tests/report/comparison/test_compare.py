@@ -43,11 +43,12 @@ def timed(ms: float, *, seed: int = 0, mode: str = "graph", **of: Any):
     return reported(speeds=(speed(mode=mode, candidate=figures, candidate_rounds=taken, **of),))
 
 
-def off_by(error: float, *, atol: float = 0.01):
-    """A check that found an output off by so much everywhere."""
+def off_by(error: float, *, atol: float = 0.01, names: Sequence[str] = ("logits",), **more: Any):
+    """A check that found outputs off by so much everywhere."""
     reference = np.linspace(-1, 1, 80).reshape(8, 10)
+    tolerances = dict.fromkeys(names, Tolerance(0.0, atol, **more))
     found = compare_outputs(
-        {"logits": reference + error}, {"logits": reference}, {"logits": Tolerance(0.0, atol)}
+        dict.fromkeys(names, reference + error), dict.fromkeys(names, reference), tolerances
     )
     return reported(checks=(check(used=error / atol, outputs=found.outputs),))
 
@@ -393,6 +394,36 @@ def test_looser_tolerance_of_a_test_that_passes_is_worse_and_a_tighter_one_is_sh
     loose, tight = off_by(0.002, atol=0.1), off_by(0.002)
     assert pair(tight, loose).tests[0].direction is Direction.WORSE
     assert pair(loose, tight).tests[0].direction is Direction.CHANGED
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "looser"),
+    [
+        ({"topk": (5, 0.9)}, {"topk": (5, 0.8)}, "topk (5, 0.9) -> (5, 0.8)"),
+        ({"topk": (1, 0.9)}, {"topk": (5, 0.9)}, "topk (1, 0.9) -> (5, 0.9)"),
+        ({"topk": (5, 0.9)}, {}, "topk (5, 0.9) -> None"),
+        ({"topk": (5, 0.9)}, {"topk": (1, 0.9)}, ""),
+        ({}, {"topk": (5, 0.9)}, ""),
+        ({"top1": 0.9}, {"top1": 0.9, "elementwise": False}, "elementwise True -> False"),
+    ],
+)
+def test_each_argument_that_allows_more_is_looser(then: Any, now: Any, looser: str) -> None:
+    found = only(pair(off_by(0.002, **then), off_by(0.002, **now)), Kind.ERROR, "logits")
+    assert found.direction is (Direction.WORSE if looser else Direction.CHANGED)
+    how = f"its tolerance is looser: {looser}" if looser else "its tolerance changed"
+    assert found.lines[0] == how
+
+
+def test_output_that_is_no_longer_compared_is_worse_and_a_new_one_is_shown() -> None:
+    both, one = off_by(0.002, names=("logits", "probs")), off_by(0.002)
+    lost, added = pair(both, one), pair(one, both)
+    assert lost.tests[0].direction is Direction.WORSE
+    assert only(lost, Kind.ERROR, "probs").lines == ("no longer compared",)
+    assert added.tests[0].direction is Direction.CHANGED
+    assert only(added, Kind.ERROR, "probs").lines == ("new output",)
+    failed = replace(both.record.checks[0], verdict=Verdict.FAILED)
+    (found,) = pair(reported("failed", "it is off", checks=(failed,)), one).tests
+    assert found.direction is Direction.CHANGED
 
 
 def test_looser_tolerance_is_not_accepted_with_a_larger_error() -> None:
