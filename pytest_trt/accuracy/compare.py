@@ -275,7 +275,7 @@ def misfits(actual: Array, reference: Array | Sketch, tolerance: Tolerance) -> l
     findings: list[Finding] = []
     aligned = tolerance.elementwise or tolerance.has_measure
     if aligned and actual.shape != reference.shape:
-        findings += filter(None, [shape_finding(actual.shape, reference.shape)])
+        findings.append(shape_finding(actual.shape, reference.shape))
     texts = is_text(actual.dtype) and is_text(reference.dtype)
     if not texts and not _same_type(actual.dtype, reference.dtype):
         text = f"dtype {_name_of(actual.dtype)}, reference {_name_of(reference.dtype)}"

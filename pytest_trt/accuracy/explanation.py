@@ -438,8 +438,8 @@ def _passed_row(output: OutputResult) -> str:
     if output.worst_abs is None:
         parts = [f"equal in every element{' of its sketch' * bool(output.sampled)}"]
     if output.mismatched:
-        allowed = output.tolerance.max_mismatch_pct
-        parts = [f"{percent_of(output.mismatched_pct)} of the elements over it, {allowed:g}% may"]
+        share, allowed = percent_of(output.mismatched_pct), output.tolerance.max_mismatch_pct
+        parts = [f"{share} of the elements over tolerance ({allowed:g}% may be)"]
     parts += [
         f"{name} {value:.4g}"
         for name, value in (

@@ -115,6 +115,7 @@ class _Found:
     worst: str = ""
     restriction: str = ""
     varied: bool = False
+    unbatched: set[str] = field(default_factory=set)
     diagnostic: Diagnostic | None = None
     merged: Comparison = field(default_factory=lambda: Comparison(()))
 
@@ -246,7 +247,8 @@ class Invariants:
     ) -> _Violation | None:
         """Run batches of the samples of a run, and compare each sample with its own outputs."""
         size = axes.size(run.inputs)
-        of_outputs = axes.of_outputs(run.outputs, size)
+        left = {name: one for name, one in run.outputs.items() if name not in found.unbatched}
+        of_outputs = axes.of_outputs(left, size)
         if not of_outputs:
             return None
         parts: dict[str, list[np.ndarray]] = {name: [] for name in of_outputs}
@@ -254,6 +256,7 @@ class Invariants:
             outputs = self._run(run.engine, taken(run.inputs, axes.inputs, samples, size))
             for name in axes.likely.keys() & parts.keys():
                 if np.shape(outputs[name])[:1] != (len(samples),):  # so it was no batch
+                    found.unbatched.add(name)
                     del parts[name]
             for name, arrays in parts.items():
                 arrays.append(outputs[name])

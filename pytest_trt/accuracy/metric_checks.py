@@ -186,12 +186,9 @@ def _one_value(array: np.ndarray, is_nothing: bool) -> np.ndarray:
     """Return an array with one value in all elements: 0, which no detection has, or the mean."""
     value = array.dtype.type(0)
     if array.size and not is_nothing:
-        if array.dtype.kind in "iu":
-            value = array.flat[0]
-        else:
-            wide = np.complex128 if array.dtype.kind == "c" else np.float64
-            with np.errstate(all="ignore"):
-                value = array.mean(dtype=wide).astype(array.dtype)
+        wide = np.complex128 if array.dtype.kind == "c" else np.float64
+        with np.errstate(all="ignore"):
+            value = array.mean(dtype=wide).astype(array.dtype)
     return np.broadcast_to(np.asarray(value, array.dtype), array.shape)
 
 

@@ -75,10 +75,8 @@ def _renamed_to(
     return similar[0] if similar else None
 
 
-def shape_finding(actual: tuple[int, ...], reference: tuple[int, ...]) -> Finding | None:
-    """Return how two shapes differ, or None when they are equal."""
-    if actual == reference:
-        return None
+def shape_finding(actual: tuple[int, ...], reference: tuple[int, ...]) -> Finding:
+    """Return how two shapes differ."""
     text = f"shape {list(actual)}, reference {list(reference)}"
     if len(actual) == len(reference) and actual[1:] == reference[1:]:
         text += ": only axis 0, usually the batch, differs"

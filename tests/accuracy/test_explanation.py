@@ -208,6 +208,19 @@ def test_each_further_output_has_one_row_the_worst_first():
     assert (failed, passed) == ("and 8 more outputs failed", "and 1 more output passed")
 
 
+def test_a_row_of_what_passed_shows_what_the_tolerance_left_out():
+    few = Tolerance(0.01, 0.01, max_mismatch_pct=25)
+    same = Tolerance(0.01, 0.01, nan="match")
+    comparison = compare_outputs(
+        {"bad": ONES * 2, "few": with_values(1.2), "same": with_values(np.nan)},
+        {"bad": ONES, "few": ONES, "same": with_values(np.nan)},
+        {"bad": LOOSE, "few": few, "same": same},
+    )
+    rows = explain(comparison, SUBJECT).details
+    assert "few: passed, 12.5% of the elements over tolerance (25% may be)" in "".join(rows)
+    assert "1 non-finite position the same on both sides" in "".join(rows)
+
+
 def test_infinite_figures_are_text_as_json_has_none():
     facts = explained({"y": ONES * np.nan}, {"y": ONES}).facts
     assert facts["used"] == "inf"

@@ -184,7 +184,8 @@ def test_outputs_and_inputs_without_the_batch_are_left_alone():
     assert not check.has_failed
 
 
-@pytest.mark.parametrize(("rows", "passes"), [(3, True), (4, False)])
+# Four rows are as many as the batch has samples, and three for one sample alone.
+@pytest.mark.parametrize(("rows", "passes"), [(3, True), (4, True), (4, False)])
 def test_an_output_of_another_symbol_counts_where_its_size_is_the_batch(rows, passes):
     found = TensorSpec("y", "float32", ("found", 2))
 
@@ -200,6 +201,24 @@ def test_an_output_of_another_symbol_counts_where_its_size_is_the_batch(rows, pa
     assert outcome.verdict is (Verdict.NOT_MEASURED if passes else Verdict.FAILED)
     if passes:
         assert check.diagnostics()[0].code == "TRT160"
+
+
+def test_as_many_rows_as_samples_by_chance_are_no_batch():
+    found = TensorSpec("y", "float32", ("found", 2))
+
+    def boxes(inputs):  # of a detector: two in the first image, and none in the second
+        return {"y": np.repeat(inputs["x"], inputs["x"][:, 0].astype(int), axis=0)}
+
+    images = {"x": np.array([[2, 0.5], [0, 0.6], [1, 0.7], [1, 0.8]], np.float32)}
+    check = checked(boxes, images, BATCH, on=engine((X,), (found,)))
+    assert check.results()[0].invariants[0].verdict is Verdict.NOT_MEASURED
+    check = checked(
+        lambda inputs: {**double(inputs), "found": boxes(inputs)["y"]},
+        images,
+        BATCH,
+        on=engine((X,), (Y, TensorSpec("found", "float32", ("found", 2)))),
+    )
+    assert check.results()[0].invariants[0].verdict is Verdict.PASSED
 
 
 def test_what_the_profiles_do_not_allow_is_said():

@@ -154,6 +154,7 @@ def test_every_built_in_measures(name, limit):
         (three, 7.0),
         (lambda o, r, inputs=None: float(inputs["x"][0]), 7.0),
         (lambda o, r, *, inputs: float(inputs["x"][0]), 7.0),
+        (lambda o, r, x: float(x["x"][0]), 7.0),
         (lambda *both: len(both), 2.0),
         (lambda inputs, targets: 1.0, 1.0),  # a name from training loops
         (lambda o, r, eps=0.5: eps, 0.5),
@@ -190,6 +191,7 @@ def boom(outputs, reference):
         (boom, "it raised ValueError: no boxes in it, line"),
         (lambda o, r: 1 / 0, "it raised ZeroDivisionError: division by zero"),
         (lambda o, r: pytest.skip("no boxes"), "it raised Skipped: no boxes"),
+        (lambda o, r: metrics.snr_db(o["probs"], "no"), "snr_db: str64 elements are not numbers"),
     ],
 )
 def test_what_is_no_number_fails(function, problem):
@@ -322,6 +324,17 @@ def test_the_worst_of_all_runs_is_judged():
     assert (lost.value, lost.problem) == (None, "it returned NaN")
     assert (lost.runs, lost.failed_runs) == (3, 2)
     assert runs(">= 0.5", math.inf, 40.0).value == 40.0
+
+
+@pytest.mark.parametrize(("limit", "passes"), [(">= 5", True), (">= 20", False)])
+def test_a_metric_of_bytes_tries_the_mean_image(limit, passes):
+    image = np.random.default_rng(0).integers(0, 256, (2, 8, 8)).astype(np.uint8)
+    image[0, 0, 0] = 0
+    pixels = TensorSpec("pixels", "uint8", ("n", 8, 8))
+    metric = {"pixels": parse_metrics({"psnr_db": limit}, "here")}
+    (check,) = resolve_metrics([pixels], {}, metric)
+    found = check.measure({"pixels": image}, {"pixels": image}, {}, trial=True)
+    assert (found.passed, found.one_value) == (True, passes)
 
 
 def test_a_value_that_rounds_to_its_limit_is_shown_in_full():

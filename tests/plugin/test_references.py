@@ -64,6 +64,7 @@ KINDS = {
     "changing its inputs": "in_place(f)",
     "mapping": "f(X)",
     "mapping with inputs": '{"inputs": X, "outputs": f(X)}',
+    "mapping of outputs": '{"outputs": f(X)}',
     "prefixed mapping": "prefixed(X, f(X))",
     "cases": '[{"inputs": Y, "outputs": f(Y)}, {"inputs": X, "outputs": f(X)}]',
     "npz": 'saved("a.npz", **f(X))',
@@ -111,6 +112,14 @@ REFUSED = {
     "class": ("Runs", "the trt_reference fixture returned the class Runs itself *TRT157*"),
     "empty": ("{}", "the mapping of trt_reference is empty *TRT157*"),
     "no cases": ("[]", "the trt_reference fixture returned no cases *TRT157*"),
+    "inputs alone": (
+        '{"inputs": X}',
+        "the mapping of trt_reference has no outputs by name *TRT157*",
+    ),
+    "lists": (
+        '{"inputs": {"image": [1, 2]}, "outputs": f(X)}',
+        "the mapping of trt_reference: input 'image' is of type list, not an array *TRT157*",
+    ),
     "arrays": ("[np.ones(3)]", "case 0 of trt_reference is ndarray, not golden outputs *TRT157*"),
     "case of unknown inputs": (
         '[{"inputs": X, "outputs": f(X)}, f(Y)]',

@@ -120,6 +120,13 @@ def test_thousands_of_boxes_take_little_memory_and_time():
     assert metric({"boxes": boxes}, {"boxes": rng.permutation(boxes)}) == 1.0
 
 
+def test_scores_may_have_an_axis_of_one_at_the_end():
+    outputs = image(CAT, (5, 5, 9, 9, 0.8, 2))
+    with_axis = {**outputs, "scores": outputs["scores"][..., None]}
+    assert METRIC(with_axis, outputs) == 1.0
+    assert METRIC({**with_axis, "scores": with_axis["scores"] * 0}, outputs) < 1.0
+
+
 @pytest.mark.parametrize(
     ("outputs", "why"),
     [

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import builders_networks as networks
 import numpy as np
 import pytest
 from builders import images, save_overflowing
@@ -57,6 +58,21 @@ def save_residual(path: Path) -> Path:
     return save(network(), path)
 
 
+def save_quantised_outputs(path: Path) -> Path:
+    """Write two convolutions whose results are outputs of the model and are read by others."""
+    proto = networks.model(
+        [
+            helper.make_node("Conv", ["x", "w1"], ["c"], "first", pads=[1] * 4),
+            helper.make_node("Conv", ["c", "w2"], ["d"], "second", pads=[1] * 4),
+            helper.make_node("MaxPool", ["d"], ["y"], "pool", kernel_shape=[2, 2]),
+        ],
+        [value("x", (2, 3, 8, 8))],
+        [networks.value(name, None) for name in "cyd"],
+        [networks.weights(name, 3, 3, 3, 3) for name in ("w1", "w2")],
+    )
+    return save(proto, path)
+
+
 def save_wide(path: Path) -> Path:
     """Write products of 128 columns: INT4 stores whole blocks alone."""
     rng = np.random.default_rng(0)
@@ -85,11 +101,16 @@ def save_wide(path: Path) -> Path:
         (save_residual, "bf16"),
         (save_residual, "mixed"),
         (save_residual, "fp8"),
+        (save_quantised_outputs, "int8"),
         (save_wide, "int4"),
     ],
 )
 def test_switched_model_does_what_the_engine_does(save_model, precision, tmp_path) -> None:
-    name, shape = ("x", (2, 3, 8, 8)) if save_model is save_residual else ("image", (4, 8))
+    name, shape = (
+        ("x", (2, 3, 8, 8))
+        if save_model in (save_residual, save_quantised_outputs)
+        else ("image", (4, 8))
+    )
     inputs = {name: np.random.default_rng(1).normal(size=shape).astype(np.float32)}
     scene = Scene(save_model(tmp_path / "m.onnx"), EngineSpec(precision), inputs)
     assert scene.error(scene.switched.run(scene.entries, inputs), scene.fp32) < 1e-6
