@@ -395,6 +395,13 @@ CODES: dict[str, Code] = {
         "not give --keep-duplicates.",
         ("files",),
     ),
+    "TRT191": Code(
+        "failure of the checks was caught",
+        "The checks of a test failed it, and a hook around the test, of a conftest.py or of "
+        "another plugin, caught that failure, so pytest took the test for passed. It fails all the "
+        "same.",
+        "Let the hook raise the failure again. Mark a test that is expected to fail as xfail.",
+    ),
     # 2xx model and inputs
     "TRT200": Code(
         "unreadable model",

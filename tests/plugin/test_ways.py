@@ -811,6 +811,34 @@ def test_plugin_that_calls_a_test_without_the_hook_that_judges_it_fails_it(suite
     result.stdout.fnmatch_lines(["another plugin ran the test without pytest_runtest_call*TRT164*"])
 
 
+CATCHES = """
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    try:
+        return (yield)
+    except BaseException:
+        return None
+"""
+
+
+def test_failure_that_a_hook_catches_fails_the_test_all_the_same(suite, project) -> None:
+    conftest = project.path / "conftest.py"
+    conftest.write_text(conftest.read_text() + CATCHES)
+    result = suite(
+        "@M(**WRONG)\n@C\ndef test_checked(trt_session):\n    trt_session.run(X)\n"
+        "@M(**WRONG)\n@C\ndef test_fails_by_itself(trt_session):\n"
+        "    trt_session.run(X)\n    assert False\n"
+        "@M(**WRONG)\n@C\n@pytest.mark.xfail\ndef test_xfail(trt_session):\n"
+        "    trt_session.run(X)\n"
+        "@M(**GOOD)\n@C\ndef test_passes(trt_session):\n    trt_session.run(X)\n"
+        "@M(**GOOD)\n@C\ndef test_caught_its_own(trt_session):\n"
+        "    trt_session.run(X)\n    assert False\n"
+        "def test_plain():\n    assert False\n"
+    )
+    result.assert_outcomes(failed=2, passed=3, xpassed=1)
+    result.stdout.fnmatch_lines(["*a hook of the project*caught that*TRT191*", "logits: *TRT415*"])
+
+
 SHARED = """
 @pytest.fixture(scope="SCOPE")
 def shared(trt_engines):

@@ -82,6 +82,16 @@ _NEVER_JUDGED = Diagnostic(
 )
 
 
+_CAUGHT = Diagnostic(
+    "TRT191",
+    "the checks of the test failed, and a hook of the project or of another plugin caught that",
+    {},
+    remedy=Remedy(
+        "Let the hook around the test, such as pytest_runtest_call of a conftest.py, raise the "
+        "failure again. Mark a test that is expected to fail as xfail."
+    ),
+)
+
 #: The most further runs that an error ended and that a failure names.
 _SHOWN = 9
 
@@ -182,7 +192,7 @@ def _conclude(item: pytest.Item, state: TestState) -> None:
     raised = _warn(item, state.notes)
     failures += raised
     if failures:
-        state.failed_by_checks = True
+        state.failed_by_checks, state.diagnostics = True, tuple(failures)
         _forget_skips(item)
         shown = {one.headline for one in raised}
         notes = [note for note in state.notes if note.headline not in shown]
@@ -702,13 +712,19 @@ def begin_attempt(item: pytest.Item) -> None:
 
 
 def fail_if_unjudged(item: pytest.Item, report: pytest.TestReport) -> None:
-    """Fail a test that passed outside the hook in which its checks are judged."""
+    """Fail a test that passed outside the hook in which its checks are judged, or despite them."""
     plan, state = plan_of(item), state_of(item)
-    judges = plan is not None and plan.checks and report.when == "call"
-    if judges and report.passed and not (state.called or state.over):
+    if report.when != "call" or not report.passed or state.called:
+        return
+    expected = hasattr(report, "wasxfail")
+    if state.over and not expected and any(one.severity == "error" for one in state.diagnostics):
+        state.diagnostics = (_CAUGHT, *state.diagnostics)
+    elif plan is not None and plan.checks and not state.over:
         state.diagnostics = (_NEVER_JUDGED,)
-        state.failed_by_checks = True
-        report.outcome, report.longrepr = "failed", str(_NEVER_JUDGED)
+    else:
+        return
+    state.failed_by_checks = True
+    report.outcome, report.longrepr = "failed", "\n\n".join(map(str, state.diagnostics))
 
 
 def attach(item: pytest.Item, report: pytest.TestReport) -> None:
