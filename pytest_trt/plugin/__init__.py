@@ -309,7 +309,8 @@ def _complete(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.Tes
         elif TEST_KEY in item.stash:
             state_of(item).failure = call.excinfo.exconly().partition("\n")[0]
     if PLAN_KEY in item.stash or TEST_KEY in item.stash:
-        from pytest_trt.plugin.results.verdict import attach, fail_if_unjudged
+        from pytest_trt.plugin.results.attached import attach
+        from pytest_trt.plugin.results.verdict import fail_if_unjudged
 
         fail_if_unjudged(item, report)
         attach(item, report)

@@ -99,7 +99,7 @@ def test_run_without_our_tests_ends_as_without_the_plugin_plus_one_warning(
     ("hook", "name"),
     [
         ("collection_modifyitems", "collection.plan_changed_tests"),
-        ("runtest_makereport", "results.verdict.attach"),
+        ("runtest_makereport", "results.attached.attach"),
         ("sessionfinish", "_updates"),
         ("terminal_summary", "results.ledger.Ledger.not_run"),
     ],

@@ -1,4 +1,4 @@
-"""Judge what the checks of a test found: once, in the call phase; and record it on the report."""
+"""Judge what the checks of a test found: once, in the call phase."""
 
 from __future__ import annotations
 
@@ -9,31 +9,22 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from mmap import mmap
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_trt.accuracy.check import NOTHING_COMPARED
-from pytest_trt.accuracy.result import AccuracyResult
-from pytest_trt.diagnostics import BaselineError, Diagnostic, PytestTrtWarning, Remedy
+from pytest_trt.diagnostics import Diagnostic, PytestTrtWarning, Remedy
 from pytest_trt.engine.build import Engine
-from pytest_trt.engine.layer_changes import layer_kinds, layer_rows
-from pytest_trt.engine.record import EngineRecord
-from pytest_trt.engine.spec import FULL_PRECISIONS, PRECISIONS, brings
 from pytest_trt.plugin.planning.markers import ModelMarker, same_file
-from pytest_trt.plugin.planning.marks import marks_of, params_of, same_marks
+from pytest_trt.plugin.planning.marks import marks_of, same_marks
 from pytest_trt.plugin.planning.plan import (
-    ARCH,
-    MODEL,
-    PRECISION,
-    SHAPE,
     TestPlan,
-    chosen_point,
 )
+from pytest_trt.plugin.results.attached import checks_of, speeds_of, stored_results
 from pytest_trt.plugin.results.failure import CheckFailure, PluginFailure, skips
+from pytest_trt.plugin.results.left_out import left_out, restrictions
 from pytest_trt.plugin.results.renames import of_all_tests
-from pytest_trt.plugin.results.tested import tested_data
 from pytest_trt.plugin.run import TrtRun
 from pytest_trt.plugin.state import (
     TEST_KEY,
@@ -44,17 +35,10 @@ from pytest_trt.plugin.state import (
     run_of,
     state_of,
 )
-from pytest_trt.records import to_data
-from pytest_trt.report.junit import properties_of
-from pytest_trt.report.record import TestRecord, below
-from pytest_trt.tensors.profile_choice import ranges_at
 from pytest_trt.terms import Verdict
-from pytest_trt.wording import count
 
 if TYPE_CHECKING:
-    from pytest_trt.baseline.staged_answers import StagedAnswers
     from pytest_trt.benchmark.result import BenchmarkResult
-    from pytest_trt.engine.session import Session
 
 
 _NO_ENGINE = replace(
@@ -118,9 +102,9 @@ def judged(item: pytest.Item) -> Iterator[None]:
             state.called, state.over = False, True
             for note in run_of(item.config).cache_notes():
                 state.note(note)
-            for result in (*_checks(state), *_speeds(state)):
+            for result in (*checks_of(state), *speeds_of(state)):
                 item.ihook.pytest_trt_result(item=item, result=result)
-            for note in (*_restrictions(state), *_of_all_runs(state)):
+            for note in (*restrictions(state), *_of_all_runs(state)):
                 state.note(note)
     except CheckFailure:  # complete already
         raise
@@ -138,19 +122,6 @@ def judged(item: pytest.Item) -> Iterator[None]:
         _add_to_failure(item, state)
         return
     _conclude(item, state)
-
-
-def _restrictions(state: TestState) -> Iterator[Diagnostic]:
-    """Yield which invariants were only partly checked."""
-    for check in _checks(state):
-        for one in check.invariants:
-            if one.restriction:
-                yield Diagnostic(
-                    "TRT179",
-                    f"{one.name} of {check.model} was only partly checked: {one.restriction}",
-                    {"invariant": one.name, "model": check.model},
-                    severity="note",
-                )
 
 
 def _of_all_runs(state: TestState) -> Iterator[Diagnostic]:
@@ -181,7 +152,7 @@ def _failed_in_unittest(item: pytest.Item) -> bool:
 def _conclude(item: pytest.Item, state: TestState) -> None:
     __tracebackhide__ = True
     failures = _judge(item, state)
-    for note in _left_out(item, state):
+    for note in left_out(item, state):
         state.note(note)
     if failures:
         _forget_recorded(state)
@@ -297,7 +268,7 @@ def _judge_consistency(item: pytest.Item, plan: TestPlan, state: TestState) -> l
         where = "in a thread that was still running when the test ended"
         found.append(_unjudged(item.nodeid, where))
     if state.answers is not None:
-        for one in state.answers.diagnostics(_stored_results(state)):
+        for one in state.answers.diagnostics(stored_results(state)):
             if one.severity == "error":
                 found.append(one)
             else:
@@ -367,189 +338,6 @@ def _not_compared(state: TestState) -> Diagnostic:
         {"check": "trt_consistency", "runs": len(state.uncompared)},
         details=(*others[:_SHOWN], *more),
         remedy=Remedy("Do not catch the error, or expect it in a test without trt_consistency."),
-    )
-
-
-def _left_out(item: pytest.Item, state: TestState) -> Iterator[Diagnostic]:
-    """Yield what a reader may take for compared, and was not."""
-    if state.refused:
-        yield _refused(state)
-    yield from (_never_run(one) for one in state.sessions if not one.used)
-    if state.references:
-        # The model's own Q/DQ nodes round the values of both.
-        brought = {one.key.digest for one in state.engines if brings(one.model, one.spec.precision)}
-        same = (one for one in _checks(state) if one.key not in brought and _is_same(one))
-        yield from map(_same_as_engine, same)
-    plan = plan_of(item)
-    if plan is not None and state.engines:
-        yield from _not_as_named(item, plan, state)
-    if plan is None or plan.model is None or not state.shapes:
-        return
-    yield from _of_inputs(plan.model, state)
-    if plan.profiles:
-        yield from _shape_not_run(item, plan, plan.model, state)
-
-
-def _is_same(result: AccuracyResult) -> bool:
-    """Whether no element of an engine's reduced precision differs from its reference."""
-    floats = [one for one in result.outputs if "float" in one.dtype and one.compared]
-    return (
-        result.precision not in FULL_PRECISIONS
-        and result.against == "model"
-        and any(one.scale % 1 for one in floats)  # whole numbers, as one-hot classes, agree anyway
-        and all(one.worst_abs is None for one in floats)
-    )
-
-
-def _same_as_engine(result: AccuracyResult) -> Diagnostic:
-    return Diagnostic(
-        "TRT188",
-        f"trt_reference gives exactly what the {result.precision} engine of {result.model} "
-        "returns: if it runs that engine, or was recorded from it, a wrong engine passes",
-        {"model": result.model, "precision": result.precision},
-        remedy=Remedy(
-            "Compute or record the reference in FP32, by something else than the engine under test."
-        ),
-        severity="note",
-    )
-
-
-#: Names of parameters that choose what is tested; `input_precision` or `tokenizer` may be used.
-_OF_PRECISIONS = {"precision", "engine_precision", "model_precision"}
-_OF_MODELS = {"model", "model_path", "model_file", "onnx", "onnx_path", "onnx_file"}
-
-
-def _not_as_named(item: pytest.Item, plan: TestPlan, state: TestState) -> Iterator[Diagnostic]:
-    """Yield parameters of the test, and so of its name, that name what none of its engines is."""
-    if "trt_engines" in getattr(item, "fixturenames", ()):  # another test may run its engine
-        return
-    precisions = dict.fromkeys(one.spec.precision for one in state.engines)
-    models = dict.fromkeys(one.model.path.name for one in state.engines)
-    reference = plan.model.reference if plan.model is not None else None
-    for argument, value in params_of(item).items():
-        if argument in (ARCH, MODEL, PRECISION, SHAPE) or not isinstance(value, str | Path):
-            continue
-        name = Path(value).name
-        is_precision = argument in _OF_PRECISIONS and value in PRECISIONS
-        is_model = argument in _OF_MODELS and name.endswith(".onnx")
-        if is_precision and value not in precisions:
-            yield _named_alone(argument, str(value), precisions)
-        elif is_model and name not in (*models, reference and reference.name):
-            yield _named_alone(argument, name, models)
-
-
-def _named_alone(argument: str, value: str, tested: Iterable[str]) -> Diagnostic:
-    return Diagnostic(
-        "TRT187",
-        f"the parameter {argument} of the test names {value}, and its engine is of "
-        f"{' and '.join(tested)}",
-        {"argument": argument, "value": value, "tested": [*tested]},
-        remedy=Remedy(
-            "Name it in the trt_model marker, which runs the test for each precision and model, or "
-            "pass it on: trt_build(precision), trt_engines(model)."
-        ),
-        severity="note",
-    )
-
-
-def _of_inputs(model: ModelMarker, state: TestState) -> Iterator[Diagnostic]:
-    """Yield what the values of the inputs leave out."""
-    for name, generated in state.generated.items():
-        if state.conditions.get(name) == {generated}:
-            yield _one_branch(model.name, name, generated)
-    for name, (largest, rows) in sorted(state.limited.items()):
-        if rows is None:
-            yield _small_numbers(model.name, name)
-        else:
-            yield _few_rows(model.name, name, rows, largest)
-
-
-def _shape_not_run(
-    item: pytest.Item, plan: TestPlan, model: ModelMarker, state: TestState
-) -> Iterator[Diagnostic]:
-    """Yield that no run had the shapes of the profile's point that the test is for."""
-    point = params_of(item).get(SHAPE)
-    if point is None:
-        return
-    profile, name = chosen_point(str(point), plan.profiles, model)
-    wanted = ranges_at(profile, name)
-    if any(run.issuperset(wanted.items()) for run in state.shapes):
-        return
-    shapes = ", ".join(f"{key} {list(shape)}" for key, shape in wanted.items())
-    yield Diagnostic(
-        "TRT181",
-        f"no run had the shapes of {model.name} at {point}: {shapes}",
-        {"model": model.name, "shape": str(point)},
-        remedy=Remedy("Run the inputs of trt_inputs, or return these shapes from its override."),
-        severity="note",
-    )
-
-
-def _one_branch(model: str, name: str, value: int) -> Diagnostic:
-    return Diagnostic(
-        "TRT182",
-        f"{name!r} of {model} decides which branch runs or how often a loop does, and trt_inputs "
-        f"generated {value} for it: what runs at other values was not compared",
-        {"model": model, "tensor": name, "value": value},
-        remedy=Remedy(
-            "Give the values that the model is used with, a marker or test for each, as in:",
-            (f'input_ranges={{"{name}": ({1 - value}, {1 - value})}}',),
-        ),
-        severity="note",
-    )
-
-
-def _never_run(session: Session) -> Diagnostic:
-    engine = session.engine
-    name, precision = engine.model.path.name, engine.spec.precision
-    return Diagnostic(
-        "TRT184",
-        f"the test requested a session of the {precision} engine of {name}, and did not use it",
-        {"model": name, "precision": precision},
-        remedy=Remedy(
-            "Run it: consume the generator, map() or zip() that does, and cache no outputs across "
-            "tests. Or do not request it: a test that only builds needs trt_engine alone."
-        ),
-        severity="note",
-    )
-
-
-def _few_rows(model: str, name: str, rows: int, largest: int) -> Diagnostic:
-    return Diagnostic(
-        "TRT183",
-        f"{model} looks up rows of a table of {rows:,} by {name!r}, and trt_inputs generated 0 to "
-        f"{largest} for it: what other rows hold was not compared",
-        {"model": model, "tensor": name, "rows": rows},
-        remedy=Remedy(
-            "Give values that select all rows: an override of trt_inputs; or input_ranges= of "
-            "trt_model, if all columns of the input have the same range."
-        ),
-        severity="note",
-    )
-
-
-def _small_numbers(model: str, name: str) -> Diagnostic:
-    return Diagnostic(
-        "TRT189",
-        f"{model} computes with the numbers in {name!r}, such as lengths, positions or time steps, "
-        "and trt_inputs generated 0 to 1 for it: what larger ones give was not compared",
-        {"model": model, "tensor": name},
-        remedy=Remedy(
-            "Give the numbers that the model is used with: input_ranges= of trt_model, or an "
-            "override of trt_inputs."
-        ),
-        severity="note",
-    )
-
-
-def _refused(state: TestState) -> Diagnostic:
-    """Return the note on runs whose inputs were refused: a thread pool hides that error."""
-    number = len(state.refused)
-    return Diagnostic(
-        "TRT168",
-        f"{count(number, 'run')} not compared, as the inputs were refused: {state.refused[0]}",
-        {"check": "trt_consistency", "runs": number, "refused": True},
-        severity="note",
     )
 
 
@@ -725,130 +513,3 @@ def fail_if_unjudged(item: pytest.Item, report: pytest.TestReport) -> None:
         return
     state.failed_by_checks = True
     report.outcome, report.longrepr = "failed", "\n\n".join(map(str, state.diagnostics))
-
-
-def attach(item: pytest.Item, report: pytest.TestReport) -> None:
-    """Put the test's record on the report of the phase that ended it."""
-    run = run_of(item.config)
-    loss = run.lost_device.loss
-    if loss is not None and report.failed:
-        loss.reported = True
-    state = item.stash[TEST_KEY]
-    ends_here = report.when == "call" or (report.when == "setup" and not report.passed)
-    if state.called:  # of a subtest, which says nothing of the test as a whole
-        return
-    if report.skipped and state.skipped and not hasattr(report, "wasxfail"):
-        # By itself pytest names the line of the plugin that skipped, for all tests the same.
-        path, line, _ = item.reportinfo()
-        report.longrepr = (os.fspath(path), (line or 0) + 1, f"Skipped: {state.skipped}")
-    made = state.engines or state.speed or state.skipped or state.failed_by_checks
-    metrics = None if state.skipped else state.metrics
-    if not ends_here or not (made or state.unbuilt or state.diagnostics):
-        return
-    staged = _staged_answers(state, report)
-    accepted = state.answers.accepted() if state.answers and run.settings.report else None
-    record = TestRecord(
-        engines=tuple(
-            _engine_record(engine, run, item.config.rootpath) for engine in _distinct(state)
-        ),
-        checks=tuple(_checks(state)),
-        speeds=_speeds(state),
-        has_answers=state.answers is not None,
-        accepted=accepted.errors if accepted else {},
-        accepted_reason=accepted.reason if accepted else "",
-        answers=staged,
-        task_metrics=metrics.results if metrics else (),
-        staged_metrics=metrics.staged() if metrics else None,
-        skipped=state.skipped,
-        failed_by_checks=state.failed_by_checks,
-        proofs=tuple(to_data(proof) for proof in state.proofs),
-        unbuilt=tuple(dict.fromkeys(state.unbuilt)),
-        diagnostics=state.diagnostics,
-        notes=tuple(state.notes),
-    )
-    report.trt = record.to_dict()  # type: ignore[attr-defined]
-    if state.engines:
-        report.trt_tested = tested_data(_distinct(state), run)  # type: ignore[attr-defined]
-    # The list that the reports of all phases share: junit reads it from the last one.
-    state.properties = properties_of(record)
-    item.user_properties += state.properties
-
-
-def _staged_answers(state: TestState, report: pytest.TestReport) -> StagedAnswers | None:
-    """Return the answers that a test may store; none where those that are stored are invalid."""
-    if state.answers is None or state.skipped:
-        return None
-    try:
-        return state.answers.staged(_stored_results(state))
-    except BaselineError as error:
-        # A test that reads the file has failed for it; one that failed before has its own reason.
-        if report.passed:
-            report.outcome, report.longrepr = "failed", str(error.diagnostic)
-            state.diagnostics, state.failed_by_checks = (error.diagnostic,), True
-        return None
-
-
-def _stored_results(state: TestState) -> list[AccuracyResult]:
-    """Return the results against stored answers; where they are recorded, against the model."""
-    results = _checks(state)
-    return [one for one in results if one.against == "stored"] or results
-
-
-def _speeds(state: TestState) -> tuple[BenchmarkResult, ...]:
-    return () if state.speed is None else (state.speed,)
-
-
-def _distinct(state: TestState) -> list[Engine]:
-    return list({engine.key.digest: engine for engine in reversed(state.engines)}.values())[::-1]
-
-
-def _checks(state: TestState) -> list[AccuracyResult]:
-    if not state.checks or state.skipped:
-        return []
-    records = [result for check in state.checks.values() for result in check.results()]
-    if records or not state.engines:
-        return records
-    engine = state.engines[0]
-    return [
-        AccuracyResult(
-            model=engine.model.path.name,
-            precision=engine.spec.precision,
-            arch=engine.target.arch,
-            verdict=Verdict.NOT_MEASURED,
-            key=engine.key.digest,
-        )
-    ]
-
-
-def _engine_record(engine: Engine, run: TrtRun, root: Path) -> EngineRecord:
-    facts = engine.facts
-    return EngineRecord(
-        model=engine.model.path.name,
-        precision=engine.spec.precision,
-        arch=engine.target.arch,
-        target=str(engine.target),
-        toolchain=str(engine.toolchain),
-        route=engine.route.name,
-        key=engine.key.digest,
-        cached=engine.cached,
-        build_s=facts.build_s,
-        size_bytes=facts.size_bytes,
-        reason=engine.reason,
-        runs_here=run.backend(engine.target.arch).cannot_run(engine.target) is None,
-        notes=engine.notes,
-        warnings=engine.warnings,
-        threads=run.settings.threads,
-        device_memory_bytes=facts.memory_bytes,
-        layers=None if facts.layers is None else len(facts.layers),
-        layers_pct=facts.layers_pct,
-        weights_pct=facts.weights_pct,
-        left_in_fp32={} if engine.spec.precision in FULL_PRECISIONS else facts.float_kinds,
-        load_s=engine.timings.load_s,
-        first_inference_s=engine.timings.first_inference_s,
-        model_digest=engine.model.digest,
-        layer_rows=layer_rows(facts.layers, reported=True) if run.settings.report else (),
-        layer_kinds=layer_kinds(facts.layers) if run.settings.report else {},
-        path=below(engine.model.path, root),
-        plan=below(engine.plan, root) if engine.finished else "",
-        plan_digest=engine.plan_digest,
-    )
