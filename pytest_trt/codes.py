@@ -457,8 +457,10 @@ CODES: dict[str, Code] = {
     ),
     "TRT208": Code(
         "invalid graph",
-        "The graph contains a cycle, or the `onnx` package cannot load it for a conversion.",
-        "Export the model again, with its external data next to it.",
+        "The graph contains a cycle or two values of one name, or the `onnx` package cannot load "
+        "it for a conversion.",
+        "Export the model again, with its external data next to it. If its exporter has a value of "
+        "its own by the name of an output, such as embedding, choose another one in output_names=.",
         ("model",),
     ),
     "TRT209": Code(

@@ -8,6 +8,7 @@ order in which they can run.
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -26,6 +27,9 @@ from onnx import (
 
 from pytest_trt.diagnostics import ModelError
 from pytest_trt.tensors.elements import element_count
+
+#: What to do where an exporter gives a value of its own the name of an output, such as "embedding".
+OTHER_NAME = "export the model again, with another name in output_names= or input_names=."
 
 #: A protobuf message cannot be larger than 2 GiB - 1; the rest is room for names and nodes.
 INLINE_LIMIT_BYTES = 2**31 - 2**24
@@ -309,7 +313,7 @@ def sort_topologically(graph: GraphProto) -> None:
     """Order the nodes of one graph so that each follows those it reads; the sort is stable.
 
     Raises:
-        ModelError: The graph has a cycle.
+        ModelError: The graph has a cycle, or two values of one name.
     """
     producer = {name: i for i, node in enumerate(graph.node) for name in node.output if name}
     readers: list[list[int]] = [[] for _ in graph.node]
@@ -328,6 +332,15 @@ def sort_topologically(graph: GraphProto) -> None:
             if waiting[reader] == 0:
                 heapq.heappush(ready, reader)
     if len(order) < len(graph.node):
+        twice = Counter(name for node in graph.node for name in node.output if name)
+        for name, number in twice.items():
+            if number > 1:
+                raise ModelError(
+                    f"graph {graph.name!r} computes two values named {name!r}",
+                    fix=OTHER_NAME,
+                    code="TRT208",
+                    facts={"graph": graph.name, "tensor": name},
+                )
         raise ModelError(
             f"graph {graph.name!r} has a cycle through {_first_stuck(graph, order)}",
             fix="export the model again: the exporter or a change of the graph made a cycle.",

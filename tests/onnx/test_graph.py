@@ -88,6 +88,18 @@ def test_a_cycle_is_named() -> None:
         graph.sort_topologically(model.graph)
 
 
+def test_two_values_of_one_name_are_no_cycle() -> None:
+    """As the exporter of PyTorch 2.13 writes an output named as a value of its own."""
+    model = networks.model(
+        [node("Relu", ["x"], ["b"]), node("Relu", ["b"], ["a"]), node("Relu", ["a"], ["b"])],
+        [value("x", [1])],
+        [value("b", [1])],
+    )
+    with pytest.raises(ModelError, match="computes two values named 'b'") as caught:
+        graph.sort_topologically(model.graph)
+    assert "output_names=" in str(caught.value.diagnostic.remedy)
+
+
 def test_branches_get_their_own_names_and_the_same_results() -> None:
     model = branches()
     x = np.array([1, 2], np.float32)

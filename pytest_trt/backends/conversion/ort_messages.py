@@ -43,6 +43,9 @@ _SOURCE_PLACE = re.compile(r"/onnxruntime_src/\S+:\d+ .*?\) (?:const )?(?=\w)")
 #: An opset that is newer than this ONNX Runtime.
 _NEW_OPSET = re.compile(r"Opset (\d+) is under development")
 
+#: A name that two values have.
+_TWICE = re.compile(r"Duplicate definition of name \((.+?)\)")
+
 _CHECK = Remedy("check the file with `check-model`, which comes with onnx, and export it again.")
 
 #: An operator that is unknown, and its name.
@@ -225,6 +228,16 @@ def refusal(
             "TRT352",
             _older_opset(text),
             {**facts, "opset": int(found[1])},
+            _first_line(text),
+        )
+    if found := _TWICE.search(text):
+        from pytest_trt.onnx.graph import OTHER_NAME
+
+        return Refusal(
+            f"{model.name} has two values named {found[1]!r}",
+            "TRT208",
+            Remedy(OTHER_NAME),
+            {**facts, "tensor": found[1]},
             _first_line(text),
         )
     if "allocate memory" in text or "bad_alloc" in text or "bad allocation" in text:

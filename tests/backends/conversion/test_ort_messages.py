@@ -18,7 +18,7 @@ from packaging.version import Version
 from pytest_trt.backends.conversion.int8 import to_int8
 from pytest_trt.backends.conversion.ort_messages import first_line, refusal, run_refusal
 from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
-from pytest_trt.diagnostics import EngineBuildError, EngineRunError, ModelError
+from pytest_trt.diagnostics import EngineBuildError, EngineRunError, ModelError, PytestTrtError
 from pytest_trt.engine.protocols import BuildRequest
 from pytest_trt.engine.spec import EngineSpec, Target
 from pytest_trt.tensors.spec import Tensors
@@ -62,6 +62,17 @@ def failure(proto: onnx.ModelProto, inputs: Tensors, folder: Path) -> EngineRunE
     with pytest.raises(EngineRunError) as caught:
         BACKEND.reference(model).run(inputs)
     return caught.value
+
+
+def test_two_values_of_one_name_point_to_the_names_of_the_export(tmp_path: Path) -> None:
+    """PyTorch's exporter names an output as a value of its own: "embedding" is one."""
+    nodes = [node("Relu", ["x"], ["y"]), node("Neg", ["y"], ["a"]), node("Relu", ["a"], ["y"])]
+    proto = networks.model(nodes, [value("x", [2])], [value("y", [2])])
+    model = networks.saved(proto, tmp_path / "m.onnx")
+    with pytest.raises(PytestTrtError, match="two values named 'y'") as caught:
+        BACKEND.reference(model).run({"x": np.zeros(2, np.float32)})
+    assert caught.value.diagnostic.code == "TRT208"
+    assert "output_names=" in remedy(caught.value)
 
 
 def test_an_index_out_of_range_points_to_the_integer_inputs(tmp_path: Path) -> None:
