@@ -197,6 +197,12 @@ def test_limit_of_an_engine_needs_one(run) -> None:
     run(sum_test(marker="max_layers=50"), "--trt-inconclusive=fail").assert_outcomes(failed=1)
 
 
+@pytest.mark.parametrize(("limit_ms", "outcome"), [(1e-6, "failed"), (1e6, "skipped")])
+def test_skip_after_the_rounds_does_not_undo_a_failure(run, limit_ms: float, outcome: str) -> None:
+    source = sum_test(marker=f"p99_ms={limit_ms}") + "    pytest.skip('later')\n"
+    run(source).assert_outcomes(**{outcome: 1})
+
+
 def test_averages_report_throughput_and_no_percentile(project, run) -> None:
     run(AVERAGED.format(marker='throughput="5%"'))
     assert set(stored(project)["test_sum"]["runs"][0]["rounds"]) == {"throughput"}

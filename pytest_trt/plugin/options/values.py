@@ -96,13 +96,18 @@ def size(text: str) -> int:
     """A size in bytes, with or without a unit."""
     number = text.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
     unit = text[len(number) :].strip().lower()
-    try:
-        bytes_ = float(number) * _UNITS[unit]
-    except (ValueError, KeyError):
-        bytes_ = -1.0
+    bytes_ = _number(number) * _UNITS.get(unit, 0)
     if not 1 <= bytes_ < _LARGEST_BYTES:
         raise ValueError("a size above 0 such as 500MB or 20GB")
     return int(bytes_)
+
+
+def _number(text: str) -> float:
+    """Return a number; NaN, which is within no bounds, for another text."""
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
 
 
 def threads(text: str) -> int:
@@ -122,10 +127,7 @@ def checks(text: str) -> int:
 
 def seconds(text: str) -> float:
     """Seconds, 0 for no limit."""
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1
+    seconds = _number(text)
     if not 0 <= seconds < float("inf"):
         raise ValueError("a number of seconds (0 for no limit)")
     return seconds
@@ -158,10 +160,7 @@ def switch(text: str) -> bool:
 
 def budget(text: str) -> float:
     """Seconds, more than 0."""
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0
+    seconds = _number(text)
     if not 0 < seconds < float("inf"):
         raise ValueError("a number of seconds above 0")
     return seconds

@@ -205,7 +205,7 @@ class ReportLog:
             outcomes.phases[phase] = _phase(report)
         if data is not None:
             record = TestRecord.from_dict(data)
-            if outcomes.record is not None:  # the teardown failed as well
+            if outcomes.record is not None:  # of another worker, with --dist=each
                 failures = (*outcomes.record.diagnostics, *record.diagnostics)
                 record = replace(outcomes.record, diagnostics=failures)
             outcomes.record = record

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from importlib.util import find_spec
 
 import pytest
 from plugin.conftest import assert_usage_error
@@ -38,6 +39,10 @@ def test_every_flag_is_in_the_help_with_its_ini_twin(project) -> None:
         (["--trt-cache-size=0"], "*expected a size above 0*"),
         (["--trt-threads=-1"], "*expected a whole number*"),
         (["--trt-build-timeout=-1"], "*--trt-build-timeout: expected a number of seconds (0 for*"),
+        (
+            ["--trt-build-timeout=soon"],
+            "*--trt-build-timeout: expected a number of seconds (0 for*",
+        ),
         (["--trt-build-timeout=inf"], "*--trt-build-timeout: expected a number of seconds (0 for*"),
         (["--trt-plugin-library=no.so"], "*--trt-plugin-library: expected the path of a library*"),
         (["-o", "trt_build_only=perhaps"], "*trt_build_only in the ini file: expected true or*"),
@@ -50,11 +55,22 @@ def test_every_flag_is_in_the_help_with_its_ini_twin(project) -> None:
         (["--trt-missing-baseline=ask"], "*expected one of fail, record, skip, got 'ask'*"),
         (["--trt-inconclusive=skip"], "*expected one of warn, fail*"),
         (["--trt-benchmark-time=0"], "*expected a number of seconds above 0*"),
+        (["--trt-benchmark-time=long"], "*expected a number of seconds above 0, got 'long'*"),
+        (["--trt-checks=all"], "*expected a whole number (0 counts the limits of the collected*"),
+        (["--trt-baseline-runs=0"], "*expected a whole number from 1 to *, got '0'*"),
+        (["--trt-calibrate-runs=1"], "*expected a whole number from 2 to 100, got '1'*"),
     ],
 )
 def test_value_that_cannot_be_understood_is_a_usage_error(project, args, message) -> None:
     project.test_file("def test_it():\n    pass\n")
     assert_usage_error(project.run(*args), f"ERROR: {message}")
+
+
+@pytest.mark.skipif(find_spec("tensorrt") is not None, reason="tensorrt is installed")
+def test_backend_that_is_not_installed_is_a_usage_error(project) -> None:
+    project.test_file(TIGHT_TEST.format(""))
+    problem = "ERROR: --trt-backend tensorrt: the module tensorrt is not installed [[]TRT714]"
+    assert_usage_error(project.run("--trt-backend=tensorrt", arch=None), problem)
 
 
 def test_flag_wins_over_ini_and_ini_over_default(project) -> None:

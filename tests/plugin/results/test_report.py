@@ -460,6 +460,14 @@ def test_step_summary_is_added_to_what_is_there(report, monkeypatch) -> None:
     assert "<summary><code>test_it.py::test_failed on cpu</code></summary>" in text
 
 
+def test_step_summary_that_cannot_be_written_fails_the_run(report, monkeypatch) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(report.project.path))  # a folder
+    result = report.project.check()
+    result.assert_outcomes(passed=1)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["the step summary * cannot be written: Is a directory [[]TRT901]"])
+
+
 @pytest.mark.parametrize(
     "args", [(), pytest.param(("-n1",), marks=[needs_xdist, pytest.mark.exhaustive])]
 )
@@ -524,6 +532,11 @@ def test_repository_of_another_user_is_named_and_fails_nothing(project, monkeypa
     result.stdout.fnmatch_lines(["wrote report.json", "the git repository * another user*TRT622*"])
     (run,) = json.loads((project.path / "report.json").read_text())["runs"]
     assert run["commit"] is None
+    monkeypatch.setenv("CI_COMMIT_SHA", "0" * 40)  # named by the CI system, which had to read it
+    result = project.run("--trt-report=report.json")
+    assert "TRT622" not in result.stdout.str()
+    (run,) = json.loads((project.path / "report.json").read_text())["runs"]
+    assert run["commit"] == "0" * 40
 
 
 @pytest.mark.parametrize(("atol", "noted"), [(9.0, True), (1e-4, False)])
