@@ -89,10 +89,16 @@ def explain(
     found: Localization, about: About, trial: Fp32Trial | None = None, *, failed: bool = True
 ) -> Diagnostic:
     """Return the result of a search."""
-    first = found.first
+    first, facts = found.first, _facts(found, about, trial)
     code = "TRT440" if first is not None and found.share >= ALONE else "TRT441"
     if first is None:
         message = f"no layer differs from FP32 by more than rounding ({_compared(found)} compared)"
+    elif first.carried is None:
+        code, facts["reason"] = "TRT442", "the time limit ended the search"
+        message = (
+            f"the time limit ended the search before {_title(first)}, which has the largest own "
+            f"error ({_figure(first.own)}), was tried alone"
+        )
     elif code == "TRT440":
         which = "first bad layer" if failed else "layer with most of the error, within tolerance"
         message = f"{which}: {_title(first)}: relative error {_errors(first)}"
@@ -104,7 +110,7 @@ def explain(
     return Diagnostic(
         code,
         message,
-        _facts(found, about, trial),
+        facts,
         tuple(_details(found, first, about)),
         _remedy(found, about, trial),
         severity="note",

@@ -221,14 +221,16 @@ def _marker(source: str, test: Sequence[str], marker: str) -> ast.expr:
             and one.name == name
         ]
         if len(inner) != 1:
-            raise CannotEditError(f"{'.'.join(test)} is not written in the file, or several times")
+            raise CannotEditError(
+                f"{'.'.join(test)} is not in the file, or is written several times"
+            )
         scope = inner[0]
         inside = _of_pytestmark(scope) if isinstance(scope, ast.ClassDef) else []
         places.append([*scope.decorator_list, *inside])
     for place in reversed(places):
         found = [one for one in place if _name(one) == marker]
         if len(found) > 1:
-            raise CannotEditError(f"{marker} stands several times at one place")
+            raise CannotEditError(f"{marker} is written several times at one place")
         if found:
             return found[0]
     raise CannotEditError(f"{marker} is not written at the test, its class or its module")
@@ -263,16 +265,16 @@ def _set_in_call(source: str, call: ast.Call, path: Sequence[str], value: object
 def _set_in(source: str, node: ast.expr, path: Sequence[str], value: object) -> str:
     if not path:
         if not isinstance(node, ast.Constant | ast.List | ast.Tuple | ast.UnaryOp):
-            raise CannotEditError("a value of the marker is no literal")
+            raise CannotEditError("a value of the marker is not a literal")
         return _spliced(source, _start(node), _end(node), literal(value))
     if not isinstance(node, ast.Dict) or any(key is None for key in node.keys):
-        raise CannotEditError("a value of the marker is no literal")
+        raise CannotEditError("a value of the marker is not a literal")
     name, *rest = path
     for key, known in zip(node.keys, node.values, strict=True):
         if isinstance(key, ast.Constant) and key.value == name:
             return _set_in(source, known, rest, value)
         if not isinstance(key, ast.Constant):
-            raise CannotEditError("a key of the marker is no literal")
+            raise CannotEditError("a key of the marker is not a literal")
     return _inserted(source, node, f"{literal(name)}: {_nested(rest, value)}")
 
 
@@ -353,5 +355,5 @@ def _checked(source: str) -> str:
     try:
         ast.parse(source)
     except SyntaxError as error:
-        raise CannotEditError(f"a comment stands in the way: {error.msg}") from error
+        raise CannotEditError(f"a comment is in the way: {error.msg}") from error
     return source

@@ -88,6 +88,7 @@ class OutputEvidence:
         scale: The largest |reference|.
         max_abs: The largest error.
         own_max_abs: The largest error of what the test itself runs.
+        reshaped: Runs in which its shape was not the reference's.
         nonfinite: Elements that are finite on one side only.
         cosine: The smallest cosine similarity of a row.
         top1: The smallest share, of a run, of rows whose largest element is the reference's.
@@ -102,6 +103,7 @@ class OutputEvidence:
     scale: float = 0.0
     max_abs: float = 0.0
     own_max_abs: float = 0.0
+    reshaped: int = 0
     nonfinite: int = 0
     cosine: float = 1.0
     top1: float | None = None
@@ -112,7 +114,7 @@ class OutputEvidence:
     _counts: dict[int, int] = field(default_factory=lambda: defaultdict(int))
 
     def add(self, actual: Array, reference: Array, *, own: bool = True) -> None:
-        """Add one run; both are of one shape.
+        """Add one run.
 
         Args:
             actual: What the engine returned.
@@ -124,7 +126,7 @@ class OutputEvidence:
             self.exact = True
             return
         if actual.shape != reference.shape or not reference.size:
-            self.nonfinite += actual.shape != reference.shape
+            self.reshaped += actual.shape != reference.shape
             return
         a, r = (one.astype(np.float64).reshape(-1) for one in (actual, reference))
         finite = np.isfinite(a) & np.isfinite(r)
@@ -259,8 +261,17 @@ def _reason(found: OutputEvidence, fields: Mapping[str, float]) -> str:
         return "it is compared exactly"
     if not found.tolerance.elementwise:
         return "its elements are not compared"
+    if found.reshaped:
+        return (
+            f"its shape differs from the reference's in {found.reshaped} of "
+            f"{count(found.runs, 'run')}, which no tolerance allows"
+        )
     if found.nonfinite:
-        return f"{found.nonfinite} elements are not finite on one side, which no tolerance allows"
+        are = "is" if found.nonfinite == 1 else "are"
+        return (
+            f"{count(found.nonfinite, 'element')} {are} not finite on one side, which no tolerance "
+            "allows"
+        )
     if not found.elements:
         return "it has no finite elements"
     if found.differs:

@@ -158,6 +158,31 @@ def test_stops_at_its_time_limit_and_says_so(
     assert not found.is_complete
 
 
+def test_a_layer_that_no_time_was_left_to_try_alone_is_not_said_to_do_nothing(
+    tmp_path: Path,
+) -> None:
+    right = network()
+    faulty, layer = planted.plant(right, "channel")
+    case = planted.case_of_models(right, faulty, INPUTS, tmp_path)
+    shown = explain(localize(case, timeout_s=0), About("m.onnx", "m.onnx", "fp16", "cpu"))
+    assert shown.code == "TRT442"
+    assert f"before {layer} (Conv), which has the largest own error" in shown.message
+
+
+def test_a_search_without_one_culprit_shows_what_it_found(tmp_path: Path) -> None:
+    _, found = found_in("channel", tmp_path)
+    assert found.first is not None
+    about = About("m.onnx", "m.onnx", "fp16", "cpu")
+    quarter = replace(found.first, carried=found.total / 4)
+    shown = explain(replace(found, first=quarter, changed=0.01), about)
+    assert shown.code == "TRT441"
+    assert shown.message.endswith(" (Conv), makes 25% of the error of the outputs")
+    assert any("with more outputs, the engine's own differ by 0.01" in one for one in shown.details)
+    none = explain(replace(found, first=None, is_complete=False, layers=found.layers[:2]), about)
+    assert "by more than rounding (2 of 9 layers compared)" in none.message
+    assert none.details[-1] == "the time limit ended the search after 2 of 9 layers"
+
+
 def test_names_the_convolution_and_not_the_activation_that_it_is_computed_with(
     tmp_path: Path,
 ) -> None:

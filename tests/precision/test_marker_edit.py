@@ -68,7 +68,9 @@ def test_argument_is_set_and_all_else_stays(before: str, path: tuple[str, ...], 
         ("@m.trt_consistency(outputs=OUTPUTS)", ("outputs", "probs", "rtol")),
         ("@m.trt_consistency(outputs={**OUTPUTS})", ("outputs", "probs", "rtol")),
         ("@m.trt_consistency()\n@m.trt_consistency(rtol=1)", ("rtol",)),
+        ("@m.trt_consistency(outputs={PROBS: {}})", ("outputs", "probs", "rtol")),
         ("@m.trt_model('a.onnx')", ("rtol",)),
+        ("@m.trt_consistency()\ndef test_a(): pass\n@m.trt_consistency()", ("rtol",)),
     ],
 )
 def test_what_is_no_literal_is_left_alone(marker: str, path: tuple[str, ...]) -> None:

@@ -137,14 +137,25 @@ def test_what_is_not_finite_or_exact_gets_none() -> None:
     _, reference = noisy(0.0)
     lost = reference.copy()
     lost[0, 0] = np.inf
-    assert (
-        "1 elements are not finite" in propose("y", "fp16", evidence((lost, reference)), 2).reason
-    )
+    assert "1 element is not finite" in propose("y", "fp16", evidence((lost, reference)), 2).reason
     found = propose("y", "fp16", evidence((np.full_like(reference, np.inf), reference)), 2)
     assert "elements are not finite on one side" in found.reason
     assert set(tolerance_cells(found)[-7:-2]) == {"-"}  # no error of 0
     ids = np.arange(4)
     assert propose("y", "fp16", evidence((ids, ids)), 2).reason == "it is compared exactly"
+
+
+def test_an_output_that_has_no_elements_to_compare_gets_none() -> None:
+    def reason(*runs, tolerance=None):
+        return propose("y", "fp16", evidence(*runs, tolerance=tolerance), 2).reason
+
+    same, shorter = noisy(1e-3), (np.ones((3, 4)), np.ones((4, 4)))
+    assert reason(same, shorter).startswith("its shape differs from the reference's in 1 of 2 runs")
+    lost = np.full((4, 4), np.nan)
+    assert reason((lost, lost), (np.ones(0), np.ones(0))) == "it has no finite elements"
+    by_metric = Tolerance(0.0, 0.0, elementwise=False)
+    assert reason(same, tolerance=by_metric) == "its elements are not compared"
+    assert reason(same, (np.ones(0), np.ones(0))) == ""
 
 
 def test_top1_is_proposed_where_the_test_limits_it() -> None:
@@ -176,11 +187,14 @@ def test_limits_lose_the_margin_in_their_own_units() -> None:
     assert limit("snr_db", ">=", 10, 60.0, "dB") == ">= 53.9"
     assert limit("own", ">=", 0.5, None) == ""
     assert limit("top1", ">=", 0.5, 0.4) == ""
+    assert limit("boxes", ">=", 1.0, 10.0) == ">= 5"
 
 
 def test_one_limit_for_several_outputs_is_the_loosest() -> None:
     outcomes = [MetricOutcome("snr_db", "", "dB", ">=", 10, value) for value in (60.0, 40.0)]
     assert loosest([propose_limit(one, "fp16", 1.0) for one in outcomes]) == ">= 40"
+    outcomes.append(MetricOutcome("snr_db", "", "dB", ">=", 10, None))
+    assert loosest([propose_limit(one, "fp16", 1.0) for one in outcomes]) == ""
 
 
 def proposed(*outputs: tuple[str, str]) -> TestTolerances:

@@ -66,6 +66,14 @@ def test_fewest_of_the_further_nodes_is_found_between_two_sizes() -> None:
     assert len(found.kept) == len(NODES) - 2
 
 
+@pytest.mark.parametrize("share", [0.06, 0.08, 0.11, 0.16, 0.3])
+def test_no_fewer_of_the_further_nodes_pass(share: float) -> None:
+    errors = dict.fromkeys(NODES, share)
+    found = tuner(errors, limit=1.0, stricter=2.0).search(FAILING)
+    most_reduced = int(0.5 / share)
+    assert (found.outcome, len(found.kept)) == ("found", len(NODES) - most_reduced)
+
+
 def test_nothing_is_kept_where_the_test_passes_or_fp32_fails() -> None:
     assert tuner({"n1": 9.0}).search(Score(True, 0.0)) == Search("passes")
     impossible = tuner({"n1": 9.0})

@@ -129,7 +129,10 @@ class LayerSearch:
             return not_searched(error.message, about, Remedy())
         except Exception as error:  # advice must not take the place of a verdict
             return not_searched(f"{type(error).__name__}: {error}", about, Remedy())
-        return explain(found, about, trial, failed=not run.comparison.passed)
+        shown = explain(found, about, trial, failed=not run.comparison.passed)
+        if found.first is not None and found.first.carried is None:
+            return replace(shown, remedy=self._out_of_time(about)[2])
+        return shown
 
     def _out_of_time(self, about: About, build_s: float = 0.0) -> tuple[str, About, Remedy]:
         limit_s = self.run.settings.localize_timeout
