@@ -63,11 +63,6 @@ class StagedAnswers:
     update: bool = False
     repair: bool = False
 
-    @property
-    def is_first(self) -> bool:
-        """Whether they are stored at the end of the run, and nothing was stored before."""
-        return self.update and not self.against
-
     def with_reason(self, reason: str) -> StagedAnswers:
         """Return the same answers as ones that a person accepts, for a reason."""
         return replace(self, entry=replace(self.entry, reason=reason))

@@ -236,7 +236,7 @@ def _print_tests(document: Document, *, list_all: bool) -> None:
 
 
 def _passed(test: Mapping[str, Any] | None) -> bool:
-    return test is not None and test["status"] == "passed" and not test["reason"]
+    return test is not None and test["status"] == "passed"
 
 
 def _cell(test: Mapping[str, Any] | None) -> tuple[str, str]:
@@ -246,9 +246,7 @@ def _cell(test: Mapping[str, Any] | None) -> tuple[str, str]:
     used = [float(r["accuracy"]["used"] or 0) for r in test["results"] if r["accuracy"]]
     figures = [units.share(max(used))] if used else []
     figures += [text for r in test["results"] if r["speed"] and (text := speed_cell(r["speed"]))]
-    # Why another verdict than passed was reached is shown below the table.
-    shown = test["status"] == "passed" or not has_verdict(test)
-    reason = test["reason"] if shown else ""
+    reason = "" if has_verdict(test) else test["reason"]
     details = "; ".join(filter(None, [*figures, reason]))
     text = f"{test['status']}{': ' if details else ''}{details}"
     return text, _STYLES.get(test["status"], "yellow")

@@ -157,8 +157,10 @@ def _reason(status: Status, phases: Mapping[str, Phase], record: TestRecord) -> 
     updates += [one.update for one in record.task_metrics]
     if status is Status.NOT_MEASURED and any(updates):
         return "recorded as a new baseline, nothing to compare with"
-    if status is Status.PASSED and record.answers is not None and record.answers.is_first:
-        return "its answers were recorded as a new baseline, nothing stored to compare with"
+    if status is Status.NOT_MEASURED and record.lacks_answers:
+        recorded = record.answers is not None and record.answers.update
+        new = "its answers were recorded as a new baseline" if recorded else "no answers are stored"
+        return f"{new}, nothing stored to compare with"
     if status is Status.INCONCLUSIVE:
         causes = [one.reason for one in record.speeds if one.reason is not None]
         causes += sorted(record.notes, key=lambda one: one.severity == "note")

@@ -104,7 +104,7 @@ def _row(test: Mapping[str, Any]) -> str:
         escaping.markdown(test["arch"]),
         units.share(max(used)) if used else "",
         "; ".join(filter(None, (speed_cell(speed, escaping.markdown) for speed in speeds))),
-        "" if test["status"] == "passed" and not test["reason"] else _status(test),
+        "" if test["status"] == "passed" else _status(test),
     )
     return f"| {' | '.join(cells)} |\n"
 

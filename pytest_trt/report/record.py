@@ -37,6 +37,7 @@ class TestRecord:
         checks: Results of its consistency checks.
         speeds: Results of its benchmarks.
         has_answers: Whether it is compared with stored answers.
+        lacks_answers: Whether it is, and none were stored, so that it was not.
         accepted: Errors of outputs that are stored with its answers, by architecture and precision.
             Only where a report is written.
         accepted_reason: Why they were accepted, as given when they were stored; empty for none.
@@ -54,6 +55,7 @@ class TestRecord:
     checks: tuple[AccuracyResult, ...] = ()
     speeds: tuple[BenchmarkResult, ...] = ()
     has_answers: bool = False
+    lacks_answers: bool = False
     answers: StagedAnswers | None = None
     task_metrics: tuple[TaskMetricResult, ...] = ()
     staged_metrics: StagedMetrics | None = None
@@ -79,6 +81,7 @@ class TestRecord:
             checks=tuple(from_data(AccuracyResult, check) for check in data["checks"]),
             speeds=_speeds(data["speeds"]),
             has_answers=data["has_answers"],
+            lacks_answers=data["lacks_answers"],
             accepted=data["accepted"],
             accepted_reason=data["accepted_reason"],
             answers=_answers(data["answers"]),

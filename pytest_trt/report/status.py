@@ -116,6 +116,8 @@ def checks_status(record: TestRecord | None, key: str | None = None) -> Status |
     made = [(check.key, check.verdict.value) for check in record.checks]
     made += [(speed.key, speed.verdict) for speed in record.speeds]
     made += [(one.key, one.verdict.value) for one in record.task_metrics]
+    if record.lacks_answers:
+        made += [(check.key, Verdict.NOT_COMPARABLE.value) for check in record.checks]
     found = {_OF_VERDICT[verdict] for of, verdict in made if key in (None, of)}
     return min(found, key=_PRECEDENCE.index, default=None)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import zipfile
 from collections.abc import Callable
 from functools import partial
@@ -164,11 +165,37 @@ def test_reports_name_tests_whose_answers_were_recorded(
     write("both")
     table, markdown, reasons = shown()
     assert reasons == {why}
-    assert markdown.count(f"passed: `{why}`") == 2
+    assert markdown.count(f"not measured: `{why}`") == 2
     assert table.count("its answers were recorded") == 2
     table, markdown, reasons = shown()
     assert reasons == {""}
     assert "recorded as a new baseline" not in table + markdown
+
+
+@pytest.mark.parametrize("against", ["stored", "both"])
+def test_a_test_whose_answers_are_recorded_has_no_verdict(
+    project, write, answers, monkeypatch, against
+) -> None:
+    monkeypatch.chdir(project.path)
+    needed = ("--trt-require-arch=cpu", "--trt-missing-baseline=record")
+    write(against)
+    result = project.run(*needed)
+    result.stdout.fnmatch_lines(
+        [
+            "2 of 2 required verdicts are missing*TRT930*",
+            "*not measured: its answers were recorded*",
+        ]
+    )
+    assert result.ret == 1
+    assert project.run(*needed, "--trt-report=old.json").ret == 0
+    # As where the folder was lost in a merge, and CI is not recognised.
+    shutil.rmtree(answers.parents[0])
+    assert project.run(needed[1], "--trt-report=new.json").ret == 0
+    compared = CliRunner().invoke(
+        commands, ["report", "compare", "old.json", "new.json", "--exit-code"]
+    )
+    assert compared.exit_code == 1
+    assert "passed -> not measured" in compared.output
 
 
 def truncated(path: Path) -> None:

@@ -54,6 +54,7 @@ def attach(item: pytest.Item, report: pytest.TestReport) -> None:
         checks=tuple(checks_of(state)),
         speeds=speeds_of(state),
         has_answers=state.answers is not None,
+        lacks_answers=staged is not None and not staged.against,
         accepted=accepted.errors if accepted else {},
         accepted_reason=accepted.reason if accepted else "",
         answers=staged,
