@@ -20,7 +20,7 @@ from pytest_trt.tensors.spec import TensorSpec
 
 #: Raise this whenever `Contents.of` can return other facts for the same file: it invalidates cached
 #: contents.
-CONTENTS_SCHEMA = 10
+CONTENTS_SCHEMA = 11
 
 
 @dataclass(frozen=True, slots=True)

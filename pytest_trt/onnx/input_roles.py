@@ -74,10 +74,10 @@ def index_roles(graph: Graph, inputs: Iterable[TensorSpec]) -> IndexRoles:
 
     A table is indexed by Gather or GatherElements, or multiplied with one-hot rows that OneHot or
     Equal make. Only tables that the model stores, or makes of stored ones, count. Of an input that
-    indexes none, the columns that OneHot makes are the rows. An input holds
-    indices if they come from it directly or through operators that select or rearrange them; one of
-    floats only if all that reads it casts it to integers. Branches, loop bodies and functions
-    count, as far as `graph.all_nodes` has them.
+    indexes none, the rows are the columns that OneHot makes, or Equal of a stored range. An input
+    holds indices if they come from it directly or through operators that select or rearrange them;
+    one of floats only if all that reads it casts it to integers. Branches, loop bodies and
+    functions count, as far as `graph.all_nodes` has them.
     """
     specs = {spec.name: frozenset({spec.name}) for spec in inputs if _is_number(spec.dtype)}
     integers = {spec.name for spec in inputs if is_integer(spec.dtype)}
@@ -107,16 +107,30 @@ def index_roles(graph: Graph, inputs: Iterable[TensorSpec]) -> IndexRoles:
         if node.operator in ("OneHot", "Equal"):
             compared = node.inputs[: 1 if node.operator == "OneHot" else 2]
             one_hot.update(dict.fromkeys(node.outputs, _sources(compared, indices)))
-        if node.operator == "OneHot" and len(node.inputs) > 1:
-            depth = min(int(numbers.get(node.inputs[1], 0)), _MOST_ROWS)
-            _add_rows(categories, _sources(node.inputs[:1], indices), (depth,), 0)
+            for source, rows in _encoded(node, indices, numbers, tables):
+                _add_rows(categories, source, (rows,), 0)
     limits = {**categories, **limits}
     others = {name: rows for name, rows in others.items() if name not in limits}
     return IndexRoles(limits, others | _of_columns(graph.all_nodes, columns, tables, limits))
 
 
+def _encoded(
+    node: Node,
+    indices: Mapping[str, frozenset[str]],
+    numbers: Mapping[str, float],
+    tables: Mapping[str, tuple[int, ...]],
+) -> Iterator[tuple[frozenset[str], int]]:
+    """Yield which inputs a node encodes as one-hot rows, and how many columns these have."""
+    one, other = (*node.inputs, "", "")[:2]
+    pairs = [(one, other)] if node.operator == "OneHot" else [(one, other), (other, one)]
+    for source, columns in pairs:
+        is_range = prod(tables.get(columns, ())) > 1
+        if columns in numbers and is_range is (node.operator == "Equal"):
+            yield indices.get(source, frozenset()), min(int(numbers[columns]), _MOST_ROWS)
+
+
 def _known_numbers(graph: Graph) -> dict[str, float]:
-    """Return the values of stored tensors of one number, also where they are cast or reshaped."""
+    """Return the numbers of stored tensors, also where they are cast or reshaped."""
     numbers = dict(graph.all_numbers)
     for node in graph.all_nodes:
         of = node.inputs[0] if node.operator in _KEEPS_NUMBER and node.inputs else ""

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from math import prod
+from typing import NamedTuple
 
 from pytest_trt.onnx import fields as tags
 from pytest_trt.onnx.wire import Source, WireError, fields, packed, signed, text
@@ -127,9 +129,18 @@ _GRAPH_ATTRIBUTES = (tags.ATTRIBUTE_G, tags.ATTRIBUTE_GRAPHS)
 _SPARSE_TENSOR_ATTRIBUTES = (tags.ATTRIBUTE_SPARSE_TENSOR, tags.ATTRIBUTE_SPARSE_TENSORS)
 
 
-#: Bytes of one number by type: int32, int64 and float32.
-_WIDE_INTEGERS = (6, 7)
-_NUMBER_BYTES = {6: 4, 7: 8, 1: 4}
+class _Number(NamedTuple):
+    """How a tensor stores a number: in how many bytes, and by which format of `struct`."""
+
+    bytes: int
+    code: str
+
+
+#: int32, int64 and float32, by number of the type.
+_NUMBERS = {6: _Number(4, "i"), 7: _Number(8, "q"), 1: _Number(4, "f")}
+
+#: Numbers of a range that are read at most.
+_MOST_COUNTED = 4096
 
 #: Where a tensor has its numbers.
 _PACKED_INTEGERS = (tags.TENSOR_INT32_DATA, tags.TENSOR_INT64_DATA)
@@ -140,7 +151,8 @@ _PLAIN_NUMBERS = (tags.TENSOR_RAW_DATA, tags.TENSOR_FLOAT_DATA)
 class StoredTensor:
     """A TensorProto without its payload; `external` is None for a payload inside the file.
 
-    `number` is the payload of a single int32, int64 or float32 inside the file; otherwise None.
+    `number` is the payload of a single int32, int64 or float32 inside the file, and how many they
+    are of whole numbers that count from 0; otherwise None.
     """
 
     name: str
@@ -181,8 +193,8 @@ class Graph:
     """One graph; `inputs` includes initialisers that old models list as inputs.
 
     Of the main graph, `all_nodes` and `all_initializers` include those of subgraphs, whose nodes
-    come before the node that runs them; and `all_numbers` has the values of initialisers of one
-    number.
+    come before the node that runs them; and `all_numbers` has the numbers of initialisers, as
+    `StoredTensor` has them.
     """
 
     nodes: tuple[Node, ...]
@@ -466,8 +478,7 @@ class _Walk:
             elif tag == tags.TENSOR_DATA_LOCATION:
                 location = value
         external = entries if location == tags.EXTERNAL else None
-        is_single = external is None and set(dims) <= {1}
-        number = _number(source, start, end, data_type) if is_single else None
+        number = None if external is not None else _number(source, start, end, data_type, dims)
         tensor = StoredTensor(name, data_type, tuple(dims), external, number)
         elements = self._found.elements[data_type] + element_count([max(dim, 0) for dim in dims])
         self._found.elements[data_type] = min(elements, MOST_ELEMENTS)
@@ -485,17 +496,22 @@ class _Walk:
         return key, entry
 
 
-def _number(source: Source, start: int, end: int, data_type: int) -> float | None:
-    """Return the value of a tensor of one number, if it is of a type that is read."""
-    is_whole = data_type in _WIDE_INTEGERS
+def _number(
+    source: Source, start: int, end: int, data_type: int, dims: Sequence[int]
+) -> float | None:
+    """Return the number of a tensor, see `StoredTensor`, if it is of a type that is read."""
+    size, one = prod(dims), _NUMBERS.get(data_type)
+    if one is None or not 0 < size <= (_MOST_COUNTED if len(dims) == 1 and one.code != "f" else 1):
+        return None
+    found: Sequence[float] = ()
     for tag, value, stop in fields(source, start, end):
-        if is_whole and tag in _PACKED_INTEGERS:
-            return next(packed(source, value, stop), None)
-        if tag in _PLAIN_NUMBERS and stop - value == _NUMBER_BYTES.get(data_type):
-            data = source.read(value, stop)
-            whole = int.from_bytes(data, "little", signed=True)
-            return whole if is_whole else float(struct.unpack("<f", data)[0])
-    return None
+        if tag in _PACKED_INTEGERS and one.code != "f":
+            found = [*packed(source, value, stop)]
+        elif tag in _PLAIN_NUMBERS and stop - value == size * one.bytes:
+            found = struct.unpack(f"<{size}{one.code}", source.read(value, stop))
+    if size == 1:
+        return next(iter(found), None)
+    return size if [*found] == [*range(size)] else None
 
 
 def _operator(domain: str, name: str) -> str:

@@ -118,8 +118,8 @@ def trt_inputs(
 
     A test that uses it runs at the profile's min, opt and max. Floats are uniform in [0, 1),
     integers of at most 16 bits have all values of their type, and wider ones are 0 or 1. Indices of
-    a table that the model stores, and categories that it encodes by OneHot, have all valid values,
-    also floats that are cast to integers.
+    a table that the model stores, and categories that it encodes as one-hot rows, have all valid
+    values, also floats that are cast to integers.
     `trt_model(input_ranges=...)` changes that. A note names inputs whose range is unknown and
     matters: indices that the model computes, columns of indices of different tables (TRT183),
     lengths, positions and time steps (TRT189). An override may use the `trt_shape` fixture to keep

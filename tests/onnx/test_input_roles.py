@@ -323,6 +323,33 @@ def test_columns_of_one_hot_rows_are_categories(tmp_path, depth, nodes, limits) 
     assert _limits(tmp_path, *nodes, hot, tables=tables) == limits
 
 
+def _stored(values: list[int], dtype: type = np.int64) -> TensorProto:
+    return numpy_helper.from_array(np.array(values, dtype), "range")
+
+
+@pytest.mark.parametrize(
+    ("stored", "limits", "numbers"),
+    [
+        (_stored([0, 1, 2, 3, 4]), {"ids": 5}, ()),
+        (_stored([0, 1, 2, 3, 4], np.int32), {"ids": 5}, ()),
+        (helper.make_tensor("range", TensorProto.INT64, [3], [0, 1, 2]), {"ids": 3}, ()),
+        (_stored([3, 5, 7]), {}, ("ids",)),
+        (_stored([0, 0, 0]), {}, ("ids",)),
+        (_stored([0]), {}, ()),
+        (_stored([*range(5000)]), {}, ("ids",)),  # too many to be read
+    ],
+)
+@pytest.mark.parametrize("swap", [False, True])
+def test_categories_are_compared_with_a_stored_range(
+    tmp_path, stored, limits, numbers, swap
+) -> None:
+    """As the newer exporter of PyTorch writes one_hot()."""
+    sides = ["range", "column"] if swap else ["column", "range"]
+    nodes = [node("Unsqueeze", ["ids", "last"], ["column"]), node("Equal", sides, ["y"])]
+    found = _load(tmp_path, *nodes, tables=[stored, constant("last", [-1], "int64")])
+    assert (dict(found.index_limits), found.number_inputs) == (limits, numbers)
+
+
 @pytest.mark.parametrize("inside", [False, True])
 def test_tables_of_branches_count(tmp_path, inside) -> None:
     """Such as the two branches of a decoder with and without a cache, which have all of it."""
