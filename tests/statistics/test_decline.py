@@ -153,6 +153,25 @@ def test_the_least_decline_that_fails_is_that_of_the_decision(
     assert found == pytest.approx(of_trials)
 
 
+@pytest.mark.parametrize("lower_is_better", [False, True])
+@pytest.mark.parametrize(
+    ("lost", "verdict"), [(0.0, Verdict.PASSED), (0.02, Verdict.FAILED), (0.009, Verdict.PASSED)]
+)
+def test_values_by_sample_are_compared_in_pairs(lost, verdict, lower_is_better):
+    """The samples differ from each other by much more than from what they were."""
+    rng = np.random.default_rng(0)
+    before = rng.uniform(0.2, 0.9, 300)
+    differences = lost + rng.normal(0.0, 0.02, 300)
+    now = before + differences if lower_is_better else before - differences
+    found = of_samples(before, now, lower_is_better=lower_is_better)
+    assert found.judged(0.01) is verdict
+    assert found.measured == pytest.approx(differences.mean())
+    normal = differences.mean() - 2.326 * differences.std() / math.sqrt(300)
+    assert found.least == pytest.approx(normal, abs=5e-4)
+    alone = of_samples(before, now[:-1], lower_is_better=lower_is_better)  # nothing to pair
+    assert alone.least < found.least - 0.02
+
+
 def test_other_numbers_of_samples_are_compared_without_pairs():
     rng = np.random.default_rng(0)
     before, now = rng.normal(1.0, 0.1, 500), rng.normal(0.9, 0.1, 400)
