@@ -114,14 +114,6 @@ class PrivateFolder:
         with self.open(name) as file:
             return file.read()
 
-    def status(self, name: str) -> os.stat_result:
-        """Return the status of a file in it, or of a link.
-
-        Raises:
-            OSError: There is none.
-        """
-        return os.stat(name, dir_fd=self._descriptor, follow_symlinks=False)
-
     def touch(self) -> None:
         """Set its times to now.
 

@@ -257,11 +257,6 @@ def _number(data: Any) -> float:
     return found if math.isfinite(found) else _refuse("a finite number", data)
 
 
-def _null(data: Any) -> None:
-    if data is not None:
-        _refuse("null", data)
-
-
 def _path(data: Any) -> Path:
     return Path(data) if isinstance(data, str) and "\0" not in data else _refuse("a path", data)
 
@@ -288,7 +283,7 @@ _SCALARS: Mapping[Any, _Decoder] = {
     int: _integer,
     bool: _exactly(bool),
     float: _number,
-    NoneType: _null,
+    NoneType: _exactly(NoneType),
     Path: _path,
 }
 

@@ -36,14 +36,15 @@ def age(value_s: float) -> str:
 
 def size(value_bytes: float) -> str:
     """Return a size in decimal units: "345 B", "12 kB", "1.2 GB"."""
-    for unit in ("B", "kB", "MB", "GB", "TB", "PB", "EB"):
-        if value_bytes < 999.5 or unit == "EB":
-            if value_bytes >= 999.5:  # of a declared size
-                return f"{value_bytes:.2g} {unit}"
-            digits = 1 if unit != "B" and value_bytes < 9.95 else 0
-            return f"{value_bytes:.{digits}f} {unit}"
-        value_bytes /= 1000
-    raise AssertionError("unreachable")
+    unit = "B"
+    for larger in ("kB", "MB", "GB", "TB", "PB", "EB"):
+        if value_bytes < 999.5:
+            break
+        value_bytes, unit = value_bytes / 1000, larger
+    if value_bytes >= 999.5:  # of a declared size
+        return f"{value_bytes:.2g} {unit}"
+    digits = 1 if unit != "B" and value_bytes < 9.95 else 0
+    return f"{value_bytes:.{digits}f} {unit}"
 
 
 def share(value: float | None) -> str:

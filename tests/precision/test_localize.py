@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from builders_networks import constant, model, value
 from builders_planted import network
-from onnx import ModelProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from pytest_trt.diagnostics import Diagnostic, EngineBuildError, Remedy
 from pytest_trt.engine.known_faults import KnownFault
@@ -50,6 +50,62 @@ def test_names_the_layer_of_a_planted_fault_and_its_cause(
     assert found.share > 0.9
     assert found.is_complete
     assert found.layers[0].tensor == found.first.tensor
+
+
+def _other_operator(node: NodeProto) -> None:
+    node.op_type = "Sigmoid"
+
+
+def _dilated(node: NodeProto) -> None:
+    node.attribute[0].ints[:] = [2] * 4
+    node.attribute.append(helper.make_attribute("dilations", [2, 2]))
+
+
+def _other_input(node: NodeProto) -> None:
+    node.input[0] = "r2"
+
+
+@pytest.mark.parametrize(
+    ("layer", "change", "cause"),
+    [
+        ("relu2", _other_operator, "the reference computes it by Relu, this model by Sigmoid"),
+        ("conv1", _dilated, "attribute dilations: not set in the reference, [2, 2] here"),
+        ("skip", _other_input, "it reads r2, and r1 in the reference"),
+    ],
+)
+def test_names_what_an_export_changed_in_a_layer(
+    layer: str, change: Callable[[NodeProto], None], cause: str, tmp_path: Path
+) -> None:
+    right, other = network(), network()
+    change(next(one for one in other.graph.node if one.name == layer))
+    first = localize(planted.case_of_models(right, other, INPUTS, tmp_path), timeout_s=60).first
+    assert first is not None
+    assert (first.node, first.cause) == (layer, cause)
+
+
+@pytest.mark.parametrize(
+    ("stored", "cause"),
+    [(1e6, "clamped constant: c reaches 1e+06"), (1e-9, "clamped constant: c is at most 1e-09")],
+)
+def test_names_a_constant_that_float16_does_not_hold(
+    stored: float, cause: str, tmp_path: Path
+) -> None:
+    back = min(1 / stored, 6e4)
+    proto = model(
+        [
+            helper.make_node("Add", ["x", "nothing"], ["a"], name="zero"),
+            helper.make_node("Mul", ["a", "c"], ["b"], name="scale"),
+            helper.make_node("Mul", ["b", "back"], ["y"], name="back"),
+        ],
+        [value("x", [2, 8])],
+        [value("y", [2, 8])],
+        [constant("nothing", 0.0), constant("c", stored), constant("back", back)],
+    )
+    inputs = {"x": INPUTS["x"].reshape(-1, 8)[:2]}
+    first = localize(planted.case_of_engine(proto, inputs, tmp_path), timeout_s=60).first
+    assert first is not None
+    assert first.node == "scale"
+    assert first.cause.startswith(cause)
 
 
 def test_a_known_fault_of_the_backend_comes_before_keep_fp32(tmp_path: Path) -> None:

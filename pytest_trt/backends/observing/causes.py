@@ -143,8 +143,9 @@ def _difference(tensor: str, model: LoadedModel, other: LoadedModel, job: Compar
 def _attributes(one: NodeProto, another: NodeProto) -> str:
     mine, its = attributes_of(one), attributes_of(another)
     for name in sorted({*mine, *its}):
-        if mine.get(name) != its.get(name):
-            return f"attribute {name}: {mine.get(name)} in the reference, {its.get(name)} here"
+        here, there = its.get(name, "not set"), mine.get(name, "not set")
+        if here != there:
+            return f"attribute {name}: {there} in the reference, {here} here"
     return ""
 
 
