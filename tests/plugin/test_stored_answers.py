@@ -42,6 +42,9 @@ def test_{name}(trt_session, images):
 """
 
 
+REASON = "--trt-update-reason=trained"
+
+
 @pytest.fixture
 def answers(project) -> Path:
     """The JSON file of the test module's answers."""
@@ -822,12 +825,17 @@ def test_other_numbers_in_the_place_of_missing_ones_need_a_reason(
     project.run("--trt-missing-baseline=fail").assert_outcomes(passed=2)
 
 
-def test_a_pointer_to_numbers_is_never_replaced(project, recorded) -> None:
+@pytest.mark.parametrize("args", ["--trt-update-new", "--trt-update", f"--trt-update {REASON}"])
+@pytest.mark.parametrize("change", [None, noisy])
+def test_a_pointer_to_numbers_is_never_replaced(project, recorded, args: str, change) -> None:
     numbers = recorded.with_suffix(".npz")
     numbers.write_bytes(LFS_POINTER + b"/v1")
-    result = project.run("--trt-update-new")
+    if change is not None:
+        change(project)
+    result = project.run(*args.split())
     result.assert_outcomes(failed=2)
     assert "TRT674" in text(result)
+    assert "pytest_trt/plugin" not in text(result)
     assert numbers.read_bytes().startswith(LFS_POINTER)
 
 

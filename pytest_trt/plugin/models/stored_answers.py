@@ -414,7 +414,8 @@ class StoredAnswers:
         entry = self.entry
         if entry is None or not self.records or self._run.settings.update_reason:
             return
-        changed = self._changes(entry)
+        with _without_traceback():
+            changed = self._changes(entry)
         if changed:
             yield Diagnostic(
                 "TRT675",
