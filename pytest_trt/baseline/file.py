@@ -257,11 +257,17 @@ def remove_tests(kind: type[_File], path: Path, tests: Collection[str]) -> None:
         write_baselines(path, replace(found, tests=left))
 
 
-def cannot_write(path: Path, error: OSError) -> BaselineError:
-    """Return the error of a baseline file that can be neither written nor removed."""
+def cannot_write(path: Path, error: OSError, option: str = "--trt-baseline-dir") -> BaselineError:
+    """Return the error of a baseline file that can be neither written nor removed.
+
+    Args:
+        path: The file.
+        error: Why.
+        option: The option that names its folder.
+    """
     return BaselineError(
         f"baseline file {as_typed(path)} cannot be written: {error.strerror}",
-        fix="Free space or make the folder writable, or name another with --trt-baseline-dir.",
+        fix=f"Free space or make the folder writable, or name another with {option}.",
         code="TRT604",
         facts={"file": str(path)},
     )

@@ -25,6 +25,7 @@ from pytest_trt.baseline.answers import (
     read_intact,
     write_answers,
 )
+from pytest_trt.baseline.file import cannot_write
 from pytest_trt.baseline.staged import Writing, entry_digest, write_each_file
 from pytest_trt.diagnostics import Remedy
 from pytest_trt.sealed import SealError, read_sealed, write_sealed
@@ -109,13 +110,16 @@ def write_draft(folder: Path, data: Data) -> Path:
     """Store the numbers of a test's answers until the run ends, and return the file.
 
     Raises:
-        OSError: The file cannot be written.
+        BaselineError: The file, in the engine cache, cannot be written.
     """
     content = data_bytes(data)
     key = hashlib.sha256(content).hexdigest()[:20]
     path = folder / f"{key}.answers"
-    folder.mkdir(parents=True, exist_ok=True)
-    write_sealed(path, _KIND, key, content)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_sealed(path, _KIND, key, content)
+    except OSError as error:
+        raise cannot_write(path, error, "--trt-cache-dir") from error
     return path
 
 

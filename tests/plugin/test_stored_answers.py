@@ -17,7 +17,7 @@ from builders import save_linear
 from builders_processes import git as run_git
 from click.testing import CliRunner, Result
 from onnx import TensorProto, helper, numpy_helper
-from plugin.conftest import text
+from plugin.conftest import assert_shows, text
 
 from pytest_trt.cli import commands
 from pytest_trt.codes import CODES
@@ -837,6 +837,36 @@ def test_a_pointer_to_numbers_is_never_replaced(project, recorded, args: str, ch
     assert "TRT674" in text(result)
     assert "pytest_trt/plugin" not in text(result)
     assert numbers.read_bytes().startswith(LFS_POINTER)
+
+
+def test_a_full_disk_fails_what_was_to_be_recorded_and_no_other_test(project, answers) -> None:
+    project.test_file(
+        """
+        import resource
+
+        @pytest.fixture
+        def fill():
+            soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+            yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (200, hard))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+        @pytest.mark.trt_model("models/linear.onnx")
+        @pytest.mark.trt_consistency(against="stored")
+        def test_it(trt_session, images, fill):
+            trt_session.run({"image": images})
+            fill()
+        """
+    )
+    result = project.run("--trt-update-new")
+    line = "*/last_runs/*.answers cannot be written: File too large [[]TRT604]"
+    assert_shows(result, line, "Fix: *or name another with --trt-cache-dir.", failed=1)
+    assert not answers.exists()
+    source = project.path / "test_it.py"
+    source.write_text(source.read_text().replace("    fill()", ""))
+    project.run("--trt-update-new").assert_outcomes(passed=1)
+    source.write_text(source.read_text() + "    fill()\n")
+    save_linear(project.path / "models" / "linear.onnx", nudge=1e-6)  # others may be accepted
+    project.run().assert_outcomes(passed=1)
 
 
 def test_a_merge_conflict_fails_with_what_to_do(project, recorded) -> None:

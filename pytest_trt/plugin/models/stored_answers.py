@@ -581,14 +581,21 @@ class StoredAnswers:
             given = self._run.settings.update_reason if changed else ""
             new = replace(entry, errors=errors, reason=given or entry.reason)
         data = {key: one for _, each in self._collected.values() for key, one in each.items()}
+        update = (self.records and not self._renamed) or same
+        try:
+            draft = write_draft(self._run.cache.last_runs, data)
+        except BaselineError:
+            if update:
+                raise
+            return None  # what nobody asked to store can only not be accepted later
         return StagedAnswers(
             path=self.location.path,
             shown=self.location.shown,
             test=self.location.test,
             entry=new,
-            draft=write_draft(self._run.cache.last_runs, data),
+            draft=draft,
             against=entry_digest(entry),
-            update=(self.records and not self._renamed) or same,
+            update=update,
             repair=self._repairs,
         )
 
