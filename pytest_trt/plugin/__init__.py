@@ -468,7 +468,7 @@ def _summarise(
     config = terminalreporter.config
     not_run = "" if runs_nothing(config.option) else ledger.not_run()
     if (collector.results or not_run) and (verbosity := config.get_verbosity()) >= -1:
-        from pytest_trt.plugin.terminal import width_of, write_prose
+        from pytest_trt.plugin.terminal import width_of, with_hidden_warnings, write_prose
         from pytest_trt.report.summary import Style, noted_lines, summary_lines
 
         writer = config.get_terminal_writer()
@@ -478,12 +478,13 @@ def _summarise(
             ascii=not _takes_blocks(),
             wrap=width_of(config) is not None,
         )
+        results = with_hidden_warnings(collector.results, terminalreporter)
         if verbosity < 0:
-            lines = noted_lines(collector.results, style)
+            lines = noted_lines(results, style)
         else:
             terminalreporter.write_sep("=", "trt")
             lines = summary_lines(
-                collector.results,
+                results,
                 style,
                 # Where workers collected the tests, nothing above says what is tested.
                 environment=config.pluginmanager.hasplugin("dsession"),

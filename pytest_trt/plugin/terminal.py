@@ -7,15 +7,18 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, TextIO
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TextIO
 
 import pytest
 
-from pytest_trt.diagnostics import PytestTrtError, failure_lines, wrapped
+from pytest_trt.diagnostics import Diagnostic, PytestTrtError, failure_lines, wrapped
 from pytest_trt.escaping import terminal
+
+if TYPE_CHECKING:
+    from pytest_trt.report.record import TestResult
 
 #: How a progress line on a terminal is updated at most, in seconds.
 _UPDATE_S = 0.5
@@ -43,6 +46,37 @@ def write_prose(reporter: pytest.TerminalReporter, text: str) -> None:
         indent = paragraph[: len(paragraph) - len(paragraph.lstrip())]
         for line in wrapped(paragraph.lstrip(), width, indent):
             reporter.write_line(line)
+
+
+def with_hidden_warnings(
+    results: Iterable[TestResult], reporter: pytest.TerminalReporter
+) -> list[TestResult]:
+    """Return results in which warnings that pytest did not show are notes.
+
+    A filter such as `ignore::UserWarning` is there for other packages, and an inconclusive result
+    would be shown nowhere with -q.
+    """
+    config = reporter.config
+    filters = [*config.getini("filterwarnings"), *(config.option.pythonwarnings or ())]
+    if any(one.startswith("ignore") and "PytestTrtWarning" in one for one in filters):
+        return [*results]
+    shown = "\n".join(str(one.message) for one in reporter.stats.get("warnings", ()))
+
+    def is_hidden(note: Diagnostic, failures: Iterable[Diagnostic]) -> bool:
+        # TRT677 is in "what to do". With -W error, others are failures.
+        if note.severity != "warning" or note.code == "TRT677" or note.headline in shown:
+            return False
+        return all(one.headline != note.headline for one in failures)
+
+    found = []
+    for result in results:
+        record = result.record
+        notes = tuple(
+            replace(one, severity="note") if is_hidden(one, record.diagnostics) else one
+            for one in record.notes
+        )
+        found.append(replace(result, record=replace(record, notes=notes)))
+    return found
 
 
 @dataclass(frozen=True)

@@ -222,3 +222,45 @@ def test_run_without_capture_or_terminal_still_judges(
 ) -> None:
     project.test_file(_TEST.replace("1e-9", rtol))
     assert project.run("-p", f"no:{plugin}").ret == status
+
+
+#: A task metric that is worse than its baseline, by more than its limit and less than chance.
+WORSE = """
+@pytest.mark.trt_model("models/linear.onnx")
+def test_it(trt_session, images, trt_metrics):
+    trt_session.run({"image": images})
+    trt_metrics.record("accuracy", VALUE, of=64, limit="1 point")
+"""
+INCONCLUSIVE = "accuracy 0.95312 is worse than its baseline 1 by 4.69 points, allowed: 1 points"
+
+
+@pytest.mark.parametrize(
+    ("filters", "notes", "warnings"),
+    [
+        (("-Wignore",), 1, 0),
+        (("-Wignore::UserWarning",), 1, 0),
+        (("-pno:warnings",), 1, 0),
+        ((), 0, 1),
+        (("-Wignore::pytest_trt.PytestTrtWarning",), 0, 0),
+    ],
+)
+def test_warning_that_a_filter_hides_is_a_note(project, filters, notes, warnings) -> None:
+    project.test_file(WORSE.replace("VALUE", "1.0"))
+    project.run().assert_outcomes(passed=1)
+    project.test_file(WORSE.replace("VALUE", "61 / 64"))
+    for more in (("-q",), (), ("-q", "-n1")):
+        # Without that plugin, the filters of this run would hold in its process.
+        result = project.run(*filters, *more, subprocess="-pno:warnings" in filters)
+        assert result.ret == 0
+        shown = [line for line in result.outlines if INCONCLUSIVE in line]
+        assert sum(line.startswith("note  ") for line in shown) == notes
+        assert sum("PytestTrtWarning: " in line for line in shown) == warnings
+
+
+def test_warning_that_is_an_error_is_no_note(project) -> None:
+    project.test_file(WORSE.replace("VALUE", "1.0"))
+    project.run().assert_outcomes(passed=1)
+    project.test_file(WORSE.replace("VALUE", "61 / 64"))
+    result = project.run("-Werror::pytest_trt.PytestTrtWarning")
+    result.assert_outcomes(failed=1)
+    assert not [line for line in result.outlines if line.startswith(f"note  {INCONCLUSIVE}")]
