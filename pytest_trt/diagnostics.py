@@ -166,8 +166,9 @@ def failure_lines(
         yield from [""] * bool(number)
         yield from one.lines(width)
     if len(diagnostics) > most:
+        more = len(diagnostics) - most
         yield ""
-        yield f"and {len(diagnostics) - most} more failures, in the report"
+        yield f"and {more} more failure{'s' * (more > 1)}: --trt-report=report.json lists all"
     for note in notes:
         yield from wrapped(f"note: {note.headline}", width)
 

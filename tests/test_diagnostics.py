@@ -14,6 +14,7 @@ from pytest_trt.diagnostics import (
     PytestTrtError,
     Remedy,
     as_typed,
+    failure_lines,
     git_restore_commands,
     in_context,
 )
@@ -30,6 +31,15 @@ def test_text_is_headline_details_and_remedy() -> None:
         "    git lfs pull",
         "  - Name another model",
     ]
+
+
+@pytest.mark.parametrize(
+    ("more", "line"),
+    [(0, "m.onnx [TRT200]"), (1, "and 1 more failure: "), (2, "and 2 more failures: ")],
+)
+def test_of_many_failures_the_first_are_shown_and_the_others_counted(more: int, line: str) -> None:
+    *_, last = failure_lines([Diagnostic("TRT200", "m.onnx")] * (3 + more), most=3)
+    assert last.startswith(line)
 
 
 def test_without_a_remedy_there_is_no_fix_line() -> None:

@@ -7,7 +7,7 @@ import pytest
 from builders_processes import git
 
 from pytest_trt.diagnostics import BaselineError
-from pytest_trt.git import commit_that_added, content_at, head_commit, json_files_at
+from pytest_trt.git import commit_that_added, content_at, head_commit, json_files_at, was_committed
 
 
 @pytest.fixture
@@ -63,6 +63,14 @@ def test_commit_of_a_file_is_none_where_it_is_unknown(repository: Path, tmp_path
 def test_file_that_git_does_not_have_is_none(repository: Path) -> None:
     assert content_at("HEAD", repository / "a" / "y.json") is None
     assert content_at("HEAD", repository / "gone" / "x.json") is None
+
+
+def test_file_was_committed_also_where_its_folder_is_missing(repository: Path) -> None:
+    path = repository / "a" / "x.json"
+    path.unlink()
+    path.parent.rmdir()
+    assert was_committed(path)
+    assert not was_committed(repository / "a" / "y.json")
 
 
 def test_removed_file_is_still_listed(repository: Path) -> None:

@@ -95,6 +95,16 @@ def test_backend_follows_from_the_request_and_the_machine(given, chosen) -> None
             {"installed": BOTH, "backend": "tensorrt"}, "no NVIDIA GPU", id="backend without GPU"
         ),
         pytest.param(
+            {"installed": BOTH, "backend": "tensorrt_rtx"},
+            r"no NVIDIA GPU[\s\S]*[Nn]ame an architecture to cross-build for \(--trt-arch sm86\)",
+            id="RTX without GPU",
+        ),
+        pytest.param(
+            {"probe": H200, "installed": BOTH, "backend": "tensorrt_rtx"},
+            "sm90",
+            id="RTX on a GPU that it lacks",
+        ),
+        pytest.param(
             {"archs": ("sm86",), "backend": "onnxruntime"}, "is the CPU backend", id="ORT on a GPU"
         ),
         pytest.param(

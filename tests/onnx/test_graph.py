@@ -78,6 +78,18 @@ def test_sorting_counts_what_a_branch_captures() -> None:
     onnx.checker.check_model(model)
 
 
+@pytest.mark.parametrize(
+    ("shape", "problem"),
+    [((1 << 16, 1 << 16), "has 17,179,869,184 bytes as a dense one"), ((2, 2), "has indices out")],
+)
+def test_a_sparse_tensor_that_cannot_be_dense_is_named(shape, problem) -> None:
+    model = networks.model([node("Relu", ["w"], ["y"])], [], [value("y", None)])
+    values, places = networks.constant("w", [1.0]), networks.constant("at", [5], "int64")
+    model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, places, shape))
+    with pytest.raises(ModelError, match=f"sparse tensor 'w' {problem}"):
+        graph.modernise(model)
+
+
 def test_a_cycle_is_named() -> None:
     model = networks.model(
         [node("Relu", ["b"], ["a"], name="first"), node("Relu", ["a"], ["b"], name="second")],

@@ -90,6 +90,16 @@ def test_ignoring_nan_accepts_an_output_of_which_most_is_nan() -> None:
     assert all(one.must_fail == failed for one, failed in found)
 
 
+def test_what_a_metric_may_fail_for_and_what_was_not_compared_is_not_injected() -> None:
+    reference = {"y": np.ones(4), "z": np.ones(4), "none": np.ones(0), "shape": np.ones(4)}
+    outputs = {"y": np.ones(4), "none": np.ones(0), "shape": np.ones(3)}
+    tolerances = dict.fromkeys(reference, Tolerance(0.01, 0.01))
+    found = list(inject_errors(outputs, reference, tolerances, metrics=True))
+    assert {one.output for one in found} == {"y"}
+    assert all(one.must_fail for one in found)
+    assert len(found) < len(list(inject_errors(outputs, reference, tolerances)))
+
+
 def test_only_one_output_is_altered_at_a_time() -> None:
     reference = {"a": np.ones(2, np.float32), "b": np.ones(2, np.float32)}
     tolerances = dict.fromkeys(reference, Tolerance(1e-3, 1e-3))

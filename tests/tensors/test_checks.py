@@ -129,6 +129,11 @@ def test_an_unexpected_input_gets_the_closest_name():
     assert "Did you mean 'image'?" in _refused("no input 'imag'", imag=_IMAGE, ids=_IDS)
 
 
+def test_an_input_beside_all_of_the_model_is_to_be_removed():
+    fix = _refused("no input 'mask'", image=_IMAGE, ids=_IDS, mask=_IDS)
+    assert fix == "Remove it; the inputs are 'image', 'ids'."
+
+
 def test_a_wrong_dtype_gives_both_and_the_conversion():
     fix = _refused("is float64, the model takes float32", image=np.zeros((2, 3)), ids=_IDS)
 

@@ -30,6 +30,12 @@ def test_arrays_are_read_as_numpy_wrote_them(write, tmp_path: Path) -> None:
         np.testing.assert_array_equal(found[name], array)
 
 
+def test_the_second_version_of_the_format_is_read_too(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive, archive.open("y.npy", "w") as file:
+        np.lib.format.write_array(file, ARRAYS["y"], version=(2, 0))
+    np.testing.assert_array_equal(read_npz(tmp_path / "a.npz", MOST)["y"], ARRAYS["y"])
+
+
 def test_python_objects_are_never_unpickled(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", y=np.array([{}], dtype=object))
     with pytest.raises(

@@ -72,6 +72,11 @@ def test_folder_has_a_file_for_each_iteration(tmp_path: Path) -> None:
         load_inputs(tmp_path)
 
 
+def test_folder_without_such_files_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"the folder has no \.json files"):
+        load_inputs(tmp_path)
+
+
 def test_npz_file_is_one_set_of_inputs(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=np.ones(3))
     assert [list(one) for one in load_inputs(str(tmp_path / "a.npz"))] == [["x"]]

@@ -83,7 +83,8 @@ class NarrowReport:
         weights = [change for change in self._flushed if change.size > _SCALARS]
         lines = [_described(one, self.to) for one in (*self._clamped, *scalars)]
         if len(lines) > _LISTED:
-            lines[_LISTED:] = [f"{len(lines) - _LISTED} more constants do not fit {self.to.name}"]
+            more = count(len(lines) - _LISTED, "more constant")
+            lines[_LISTED:] = [f"outside of {self.to.name}: {more}"]
         if weights:
             lines.append(
                 f"{count(sum(one.count for one in weights), 'weight')} of "

@@ -87,6 +87,20 @@ def test_fp16_reports_each_constant_that_float16_cannot_hold(tmp_path: Path) -> 
     )
 
 
+def test_fp16_counts_the_constants_that_it_does_not_list(tmp_path: Path) -> None:
+    names = [f"c{number}" for number in range(30)]
+    steps = ["x", *(f"h{number}" for number in range(29)), "y"]
+    proto = networks.model(
+        [node("Add", [steps[at], name], [steps[at + 1]]) for at, name in enumerate(names)],
+        [value("x", [2])],
+        [value("y", [2])],
+        [constant(name, 1e9) for name in names],
+    )
+    done = to_narrow(networks.saved(proto, tmp_path / "m.onnx"), tmp_path / "half.onnx", FLOAT16)
+    *listed, rest = done.notes
+    assert rest == f"outside of float16: {30 - len(listed)} more constants"
+
+
 def test_fp16_sums_up_weights_that_vanish(tmp_path: Path) -> None:
     proto = networks.conv_net()
     weights = onnx.numpy_helper.to_array(proto.graph.initializer[0]).copy()

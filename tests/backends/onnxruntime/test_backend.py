@@ -191,6 +191,7 @@ def test_route_names_what_changes_the_engine(
         ("tf32", {}, "ONNX Runtime does not support precision 'tf32'"),
         ("fp16", {"workspace": 1}, "'workspace' of the onnxruntime backend for fp16"),
         ("fp32", {"graph_optimization_level": "most"}, "='most' is not one of disabled, basic"),
+        ("fp8", {"graph_optimization_level": "extended"}, "='extended' breaks fp8: above 'basic'"),
     ],
 )
 def test_route_refuses_what_it_cannot_do(
@@ -202,6 +203,16 @@ def test_route_refuses_what_it_cannot_do(
 ) -> None:
     with pytest.raises(ConfigurationError, match=message):
         backend.route(linear, EngineSpec(precision, builder_options=options))
+
+
+def test_fp8_is_built_at_the_highest_level_that_computes_it(
+    builder: Builder, linear: OnnxModel
+) -> None:
+    inputs = {"image": images(5)}
+    default = builder.open(linear, "fp8", (inputs,)).run(inputs)
+    for level in ("basic", "disabled"):
+        asked = builder.open(linear, "fp8", (inputs,), graph_optimization_level=level)
+        assert worst(asked.run(inputs), default) < 1e-5
 
 
 def test_engines_leave_the_cores_to_each_other_between_calls(
