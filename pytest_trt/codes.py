@@ -980,9 +980,9 @@ CODES: dict[str, Code] = {
     ),
     "TRT415": Code(
         "model differs from its reference model",
-        "The engine agrees with its own model in FP32, or differs from it in at most a quarter of "
-        "the elements, so the model differs from the one that reference= names, or from what the "
-        "trt_reference fixture returns or has stored.",
+        "The engine agrees with its own model in FP32, or differs from it at most half as much, so "
+        "the model differs from the one that reference= names, or from what the trt_reference "
+        "fixture returns or has stored.",
         "Check that both have the same weights, layout and preprocessing; restore or export the "
         "model again, or, if the change is intended, make it the new reference.",
         ("path", "reference"),

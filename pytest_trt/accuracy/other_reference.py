@@ -25,10 +25,6 @@ from pytest_trt.tensors.spec import Tensors
 
 _FP32 = DEFAULT_TOLERANCES["fp32"]
 
-#: An engine differs from its model in far less than from the reference if so many times as many
-#: elements differ from the latter.
-_FAR_LESS = 4
-
 #: Largest size of two models together that are read again to name their difference.
 _COMPARED_BYTES = 2_000_000_000
 
@@ -135,9 +131,9 @@ class OtherReference:
     ) -> tuple[bool | None, str]:
         """Return whether the model differs from the reference, and not the engine from its model.
 
-        That is so where the engine agrees with the model in FP32, or differs from it in far less
-        than from the reference, from which the model differs too. None where the model cannot run.
-        A measure that cannot be checked does not count.
+        That is so where the engine agrees with the model in FP32, or differs from it at most half
+        as much as from the reference, from which the model differs too. None where the model cannot
+        run. A measure that cannot be checked does not count.
 
         Args:
             inputs: What the engine was given.
@@ -155,7 +151,7 @@ class OtherReference:
             return None, ""
         if engine.kinds <= {"not applicable", "no metric value"}:
             return True, ""
-        mostly = of_model is not None and _differs_in_less(engine, failed, of_model(own))
+        mostly = of_model is not None and _differs_less(engine, failed, of_model(own))
         output = gravest(engine)[1]
         return mostly, failed_row(output) if mostly and output is not None else ""
 
@@ -227,26 +223,22 @@ class OtherReference:
         return _difference(self.model.path, reference.path, digests)
 
 
-def _differs_in_less(engine: Comparison, failed: Comparison, model: Comparison) -> bool:
-    """Whether an engine differs from its model in far less than from a reference.
+def _differs_less(engine: Comparison, failed: Comparison, model: Comparison) -> bool:
+    """Whether an engine differs from its model at most half as much as from a reference.
 
+    That is in half of the elements, or by half in the worst one of the output that differs most.
     The model has to differ from the reference in the same way, so that it is a cause for sure.
     """
     finding, output = gravest(failed)
     if output is None or finding.kind not in ("mismatch", "shape"):
         return False
-    of_engine, of_model = (
-        next((one for one in side.outputs if one.name == output.name), None)
-        for side in (engine, model)
-    )
-    if of_engine is None or of_model is None:
-        return False
-    if finding.kind not in {one.kind for one in of_model.findings}:
+    if finding.kind not in model.kinds or "shape" in engine.kinds:
         return False
     if finding.kind == "shape":
-        return "shape" not in {one.kind for one in of_engine.findings}
-    few = _FAR_LESS * of_engine.mismatched <= output.mismatched
-    return few and "shape" not in {one.kind for one in of_engine.findings}
+        return True
+    of_engine = next((one for one in engine.outputs if one.name == output.name), output)
+    total, own = (sum(one.mismatched for one in side.outputs) for side in (failed, engine))
+    return 2 * own <= total or 2 * of_engine.used <= output.used
 
 
 def _cause(other: OtherModel) -> str:

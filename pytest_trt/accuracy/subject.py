@@ -20,8 +20,8 @@ class OtherModel:
     Attributes:
         path: Its file, as it is typed.
         model: The file of the model under test, as it is typed.
-        agrees: Whether the engine agrees with its own model in FP32, or differs from it in far less
-            than from the reference; None where that could not be computed.
+        agrees: Whether the engine agrees with its own model in FP32, or differs from it at most
+            half as much as from the reference; None where that could not be computed.
         engine_differs: By what it differs from its own model in the latter case.
         differs: What differs between the two models; empty where that is not known.
         converted: Whether the model under test was quantised or cast from the reference model.
