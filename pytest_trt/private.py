@@ -99,10 +99,9 @@ class PrivateFolder:
         path, flags = self.path / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
         descriptor = _open(path, flags, self._descriptor)
         try:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise NotPrivateError(path, "it is not a regular file")
-            _check(status, path, descriptor=descriptor)
+            _check(descriptor, path)
             # Without a buffer: a cache hit reads small files, and each millisecond of it counts.
             return FileIO(descriptor, "rb")
         except BaseException:
@@ -253,7 +252,7 @@ def _check_above(here: _Step, trusted: tuple[Path, ...]) -> None:
     if status.st_mode & stat.S_ISVTX and status.st_uid in _owners():
         return
     try:
-        _check(status, here.path or "/", descriptor=here.descriptor)
+        _check(here.descriptor, here.path or "/")
     except NotPrivateError:
         if not _leads_to(here.descriptor, trusted):
             raise
@@ -272,7 +271,7 @@ def _leads_to(descriptor: int, trusted: tuple[Path, ...]) -> bool:
 def _open_folder(above: int | None, path: Path) -> int:
     descriptor = _open(path, _folder_flags(), above)
     try:
-        _check(os.fstat(descriptor), path)
+        _check(descriptor, path)
     except BaseException:
         os.close(descriptor)
         raise
@@ -301,21 +300,19 @@ def _folder_flags() -> int:
     return os.O_DIRECTORY | os.O_NOFOLLOW | getattr(os, "O_PATH", os.O_RDONLY)
 
 
-def _check(status: os.stat_result, path: Path | str, *, descriptor: int | None = None) -> None:
-    """Refuse what others can have written.
+def _check(descriptor: int, path: Path | str) -> None:
+    """Refuse an open file or folder that others can have written; `path`: how it was reached.
 
-    Args:
-        status: Of the file or folder.
-        path: How it was reached.
-        descriptor: Its own, where the user's own group may write: what follows the umask.
+    The user's own group may write: what follows the umask of many systems can be written by it.
     """
+    status = os.fstat(descriptor)
     if status.st_uid not in _owners():
         reason = f"it belongs to user {status.st_uid}"
         raise NotPrivateError(Path(path), reason, owner=status.st_uid)
     writers = status.st_mode & (_GROUP | _OTHERS)
     if not writers:
         return
-    own_group = descriptor is not None and writers == _GROUP and _is_own_group(status.st_gid)
+    own_group = writers == _GROUP and _is_own_group(status.st_gid)
     if own_group and not _has_acl(descriptor):
         return
     mode = stat.S_IMODE(status.st_mode)
@@ -342,7 +339,7 @@ def _is_own_group(group: int) -> bool:
     return same and set(named.gr_mem) <= {user.pw_name}
 
 
-def _has_acl(descriptor: int | None) -> bool:
+def _has_acl(descriptor: int) -> bool:
     # With an access control list, the bits of the group are those of all that it names.
     try:
         return "system.posix_acl_access" in os.listxattr(f"{_OPEN_FILES}/{descriptor}")

@@ -52,13 +52,13 @@ def test_own_file_is_read(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("part", ["above", "above/mine", "above/mine/file"])
-@pytest.mark.parametrize("mode", [0o770, 0o707])
+@pytest.mark.parametrize("mode", [pytest.param(0o770, marks=needs_root), 0o707])
 def test_what_others_can_write_is_refused_at_every_level(
     folder: Path, part: str, mode: int
 ) -> None:
     path = folder.parent.parent / part
     path.chmod(mode)
-    if os.geteuid() == 0:  # the group of root may write: it is that of root alone
+    if os.geteuid() == 0:  # the user's own group may write: it is that of the user alone
         os.chown(path, 0, OTHER)
     error = refused(folder)
     assert (error.path, error.mode, error.owner) == (path, mode, None)
@@ -76,14 +76,16 @@ def test_what_belongs_to_others_is_refused_at_every_level(folder: Path, part: st
 
 @needs_root
 def test_files_of_root_and_of_the_users_own_group_are_read(folder: Path) -> None:
-    for path in (folder / "file", folder.parent):
+    for path in (folder / "file", folder, folder.parent):
         path.chmod(path.stat().st_mode | 0o020)  # root's group has one member, as users' own have
     assert read(folder) == b"content"
 
 
 @needs_root
-def test_access_lists_are_not_mistaken_for_the_users_own_group(folder: Path) -> None:
-    folder.parent.chmod(0o770)
+@pytest.mark.parametrize("part", ["above", "above/mine"])
+def test_access_lists_are_not_mistaken_for_the_users_own_group(folder: Path, part: str) -> None:
+    path = folder.parent.parent / part
+    path.chmod(0o770)
     # Version 2, then tag, rights and user of each entry. Source: linux/posix_acl_xattr.h.
     entries = [(1, 7, -1), (2, 7, OTHER), (4, 0, -1), (16, 7, -1), (32, 0, -1)]
     packed = b"".join(
@@ -93,10 +95,10 @@ def test_access_lists_are_not_mistaken_for_the_users_own_group(folder: Path) -> 
         for tag, rights, user in entries
     )
     try:
-        os.setxattr(folder.parent, "system.posix_acl_access", b"\x02\x00\x00\x00" + packed)
+        os.setxattr(path, "system.posix_acl_access", b"\x02\x00\x00\x00" + packed)
     except OSError as error:
         pytest.skip(f"no access lists here: {error}")
-    assert refused(folder).path == folder.parent
+    assert refused(folder).path == path
 
 
 def test_sticky_folder_above_is_used(folder: Path) -> None:

@@ -15,6 +15,8 @@ from pytest_trt.engine.cache import CorruptEntry, EngineCache, Entry, entry_name
 from pytest_trt.engine.sidecar import SIDECAR_NAME
 from pytest_trt.sealed import read_sealed, write_sealed
 
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+
 
 @pytest.fixture
 def cache(tmp_path: Path) -> EngineCache:
@@ -229,15 +231,24 @@ def test_clear_removes_every_engine_and_leaves_a_usable_cache(cache: EngineCache
     store(cache)
 
 
-@pytest.mark.parametrize("mode", [0o770, 0o707])
+@pytest.mark.parametrize("mode", [pytest.param(0o770, marks=needs_root), 0o707])
 def test_cache_that_others_can_write_is_refused(tmp_path: Path, mode: int) -> None:
     cache = EngineCache(tmp_path / "cache")
     cache.folder.chmod(mode)
+    if os.geteuid() == 0:  # the user's own group may write: it is that of the user alone
+        os.chown(cache.folder, 0, 4242)
     with pytest.raises(CacheError, match=r"other users can write to .* \(mode [\s\S]*chmod 700"):
         EngineCache(tmp_path / "cache")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@needs_root  # its group has one member, as users' own have
+def test_cache_that_the_users_own_group_can_write_is_used(tmp_path: Path) -> None:
+    cache = EngineCache(tmp_path / "cache")
+    cache.folder.chmod(0o770)
+    store(EngineCache(tmp_path / "cache"))
+
+
+@needs_root
 def test_cache_of_another_user_is_refused(tmp_path: Path) -> None:
     cache = EngineCache(tmp_path / "cache")
     os.chown(cache.folder, 4242, 4242)
