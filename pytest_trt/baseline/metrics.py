@@ -108,7 +108,7 @@ class MetricsEntry:
             raise RecordError("empty", "metrics")
         for name, value in self.accepted.items():
             if not math.isfinite(value):
-                raise RecordError(f"expected a finite number, found {value}", f"accepted.{name}")
+                raise RecordError(f"expected a finite number, found {value}", "accepted", name)
 
     def replaced(self, metrics: Mapping[str, StoredMetric]) -> dict[str, float]:
         """Return `accepted` of an entry that replaces this one without a reason."""
@@ -118,10 +118,6 @@ class MetricsEntry:
                 better = min if old.lower_is_better else max
                 found[name] = better(found.get(name, old.value), old.value)
         return {name: value for name, value in found.items() if name in metrics}
-
-    def is_same(self, other: MetricsEntry) -> bool:
-        """Whether another entry has the same values."""
-        return self.metrics == other.metrics
 
 
 @dataclass(frozen=True, slots=True)

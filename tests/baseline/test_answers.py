@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import random
 from contextlib import suppress
 from dataclasses import replace
@@ -34,6 +35,7 @@ from pytest_trt.baseline.staged_answers import (
     write_staged_answers,
 )
 from pytest_trt.diagnostics import BaselineError, Remedy
+from pytest_trt.files import LFS_POINTER
 
 
 def arrays(seed: int = 0) -> dict[str, np.ndarray]:
@@ -165,6 +167,45 @@ def test_a_wrong_field_is_named(stored: Path, old: str, new: str, problem: str) 
     stored.write_text(stored.read_text().replace(old, new))
     with pytest.raises(BaselineError, match=problem):
         read_answers(stored)
+
+
+@pytest.mark.parametrize(
+    ("edit", "problem"),
+    [
+        (lambda one: one["answers"].clear(), r"tests\.test_a\.answers: empty"),
+        (lambda one: one["answers"].extend(one["answers"]), "expected each set of inputs once"),
+        (lambda one: one.update(errors={"a": {"y": -1.0}}), r"errors\.a\.y: expected 0 or more"),
+        (lambda one: one.update(errors={"a": {"y": "inf"}}), r"errors\.a\.y: expected 0 or more"),
+        (lambda one: one["answers"][0]["outputs"].clear(), r"answers\[0\]\.outputs: empty"),
+    ],
+)
+def test_answers_that_would_compare_less_are_refused(stored: Path, edit, problem: str) -> None:
+    content = json.loads(stored.read_text())
+    edit(content["tests"]["test_a"])
+    stored.write_text(json.dumps(content))
+    with pytest.raises(BaselineError, match=problem):
+        read_answers(stored)
+
+
+def test_numbers_of_other_answers_are_damaged(stored: Path) -> None:
+    (digest,) = data(0)
+    np.savez(data_path(stored), **{f"{digest}/values": arrays(1)["values"]})
+    with pytest.raises(BaselineError, match=f"the answers {digest} are damaged"):
+        read_data(stored, [digest])
+    assert read_intact(stored, [digest]) == {}
+
+
+def test_a_pointer_to_numbers_is_neither_missing_nor_damaged(stored: Path) -> None:
+    data_path(stored).write_bytes(LFS_POINTER)
+    with pytest.raises(BaselineError, match="Git LFS pointer"):
+        read_intact(stored, data(0))
+
+
+def test_answers_that_cannot_be_written_are_an_error(path: Path) -> None:
+    data_path(path).mkdir(parents=True)
+    with pytest.raises(BaselineError, match="cannot be written: Is a directory"):
+        write_answers(path, AnswerFile({"test_a": entry(0)}), data(0))
+    assert not path.exists()
 
 
 def test_an_output_is_on_a_line_for_reviewers(stored: Path) -> None:

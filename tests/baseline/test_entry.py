@@ -87,6 +87,7 @@ def run(change: Change) -> Change:
             rounds(lambda r: r["p50"].pop()),
             "runs[0].rounds: expected as many rounds of every metric, found 19 of p50",
         ),
+        (rounds(lambda r: r.pop("p50")), "runs[0].rounds.p50: missing"),
         (rounds(lambda r: r.update(p999=[1.0])), "runs[0].rounds.p999: expected one of p50"),
         (
             lambda e: e.update(accepted={"p50": 0}),
@@ -121,6 +122,10 @@ def run(change: Change) -> Change:
         (
             lambda e: e.update(layers=[["Conv", "fp16"], "Relu"]),
             "layers[1]: expected a list, found 'Relu'",
+        ),
+        (
+            lambda e: e.update(layers=[["Conv", "fp16"], ["Relu"]]),
+            "layers[1]: expected a kind and a precision",
         ),
         (lambda e: e.update(model="x"), "model: unknown field"),
         (lambda e: e["noise"].pop("placement"), "noise.placement: missing"),
