@@ -45,10 +45,15 @@ def model_of(entry: Entry | AnswerEntry | MetricsEntry) -> str:
 
 def is_of_bytes(entry: Entry | AnswerEntry | MetricsEntry, digest: str) -> bool:
     """Whether an entry is of a model with this digest."""
-    if isinstance(entry, AnswerEntry):
-        return entry.model_digest == digest
-    stored = str(entry.engine.get("model", "")) if isinstance(entry, Entry) else ""
+    stored = digest_in(entry)
     return bool(stored) and digest.startswith(stored)
+
+
+def digest_in(entry: Entry | AnswerEntry | MetricsEntry) -> str:
+    """Return the digest, or its beginning, of an entry's model; empty where it has none."""
+    if isinstance(entry, AnswerEntry):
+        return entry.model_digest
+    return str(entry.engine.get("model", "")) if isinstance(entry, Entry) else ""
 
 
 def with_model(entry: _AnyEntry, model: str) -> _AnyEntry:

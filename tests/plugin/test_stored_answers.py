@@ -139,6 +139,26 @@ def accept(project, which: str, status: int = 0) -> Result:
     return accepted
 
 
+def test_answers_of_another_model_than_that_of_the_run_are_not_accepted(
+    project, recorded, monkeypatch
+) -> None:
+    """As after a change of the branch."""
+    monkeypatch.chdir(project.path)
+    model, before = project.path / "models" / "linear.onnx", recorded.read_bytes()
+    own = model.read_bytes()
+    noisy(project)
+    retrained = model.read_bytes()
+    project.run().assert_outcomes(failed=2)
+    model.write_bytes(own)
+    refused = accept(project, "--failed", status=1)
+    assert "models/linear.onnx has changed since that run" in refused.output
+    assert recorded.read_bytes() == before
+    model.write_bytes(retrained)
+    accept(project, "--failed")
+    assert recorded.read_bytes() != before
+    project.run().assert_outcomes(passed=2)
+
+
 def test_one_entry_is_recorded_for_all_precisions(project, recorded) -> None:
     entry = json.loads(recorded.read_text())["tests"]["test_it"]
     assert len(entry["answers"]) == 2

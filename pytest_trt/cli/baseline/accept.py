@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from pytest_trt.baseline.file import read_baselines
 from pytest_trt.baseline.last_run import AnyNew, Candidate, LastRun, read_last_run
 from pytest_trt.baseline.location import BaselineLocation
 from pytest_trt.baseline.metrics import read_metrics
+from pytest_trt.baseline.models import digest_in, is_of_bytes, model_of
 from pytest_trt.baseline.staged import Staged, entry_digest, overtaken_error, write_staged
 from pytest_trt.baseline.staged_answers import (
     StagedAnswers,
@@ -28,6 +30,7 @@ from pytest_trt.cli.completion import complete_candidates
 from pytest_trt.cli.output import echo
 from pytest_trt.diagnostics import BaselineError, Remedy
 from pytest_trt.engine.cache import EngineCache
+from pytest_trt.onnx.file import load_model
 from pytest_trt.wording import count
 
 #: How the kinds of baselines are read and written.
@@ -158,6 +161,11 @@ def _sorted_out(
     """Return what can be accepted, and what cannot with the reason."""
     accepted: list[AnyNew] = []
     refused = []
+
+    @cache
+    def digest_of(model: Path) -> str:
+        return load_model(model).digest
+
     for candidate in {(one.test, type(one.staged)): one for one in chosen}.values():
         if candidate.refused or candidate.staged is None:
             refused.append(candidate)
@@ -166,9 +174,29 @@ def _sorted_out(
         if _stored_digest(staged) != staged.against:
             why = f"its baseline in {staged.shown} has changed since that run"
             refused.append(replace(candidate, refused=why))
-        else:
-            accepted.append(staged)
+            continue
+        changed = _changed_model(folders, run, candidate.test, staged, digest_of)
+        if changed:
+            why = f"{changed} has changed since that run"
+            refused.append(replace(candidate, refused=why))
+            continue
+        accepted.append(staged)
     return accepted, refused
+
+
+def _changed_model(
+    folders: Folders, run: LastRun, test: str, staged: AnyNew, digest_of: Callable[[Path], str]
+) -> str:
+    """Return the model that a result is no longer of, as on another branch; empty for none.
+
+    Of a model outside of the folder that paths are relative to, only the name is stored.
+    """
+    if isinstance(staged, StagedMetrics) or not digest_in(staged.entry):
+        return ""
+    name = model_of(staged.entry)
+    file = run.root / test.partition("::")[0]
+    model = folders.baselines_of(file.parent).base / name
+    return name if model.is_file() and not is_of_bytes(staged.entry, digest_of(model)) else ""
 
 
 def _stored_digest(staged: AnyNew) -> str:

@@ -329,6 +329,19 @@ def test_slower_speed_of_the_last_run_is_accepted_without_measuring_again(record
     recorded.run().assert_outcomes(passed=1)
 
 
+def test_speed_of_another_model_than_that_of_the_run_is_not_accepted(recorded, project) -> None:
+    model = project.path / "models" / "linear.onnx"
+    own = model.read_bytes()
+    recorded.rewrite(lambda entry: times(entry, 0.25))
+    recorded.run("--trt-inconclusive=warn")
+    save_linear(model, nudge=1)
+    refused = recorded.accept("--all", "--reason=x")
+    assert refused.exit_code == 1
+    assert "linear.onnx has changed since that run" in refused.output
+    model.write_bytes(own)
+    assert recorded.accept("--all", "--reason=x").exit_code == 0
+
+
 @pytest.mark.exhaustive
 def test_the_command_below_several_failed_tests_accepts_all_of_them(speed) -> None:
     test = speed.project.path / "test_it.py"
