@@ -10,6 +10,7 @@ from pytest_trt.baseline.entry import Entry
 from pytest_trt.baseline.location import BaselineLocation
 from pytest_trt.baseline.staged import entry_digest
 from pytest_trt.benchmark import messages
+from pytest_trt.benchmark.commands import command_again
 from pytest_trt.benchmark.differences import HOST_BUSY
 from pytest_trt.benchmark.evidence import BenchmarkSettings, Evidence, Opponent, RoundSource
 from pytest_trt.benchmark.gates import (
@@ -25,6 +26,7 @@ from pytest_trt.benchmark.judge import has_passed, judge, with_figures
 from pytest_trt.benchmark.recorded_source import MORE_TIME, TooFewRounds
 from pytest_trt.benchmark.result import BenchmarkResult
 from pytest_trt.benchmark.rounds import MOST_TIMES, Disturbed
+from pytest_trt.benchmark.verdict_messages import verdict_diagnostics
 from pytest_trt.diagnostics import Diagnostic, Remedy, Severity
 from pytest_trt.engine.layer_changes import Change, layer_changes, shortened
 from pytest_trt.engine.shortfall import fp32_layers
@@ -194,7 +196,7 @@ class Pipeline:
         accepted = settings.update or bool(result.update)
         found = [
             *result.diagnostics,
-            *messages.verdict_diagnostics(result, strict=settings.strict, accepted=accepted),
+            *verdict_diagnostics(result, strict=settings.strict, accepted=accepted),
         ]
         if result.verdict is not Verdict.REGRESSED:
             found = [*self._untestable(result), *found]
@@ -223,7 +225,7 @@ class Pipeline:
             staged=staged,
             calibration=found,
         )
-        exact = messages.verdict_diagnostics(result, strict=self._settings.strict)
+        exact = verdict_diagnostics(result, strict=self._settings.strict)
         outcome = combined([one.outcome for one in result.structure])
         verdict = Verdict.NOT_MEASURED if outcome == "passed" else Verdict(outcome)
         return self._with(result, [*exact, *notes], verdict)
@@ -253,7 +255,7 @@ class Pipeline:
     def _inconclusive(self, found: Diagnostic) -> BenchmarkResult:
         """Return the result of rounds that show nothing; figures that are exact count anyway."""
         result = replace(self._with_engine(self._result), kind="disturbed")
-        exact = messages.verdict_diagnostics(result, strict=self._settings.strict)
+        exact = verdict_diagnostics(result, strict=self._settings.strict)
         outcomes = [one.outcome for one in result.structure]
         return self._with(result, [*exact, found], combined([*outcomes, Verdict.INCONCLUSIVE]))
 
@@ -293,7 +295,7 @@ class Pipeline:
         options = f"--trt-benchmark-time={seconds}", f"--trt-checks={result.checks}"
         remedy = Remedy(
             "Allow more time, or limit P50 or throughput instead:",
-            (messages.command_again(result, *options, update=self._settings.update),),
+            (command_again(result, *options, update=self._settings.update),),
         )
         return [messages.untestable(result, name, why, remedy)]
 

@@ -24,7 +24,7 @@ from pytest_trt.baseline.metrics import (
 from pytest_trt.baseline.renaming import Proposal
 from pytest_trt.baseline.staged import entry_digest
 from pytest_trt.baseline.staged_metrics import StagedMetrics
-from pytest_trt.benchmark.messages import update_command
+from pytest_trt.benchmark.commands import update_command
 from pytest_trt.diagnostics import (
     ConfigurationError,
     Diagnostic,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from pytest_trt.accuracy.offer import offer_for_all
 from pytest_trt.accuracy.subject import Subject
-from pytest_trt.benchmark.messages import update_command
+from pytest_trt.benchmark.commands import update_command
 from pytest_trt.codes import CODES, Code
 from pytest_trt.diagnostics import Diagnostic, Fact, Remedy, remedy_lines, wrapped
 from pytest_trt.wording import count

@@ -17,7 +17,7 @@ from pytest_trt.accuracy.one_value import (
     passed_by_zeros,
 )
 from pytest_trt.accuracy.result import MetricOutcome
-from pytest_trt.benchmark.messages import (
+from pytest_trt.benchmark.figure_text import (
     ENGINE_NAMES,
     engine_figure,
     engine_limit,

@@ -9,7 +9,8 @@ from builders_report import document, reported
 
 from pytest_trt.accuracy.offer import allowing, offer_text
 from pytest_trt.accuracy.subject import Subject
-from pytest_trt.benchmark.messages import not_updated, update_command
+from pytest_trt.benchmark.commands import update_command
+from pytest_trt.benchmark.messages import not_updated
 from pytest_trt.codes import CODES, Code
 from pytest_trt.diagnostics import Diagnostic, Remedy
 from pytest_trt.report import groups

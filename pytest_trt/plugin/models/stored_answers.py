@@ -37,7 +37,7 @@ from pytest_trt.baseline.location import BaselineLocation
 from pytest_trt.baseline.renaming import Proposal
 from pytest_trt.baseline.staged import entry_digest
 from pytest_trt.baseline.staged_answers import StagedAnswers, write_draft
-from pytest_trt.benchmark.messages import update_command
+from pytest_trt.benchmark.commands import update_command
 from pytest_trt.diagnostics import BaselineError, Diagnostic, Fact, Remedy
 from pytest_trt.engine.build import Engine
 from pytest_trt.git import commit_that_added
