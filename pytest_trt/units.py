@@ -124,6 +124,12 @@ def rounded_up(value: float, digits: int = 2) -> float:
     return rounded
 
 
+def below(value: float, limit: float) -> str:
+    """Return a value to four digits, or to as many as show that it is below a limit."""
+    texts = (f"{value:.{digits}g}" for digits in range(4, 17))
+    return next((text for text in texts if float(text) < limit), repr(value))
+
+
 def figure(metric: str, value: float) -> str:
     """Return a metric's value with its unit: "1.31 ms", for throughput "12,345/s"."""
     return f"{three_digits(value)}/s" if metric == "throughput" else latency(value)

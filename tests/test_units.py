@@ -67,6 +67,21 @@ def test_share(value: float | None, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "limit", "text"),
+    [
+        (0.5, 0.99, "0.5"),
+        (0.123456, 0.99, "0.1235"),
+        (0.99987, 0.9999, "0.99987"),
+        (0.9998999, 0.9999, "0.9998999"),
+        (0.9999 - 1e-16, 0.9999, "0.9998999999999999"),
+        (0.99999, 1.0, "0.99999"),
+    ],
+)
+def test_value_below_a_limit_is_never_rounded_to_it(value: float, limit: float, text: str) -> None:
+    assert units.below(value, limit) == text
+
+
+@pytest.mark.parametrize(
     ("value", "expected"),
     [(0.0231, 0.024), (0.02, 0.02), (1e-7, 1e-7), (99.1, 100.0), (0.0, 0.0), (5e-324, 5e-324)],
 )

@@ -20,7 +20,7 @@ from pytest_trt.accuracy.result import (
 )
 from pytest_trt.accuracy.subject import MovedRows, OtherModel, Subject
 from pytest_trt.diagnostics import Diagnostic, Fact, Remedy
-from pytest_trt.units import multiple, percent_of, rounded_up
+from pytest_trt.units import below, multiple, percent_of, rounded_up
 from pytest_trt.wording import count
 
 #: Characters for the names of outputs: about 45 of the line survive in a terminal of 80 columns,
@@ -322,7 +322,9 @@ def _agreement(kind: Kind, output: OutputResult) -> str:
         "top1": ("top1", output.top1, tolerance.top1),
         "topk": (f"top{k}", output.topk, least_topk),
     }[kind]
-    return f"{label} {value:.4g} < {least:g}"
+    assert value is not None
+    assert least is not None
+    return f"{label} {below(value, least)} < {least:g}"
 
 
 def _named(names: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ from pytest_trt.accuracy.result import (
     Scalar,
 )
 from pytest_trt.accuracy.tolerance import Tolerance, field_that_cannot_fail
-from pytest_trt.units import percent_of
+from pytest_trt.units import below, percent_of
 from pytest_trt.wording import count
 
 #: dtypes, by how their names begin, whose elements have no order or no length worth a similarity.
@@ -209,7 +209,7 @@ def _judge_agreement(output: OutputResult) -> Iterator[Finding]:
         if value is None:
             yield _not_measured(output, kind)
         elif value < least:
-            yield Finding(kind, f"{label} is {value:.4g}, below the limit of {least:g}")
+            yield Finding(kind, f"{label} is {below(value, least)}, below the limit of {least:g}")
 
 
 def _not_measured(output: OutputResult, kind: Kind) -> Finding:
