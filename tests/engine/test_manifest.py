@@ -68,6 +68,7 @@ def test_what_is_written_is_read(plan: Path, manifest: Manifest) -> None:
         ("profiles", [{"image": [["a"], ["b"], ["c"]]}], "expected "),
         ("profiles", [{"image": [[1], [2, 3], [4]]}], "profiles: expected {input: "),
         ("tests", [], "tests: expected at least one test"),
+        ("toolchain", {"product": "TensorRT", "versions": {}}, "expected at least one version"),
         ("schema", 2, "schema: expected 1, found 2"),
         ("options", {"a": [1]}, "expected "),
         ("more", 1, "more"),

@@ -50,6 +50,7 @@ def test_limit_can_be_switched_off(name: str, off: str | None) -> None:
         ({"faster_than": {1: 1.5}}, "names no opponent with a factor"),
         ({"faster_than": {"fp32": "50%"}}, "is '50%', which is not a factor"),
         ({"faster_than": {"fp32": True}}, "which is not a factor"),
+        ({"faster_than": {"fp32": "fastx"}}, "is 'fastx', which is not a factor"),
         ({"faster_than": {"fp32": 0}}, "which is not a factor"),
         ({"faster_than": {"fp32": float("inf")}}, "which is not a factor"),
         ({"faster_than": {"fp32": 0.4}}, "allows more than twice the time"),

@@ -266,11 +266,7 @@ class _Narrowing:
 
     def _connect(self, holder: NodeProto | GraphProto, index: int, wanted: int) -> None:
         name = _read(holder)[index]
-        if not name or name in self._types.containers:
-            return
-        if (name in self._narrow) == (wanted == self._to):
-            return
-        if wanted == _FLOAT and self._known.get(name, _FLOAT) != _FLOAT:
+        if not name or (name in self._narrow) == (wanted == self._to):
             return
         fresh = self._as(name, wanted)
         if isinstance(holder, NodeProto):

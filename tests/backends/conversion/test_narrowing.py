@@ -154,6 +154,17 @@ MODELS = {
         g (float[2] x) => (float[2] y)
         <double[2] w = {1.0, 2.0}>
         { d = Cast <to = 11> (x)  p = Mul (d, w)  f = Cast <to = 1> (p)  y = Add (f, x) }""",
+    "an input that is left out": """
+        g (float[2] x) => (float[2] y)
+        <float most = {0.5}> { e = Exp (x)  y = Clip (e, , most) }""",
+    "an output that is left out": """
+        g (float[3, 1, 2] x) => (float[1, 1, 2] y)
+        <float[1, 8, 2] w = {0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3,
+            0.2, 0.1}, float[1, 8, 2] r = {0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.8, 0.7, 0.6,
+            0.5, 0.4, 0.3, 0.2, 0.1}> { , y = LSTM <hidden_size = 2> (x, w, r) }""",
+    "zeros of a shape, without a value": """
+        g (float[2] x) => (float[2] y)
+        { s = Shape (x)  z = ConstantOfShape (s)  e = Exp (x)  y = Add (e, z) }""",
     "no default opset for its casts": """
         <ir_version: 8, opset_import: ["ai.onnx.ml" : 3, "com.microsoft" : 1]>
         g (float[2, 2] x) => (float[2, 2] y)
