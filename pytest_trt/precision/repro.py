@@ -27,6 +27,7 @@ from pytest_trt.backends.onnxruntime.plan import loaded_level
 from pytest_trt.diagnostics import Diagnostic, Remedy, as_typed
 from pytest_trt.engine.builder_options import holds_host_code
 from pytest_trt.escaping import terminal
+from pytest_trt.tensors.elements import dtype_name
 from pytest_trt.version import __version__
 
 #: Characters of a folder's name that come from the test's.
@@ -93,8 +94,11 @@ def _not_written(test: str, reason: str) -> Diagnostic:
 def _obstacle(run: Evidence) -> str:
     for side in (run.inputs, run.expected):
         for name, value in side.items():
-            if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiub":
-                return f"{name!r} is no array of a type that NumPy has"
+            if not isinstance(value, np.ndarray):
+                return f"{name!r} is of type {type(value).__name__}, not an array"
+            if value.dtype.kind not in "fiub":
+                kind = "text" if value.dtype.kind in "OU" else dtype_name(value.dtype)
+                return f"{name!r} is {kind}, which its .npz files cannot hold"
     return ""
 
 

@@ -78,6 +78,24 @@ def test_a_bundle_that_exists_is_not_overwritten(failing: Project) -> None:
     assert about["outputs"]["scores"]["rtol"] == 0.01
 
 
+def test_an_output_that_npz_files_cannot_hold_is_named(failing: Project) -> None:
+    proto = onnx.load(failing.path / "overflow.onnx")
+    make = onnx.helper.make_node
+    proto.graph.node.append(make("ArgMax", ["scores"], ["at"], axis=1, keepdims=0))
+    proto.graph.node.append(make("Gather", ["names", "at"], ["label"]))
+    names = onnx.helper.make_tensor("names", onnx.TensorProto.STRING, [4], list("abcd"))
+    proto.graph.initializer.append(names)
+    text = onnx.helper.make_tensor_value_info("label", onnx.TensorProto.STRING, [None])
+    proto.graph.output.append(text)
+    onnx.save(proto, failing.path / "overflow.onnx")
+    result = failing.run("--trt-repro=out", "--trt-localize=never")
+    assert_shows(
+        result,
+        "no bundle was written for --trt-repro: 'label' is text, which its .npz files *TRT456*",
+        failed=1,
+    )
+
+
 def test_a_folder_that_cannot_be_made_is_named(failing: Project) -> None:
     (failing.path / "out").write_text("")
     result = failing.run("--trt-repro=out")
