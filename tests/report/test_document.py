@@ -21,6 +21,7 @@ from jsonschema import ValidationError
 from pytest_trt.accuracy.compare import compare_outputs
 from pytest_trt.accuracy.result import Comparison, InvariantOutcome, merge_runs
 from pytest_trt.accuracy.tolerance import Tolerance
+from pytest_trt.diagnostics import Diagnostic, ReportError
 from pytest_trt.records import to_data
 from pytest_trt.report.document import make_document
 from pytest_trt.report.files import (
@@ -215,3 +216,43 @@ def test_older_report_that_hid_a_failed_test_is_corrected_when_it_is_read(tmp_pa
         "passed": 1,
         "failed": 1,
     }
+
+
+@pytest.mark.parametrize(
+    ("edit", "problem"),
+    [
+        (lambda one: None, ""),
+        (
+            lambda one: one["runs"][0]["versions"].clear(),
+            r'runs\[0\]\.versions\["pytest-trt"\]: missing',
+        ),
+        (
+            lambda one: one["tests"][0].update(run=1),
+            r"tests\[0\]\.run: expected a position below 1",
+        ),
+        (
+            lambda one: one["groups"][0].update(tests=[-1]),
+            r"groups\[0\]\.tests\[0\]: expected a pos",
+        ),
+        (
+            lambda one: one["tests"][0]["results"][0].update(engine="x"),
+            r"tests\[0\]\.results\[0\]\.engine: expected the key of an engine of the report",
+        ),
+        (
+            lambda one: one["tests"][0]["results"][0]["speed"].update(calls=0),
+            r"speed\.calls: expected 1 or more, found 0",
+        ),
+    ],
+)
+def test_report_that_was_edited_is_refused_by_the_field(tmp_path, edit, problem: str) -> None:
+    why = Diagnostic("TRT401", "it is off", {})
+    failed = reported("failed", "it is off", speeds=(speed(),), diagnostics=(why,))
+    made = json.loads(json_text(document({"test_a": failed})))
+    edit(made)
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(made))
+    if not problem:
+        assert read_document(path)["tests"][0]["status"] == "failed"
+        return
+    with pytest.raises(ReportError, match=problem):
+        read_document(path)
