@@ -174,7 +174,9 @@ def verify(root: Path, remove: bool) -> None:
             else:
                 path.unlink(missing_ok=True)
             echo(f"removed: {path.name}")
-    intact = f"{len(entries) - len(engines)} of {len(entries)} engines are intact."
+    is_are = "is" if len(entries) == 1 else "are"
+    whole = len(entries) - len(engines)
+    intact = f"{whole} of {count(len(entries), 'engine')} {is_are} intact."
     echo(intact if entries or timings else "The cache is empty.")
     if (engines or timings) and not remove:
         echo("Fix: Remove what is damaged; it is rebuilt when needed.")

@@ -108,7 +108,7 @@ def _check_header(plan: Plan, manifest: Manifest) -> None:
                 raise invalid_manifest(plan.path, "the plan is not an ONNX file") from error
         return
     if not is_plan(plan.read(1 << 20)):
-        raise invalid_manifest(plan.path, f"the plan is none of {manifest.toolchain.product}")
+        raise invalid_manifest(plan.path, f"it is not a plan of {manifest.toolchain.product}")
     header, toolchain = header_of(plan), manifest.toolchain
     same = header.product == toolchain.product and same_version(header.version, toolchain.version)
     if not same:

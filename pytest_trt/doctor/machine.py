@@ -21,6 +21,7 @@ from pytest_trt.backends.devices.watch import BUSY_PCT
 from pytest_trt.diagnostics import BackendUnavailableError, Remedy
 from pytest_trt.doctor.finding import Finding, Level, Problem
 from pytest_trt.records import to_data
+from pytest_trt.wording import count
 
 _PCI_DEVICES = Path("/sys/bus/pci/devices")
 
@@ -188,7 +189,7 @@ def _no_gpu(machine: MachineFacts) -> Finding:
         return Finding("gpu", "GPU", Level.WARN, "none usable", reason, remedy or smi, "TRT750")
     if machine.on_bus:
         remedy = Remedy("install the NVIDIA driver, or start the container with --gpus all.")
-        why = f"{machine.on_bus} NVIDIA GPUs are on the PCI bus, none is usable: {reason}"
+        why = f"{count(machine.on_bus, 'NVIDIA GPU')} on the PCI bus, none usable: {reason}"
         return Finding("gpu", "GPU", Level.WARN, "none usable", why, remedy, "TRT750")
     return Finding("gpu", "GPU", Level.NOTE, "none", reason)
 
@@ -216,7 +217,7 @@ def _described(state: DeviceState) -> Iterator[str]:
     if state.utilization_pct is not None:
         yield f"{state.utilization_pct}% busy"
     if state.other_processes:
-        yield f"{len(state.other_processes)} processes have a context on it"
+        yield f"contexts of other processes: {len(state.other_processes)}"
     if state.clock_reasons:
         yield f"clocks: {', '.join(one.name for one in state.clock_reasons)}"
     if state.persistence is False:

@@ -211,7 +211,7 @@ def cache_findings(facts: CacheFacts, max_bytes: int) -> Iterator[Finding]:
         yield _cache(Level.ERROR, facts.root, facts.problem.what, facts.problem.remedy)
         return
     what = (
-        f"{facts.root}: {facts.engines} engines, {units.size(facts.size_bytes)} of "
+        f"{facts.root}: {count(facts.engines, 'engine')}, {units.size(facts.size_bytes)} of "
         f"{units.size(max_bytes)}, {units.size(folder.free_bytes)} free"
     )
     if not folder.exists:
@@ -221,8 +221,8 @@ def cache_findings(facts: CacheFacts, max_bytes: int) -> Iterator[Finding]:
         name, reason = next(iter(facts.damaged.items()))
         yield _cache(
             Level.WARN,
-            f"{len(facts.damaged)} of {facts.engines} engines are damaged",
-            f"{name}: {reason}; they are rebuilt when they are needed",
+            f"damaged engines: {len(facts.damaged)} of {facts.engines}",
+            f"{name}: {reason}; a damaged engine is rebuilt when it is needed",
             Remedy(commands=("pytest-trt cache verify --remove",)),
         )
 

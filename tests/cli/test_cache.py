@@ -88,7 +88,7 @@ def test_verify_removes_what_is_damaged_on_request_and_lists_it(root: Path) -> N
     result = call(root, "verify", "--remove")
     assert result.exit_code == 0
     assert f"removed: {damaged.parent.name}" in result.output
-    assert call(root, "verify").output == "1 of 1 engines are intact.\n"
+    assert call(root, "verify").output == "1 of 1 engine is intact.\n"
 
 
 def test_what_verify_says_to_type_removes_it(root: Path) -> None:
@@ -226,7 +226,7 @@ def test_commands_work_whatever_the_cache_is_called(tmp_path: Path, name: str) -
     plan = build(root, save_linear(tmp_path / "linear.onnx"))
     assert build(root, tmp_path / "linear.onnx") == plan
     assert str(plan.parents[2]) in call(root, "list").output
-    assert "1 of 1 engines are intact." in call(root, "verify").output
+    assert "1 of 1 engine is intact." in call(root, "verify").output
     plan.write_bytes(b"damaged")
     damaged = call(root, "verify")
     command = shlex.split(damaged.output.splitlines()[-1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import struct
 import subprocess
 from importlib.metadata import Distribution, PackageNotFoundError, version
 from pathlib import Path
@@ -16,6 +17,7 @@ from plugin.conftest import PROFILES, Project, at_once
 from pytest_trt.cli import commands
 from pytest_trt.engine.manifest import manifest_path
 from pytest_trt.hashing import digest_file
+from pytest_trt.terms import RTX_ARCHS
 
 __all__ = ["at_once"]
 
@@ -307,6 +309,72 @@ def test_what_does_not_hold_is_named(passed: Exporting, damage, message: str) ->
     assert "1 of 2 plans holds." in done.stdout
 
 
+def header(magic: bytes, *version: int, rest: bytes = b"") -> bytes:
+    """Return a plan of TensorRT that is its header alone."""
+    return struct.pack("<4sIQQ4B", magic, 0, 2, 28 + len(rest), *version) + rest
+
+
+OF_RTX = header(b"vtrt", 1, 4, 0, 76, rest=struct.pack("<4sQ", b"vtrt", 0b100))
+
+
+@pytest.mark.parametrize(
+    ("plan", "backend", "toolchain", "arch", "message"),
+    [
+        (header(b"ftrt", 10, 16, 1, 11), "tensorrt", ("TensorRT", "10.16.1.11"), "sm86", ""),
+        (
+            header(b"ftrt", 10, 13, 3, 9),
+            "tensorrt",
+            ("TensorRT", "10.16.1.11"),
+            "sm86",
+            "the plan was built by TensorRT 10.13.3.9, not TensorRT 10.16.1.11",
+        ),
+        (
+            OF_RTX,
+            "tensorrt",
+            ("TensorRT", "1.4.0.76"),
+            "sm86",
+            "the plan was built by TensorRT-RTX 1.4.0.76, not TensorRT 1.4.0.76",
+        ),
+        (b"no plan", "tensorrt", ("TensorRT", "10.16.1.11"), "sm86", "it is not a plan of Te"),
+        (OF_RTX, "tensorrt_rtx", ("TensorRT-RTX", "1.4.0.76"), RTX_ARCHS[2], ""),
+        (
+            OF_RTX,
+            "tensorrt_rtx",
+            ("TensorRT-RTX", "1.4.0.76"),
+            RTX_ARCHS[0],
+            f"the plan is for {RTX_ARCHS[2]}, not {RTX_ARCHS[0]}",
+        ),
+        (
+            b"no model",
+            "onnxruntime",
+            ("ONNX Runtime", "1.0"),
+            "cpu",
+            "the plan is not an ONNX file",
+        ),
+    ],
+)
+def test_plan_that_contradicts_its_manifest_is_named(
+    passed: Exporting, plan: bytes, backend: str, toolchain, arch: str, message: str
+) -> None:
+    """Digest and size are those of the manifest, so only the header shows what is wrong."""
+    passed.export("test_it.py")
+    path = passed.plan("fp32")
+    path.write_bytes(plan)
+    content = json.loads(manifest_path(path).read_text())
+    content |= {
+        "digest": digest_file(path).digest,
+        "size_bytes": len(plan),
+        "backend": backend,
+        "toolchain": {"product": toolchain[0], "versions": {backend: toolchain[1]}},
+        "target": {"arch": arch, "device": {}},
+    }
+    manifest_path(path).write_text(json.dumps(content))
+    done = passed.verify()
+    assert done.exit_code == bool(message)
+    assert message in done.stderr
+    assert ("2 of 2" in done.stdout) == (not message)
+
+
 def test_folder_without_plans_does_not_hold(exporting: Exporting) -> None:
     exporting.dist.mkdir()
     (exporting.dist / "report.json").write_text("{}")
@@ -323,6 +391,9 @@ def test_each_folder_needs_plans(passed: Exporting) -> None:
     assert done.exit_code == 1
     assert "2 of 2 plans hold." in done.stdout
     assert "sm86 has no plans" in done.stderr
+    done = passed.verify("sm89")
+    assert done.exit_code == 2
+    assert "sm89: No such file or directory" in done.stderr
     assert passed.verify("dist").exit_code == 0
 
 

@@ -113,6 +113,12 @@ def test_gpus_on_the_bus_are_counted_without_any_driver(plant, tmp_path: Path) -
     assert ask().on_bus == 1
 
 
+def test_a_gpu_that_others_use_is_reported_with_their_number() -> None:
+    states = {"GPU-0": state(other_processes=(7, 8), persistence=False)}
+    *_, found = gpu_findings(machine(states=states))
+    assert found.what.endswith("0% busy, contexts of other processes: 2, persistence mode off")
+
+
 def test_a_gpu_at_rest_is_reported_with_its_driver_and_state() -> None:
     driver, gpu, now = gpu_findings(machine("sm90"))
     assert driver.what == "580.159.04, supports CUDA 13.0"

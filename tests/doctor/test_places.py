@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from builders_baseline import save_answers, stored
+from builders_cache import store
 
 from pytest_trt.baseline.file import BaselineFile, write_baselines
 from pytest_trt.doctor.finding import Finding, Level, remedy_text
@@ -87,8 +88,18 @@ def test_damaged_engines_are_counted_by_what_is_cheap_to_see(tmp_path: Path) -> 
     whole, found = cache(tmp_path)
     assert whole.level is Level.OK
     assert found.level is Level.WARN
-    assert found.what == "2 of 2 engines are damaged"
+    assert found.what == "damaged engines: 2 of 2"
     assert remedy_text(found.remedy) == "pytest-trt cache verify --remove"
+
+
+def test_an_engine_of_another_size_than_was_stored_is_damaged(tmp_path: Path) -> None:
+    plan = store(EngineCache(tmp_path)).folder / "engine.plan"
+    (whole,) = cache(tmp_path)
+    assert ": 1 engine, " in whole.what
+    plan.write_bytes(b"pl")
+    _, found = cache(tmp_path)
+    assert (found.level, found.what) == (Level.WARN, "damaged engines: 1 of 1")
+    assert found.why.startswith(f"{plan.parent.name}: engine.plan has 2 of 4 bytes; ")
 
 
 def test_a_cache_that_others_can_write_is_an_error(tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ from pytest_trt.statistics.discount import HOST_CLOCK_ALLOWANCE_LOG
 from pytest_trt.statistics.limits import LEAST_RELATIVE
 from pytest_trt.statistics.rounds import Rounds, as_change
 from pytest_trt.terms import METRICS, Metric, Mode
+from pytest_trt.wording import count
 
 #: Growth of the share of the tolerance that counts, and the share from which it counts.
 _ERROR_GROWS, _ERROR_COUNTS = 1.5, 0.1
@@ -168,7 +169,7 @@ def _renamings(moved: Mapping[Key, Key]) -> Iterator[str]:
     for (name, _), (was, _) in [*moved.items()][:_NAMED]:
         yield f"test {was} -> {name}"
     if len(moved) > _NAMED:
-        yield f"{len(moved) - _NAMED} more tests were renamed"
+        yield f"and {count(len(moved) - _NAMED, 'more renamed test')}"
 
 
 def _missing_test(cases: Sequence[Case], new: Document) -> TestChange:
@@ -506,7 +507,9 @@ def _layer_lines(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, .
     lines = kind_changes(*kinds) if all(kinds) else ()
     if not lines and old["layers"] == new["layers"]:
         return ()
-    more = [f"and {len(lines) - _LAYERS_LISTED} more kinds"] * (len(lines) > _LAYERS_LISTED)
+    more = [f"and {count(len(lines) - _LAYERS_LISTED, 'more kind')}"] * (
+        len(lines) > _LAYERS_LISTED
+    )
     why = "the reports do not hold all layers: `pytest-trt inspect --layers` lists those of a plan"
     return (*lines[:_LAYERS_LISTED], *more, why)
 

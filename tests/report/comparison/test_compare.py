@@ -291,6 +291,16 @@ def test_test_that_was_renamed_is_compared_and_named() -> None:
     assert only(found, Kind.ERROR, "logits").direction is Direction.WORSE
 
 
+def test_a_few_of_many_renamed_tests_are_named() -> None:
+    def of(one: str, id: str = "1") -> Document:
+        checks = (check(),)
+        return document({f"test_{one}[{n}]": reported(checks=checks) for n in range(4)}, id=id)
+
+    *named, rest = compare(of("a"), of("b", "2")).differences
+    assert len(named) == 3
+    assert rest == "and 1 more renamed test"
+
+
 def test_run_that_collected_nothing_is_worse_and_shows_why() -> None:
     empty = make_document(
         run(
