@@ -10,7 +10,7 @@ import pytest
 
 from pytest_trt.accuracy.compare import compare_outputs
 from pytest_trt.accuracy.explanation import explain
-from pytest_trt.accuracy.subject import OtherModel, Subject, Tried
+from pytest_trt.accuracy.subject import MovedRows, OtherModel, Subject, Tried
 from pytest_trt.accuracy.tolerance import DEFAULT_TOLERANCES, Tolerance
 
 LOOSE = Tolerance(0.01, 0.01, origin="marker")
@@ -439,6 +439,15 @@ def test_command_of_an_alternative_stands_behind_it(precision):
 def against(agrees, **of):
     other = OtherModel("v1.onnx", "models/v2.onnx", agrees, **of)
     return failure([1.03, 1.0], [1.0, 1.0], subject=replace(FP16, other=other))
+
+
+@pytest.mark.parametrize("moved", [None, MovedRows(0, 3, 4)])
+def test_a_fixture_that_returns_rows_in_another_order_has_no_other_weights(moved):
+    other = OtherModel("trt_reference", "models/v2.onnx", agrees=True, is_fixture=True)
+    subject = replace(FP16, other=other, moved=moved)
+    remedy = remedy_for([9.0, 1.0], [1.0, 1.0], subject=subject)
+    assert ("in another order" in remedy.text) is (moved is not None)
+    assert ("same weights" in remedy.text) is (moved is None)
 
 
 def test_engine_that_agrees_with_its_own_model_is_not_offered_a_tolerance():
