@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from builders_model import external_model, external_tensor, model_proto, remedy, save, value
 from hypothesis import given, settings
@@ -191,6 +192,19 @@ def test_bytes_outside_every_region_do_not_matter(tmp_path):
     (tmp_path / "w.bin").write_bytes(_WEIGHTS + b"b")
 
     assert load_model(path).digest == before
+
+
+def test_dimensions_may_be_packed(tmp_path):
+    path = external_model(tmp_path, weights=_WEIGHTS)
+    each, packed = b"\x08\x04\x08\x04", b"\x0a\x02\x04\x04"
+    content = path.read_bytes()
+    assert content.count(each) == 1
+    path.write_bytes(content.replace(each, packed))
+    assert onnx.load(path, load_external_data=False).graph.initializer[0].dims == [4, 4]
+    load_model(path)
+    (tmp_path / "w.bin").write_bytes(_WEIGHTS[:-1])
+    with pytest.raises(ModelError, match=r"bytes 0 to 64 of .*, which has 63"):
+        load_model(path)
 
 
 def test_shared_and_overlapping_regions_are_counted_once(tmp_path):

@@ -31,7 +31,7 @@ from pytest_trt.tensors.stored import write_samples
 from pytest_trt.workers.warm import WarmBuilder
 
 CHILD = """
-import ctypes, os, threading
+import ctypes, os, signal, threading
 
 def hang(progress, job):
     progress("running it", 0.3)
@@ -44,6 +44,10 @@ def crash(progress, job):
 def end(progress, job):
     progress("running it", 60)
     os._exit(3)
+
+def killed(progress, job):
+    progress("running it", 60)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 def explode(progress, job):
     progress("running it", 60)
@@ -236,6 +240,7 @@ def test_a_run_without_end_and_one_without_memory_end_with_an_error(tmp_path: Pa
         ("hang", "TRT345", "took longer than --trt-run-timeout=7"),
         ("crash", "TRT346", "(SIGSEGV) on image [2, 8]"),
         ("end", "TRT346", "(exit status 3)"),
+        ("killed", "TRT346", "(SIGKILL) on image [2, 8]"),
         ("explode", "TRT342", "it needs more memory than"),
     ],
 )
@@ -249,6 +254,7 @@ def test_what_ends_the_child_during_a_run_is_an_error_of_the_run(
     assert caught.value.diagnostic.code == code
     assert message in caught.value.message
     assert "FP32 reference of linear.onnx" in caught.value.message
+    assert ("Memory may have run out" in caught.value.fix) == (deed == "killed")
 
 
 def test_what_ends_the_child_before_the_run_is_an_error_of_loading(
