@@ -11,7 +11,7 @@ from pytest_trt.backends.observing.tensor_error import TensorError
 from pytest_trt.diagnostics import Diagnostic, Fact, Remedy
 from pytest_trt.engine.known_faults import KnownFault
 from pytest_trt.engine.spec import CALIBRATED
-from pytest_trt.precision.localize import Localization
+from pytest_trt.precision.localize import ALONE, Localization
 from pytest_trt.units import percent_of
 from pytest_trt.wording import count
 
@@ -20,9 +20,6 @@ _ROWS = 20
 
 #: Layers after the first that a failure names.
 _OTHERS = 3
-
-#: The share of the error of the outputs that makes one layer the one to blame.
-ALONE = 0.5
 
 #: What differs where precision was lost, and no shape or name.
 _OF_PRECISION = ("mismatch", "nonfinite", "cosine", "top1", "topk", "metric")

@@ -41,6 +41,9 @@ _MOST_TRIED = 16
 #: Of the largest error that one layer does alone: what an earlier one must do to be named instead.
 _AS_MUCH = 0.5
 
+#: The share of the error of the outputs that makes one layer the one to blame.
+ALONE = 0.5
+
 #: Operators that hold branches.
 _HAS_BRANCHES = frozenset({"If", "ai.onnx::If"})
 
@@ -313,7 +316,10 @@ class _Search:
         most = max((self._carried.get(name, 0.0) for name in names), default=0.0)
         if not most:  # none was tried, or none reaches an output
             return worst[0]
-        enough = {name for name in names if self._carried.get(name, 0.0) >= most * _AS_MUCH}
+        # Where none is to blame, the worst is named; and none that is not, where another one is.
+        blamed = ALONE * self._total
+        least = max(most * _AS_MUCH, blamed) if most >= blamed else most
+        enough = {name for name in names if self._carried.get(name, 0.0) >= least}
         return next(found[name] for name in self._tensors if name in enough)
 
     def _complete(

@@ -7,7 +7,7 @@ from pathlib import Path
 import builders_planted as planted
 import numpy as np
 import pytest
-from builders_networks import constant, model, value
+from builders_networks import constant, conv_net, model, value
 from builders_planted import network
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
@@ -164,6 +164,24 @@ def test_a_failure_has_one_fix(tmp_path: Path) -> None:
     changed = replace(failure, code="TRT416", remedy=accept)
     first, second, _ = with_one_fix([changed, failure], [note])
     assert (first, second.remedy.commands) == (changed, ('keep_fp32=["n1"]',))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_layer_that_makes_half_of_the_error_is_to_blame(seed: int, tmp_path: Path) -> None:
+    """An earlier one that makes nearly half was named, with the verdict that none is to blame."""
+    image = (
+        np.random.default_rng(seed).standard_normal((2, 3, 16, 16))
+        if seed
+        else np.ones((2, 3, 16, 16))
+    )
+    case = planted.case_of_engine(conv_net(), {"image": image.astype(np.float32)}, tmp_path)
+    found = localize(case, timeout_s=60)
+    assert found.first is not None
+    most = max(one.carried or 0.0 for one in found.layers)
+    if most >= 0.5 * found.total:
+        assert found.share >= 0.5
+    else:
+        assert found.first.carried == most
 
 
 def test_names_no_layer_where_nothing_differs(tmp_path: Path) -> None:
