@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import pytest
@@ -54,6 +55,27 @@ def test_it_is_reported_and_prune_removes_what_was_stored(project) -> None:
     assert "its model models/c.onnx does not exist" in dry.stdout
     assert run_command("baseline", "prune", "--yes").returncode == 0
     assert project.run(FAIL).ret == 0
+
+
+def test_what_was_stored_of_a_model_that_was_renamed_is_retained(project) -> None:
+    save_linear(project.path / "models" / "d.onnx", nudge=2)  # as c.onnx
+    command = "pytest-trt baseline rename models/c.onnx models/d.onnx"
+    pruned = run_command("baseline", "prune", "--yes")
+    assert pruned.stdout.count(f"models/c.onnx was renamed to models/d.onnx: {command}\n") == 2
+    assert pruned.stdout.endswith("6 baselines: nothing to remove.\n")
+    assert run_command(*command.split()[1:]).returncode == 0
+    project.run(FAIL).assert_outcomes(passed=6)
+
+
+@pytest.mark.parametrize(("answer", "status", "left"), [("n", 1, 6), ("y", 0, 4)])
+def test_a_person_at_a_terminal_is_asked(monkeypatch, answer: str, status: int, left: int) -> None:
+    terminal = io.StringIO(f"{answer}\n")
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stdin", terminal)
+    pruned = run_command("baseline", "prune")
+    assert "Remove 2 baselines? [y/N]: " in pruned.stdout
+    assert pruned.returncode == status
+    assert f"{left} baselines: " in run_command("baseline", "prune", "--yes").stdout
 
 
 def test_it_fails_where_baselines_are_required(project, monkeypatch) -> None:
