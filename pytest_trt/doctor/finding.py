@@ -8,7 +8,7 @@ from enum import Enum
 from importlib.resources import files
 from typing import Any
 
-from pytest_trt.diagnostics import Diagnostic, Fact, Remedy, Severity
+from pytest_trt.diagnostics import Fact, Remedy
 from pytest_trt.doctor.abilities import Ability
 from pytest_trt.records import to_data
 from pytest_trt.version import __version__
@@ -34,13 +34,6 @@ class Level(str, Enum):
     WARN = "warn"
     ERROR = "error"
 
-
-_SEVERITIES: dict[Level, Severity] = {
-    Level.OK: "note",
-    Level.NOTE: "note",
-    Level.WARN: "warning",
-    Level.ERROR: "error",
-}
 
 #: The sections of the report, in order.
 SECTIONS = ("machine", "gpu", "backends", "plugin", "places", "required")
@@ -77,21 +70,6 @@ class Finding:
     remedy: Remedy = NO_REMEDY
     code: str = ""
     facts: Mapping[str, Fact] = field(default_factory=dict)
-
-    @property
-    def diagnostic(self) -> Diagnostic | None:
-        """The finding as a diagnostic; None if nothing is wrong."""
-        if not self.code:
-            return None
-        details = (self.why,) if self.why else ()
-        return Diagnostic(
-            self.code,
-            f"{self.name}: {self.what}",
-            self.facts,
-            details,
-            self.remedy,
-            _SEVERITIES[self.level],
-        )
 
 
 @dataclass(frozen=True, slots=True)

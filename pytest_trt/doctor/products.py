@@ -201,7 +201,7 @@ def _bindings(
     if not facts.found:
         yield _missing(facts, level, install, "engines run through it")
     elif facts.problem:
-        yield _broken(facts, level, install)
+        yield _broken(facts, level, import_remedy(facts, install))
     elif 0 < machine.driver_cuda // 1000 < major:
         yield _inconsistent(
             facts,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pytest_trt.benchmark.host import HostLoad
 from pytest_trt.diagnostics import ConfigurationError, Remedy
 from pytest_trt.doctor.abilities import Ability
-from pytest_trt.doctor.finding import NO_REMEDY, Finding, Level
+from pytest_trt.doctor.finding import Finding, Level
 from pytest_trt.doctor.host import load_problem
 from pytest_trt.doctor.machine import MachineFacts, speed_problem
 from pytest_trt.doctor.products import MODULES
@@ -117,8 +117,7 @@ def _judge(
 def _finding(required: Requirement, holds: bool, what: str, cause: Finding | None) -> Finding:
     if holds:
         return Finding("required", required.text, Level.OK, what)
-    if cause is None:
-        return _unmet(required, "not usable here", "", NO_REMEDY)
+    assert cause is not None  # a GPU is found, or there is a finding of why not
     if cause.name == "GPU":
         return _unmet(required, "no usable GPU", cause.why, cause.remedy or _NEEDS_GPU, cause.code)
     why = ": ".join(filter(None, [f"{cause.name} {cause.what}", cause.why]))

@@ -76,6 +76,9 @@ def test_an_import_that_fails_says_why_and_what_to_type(problem: str, fix: str) 
     found = find("tensorrt", modules(tensorrt=broken("tensorrt", problem)), machine())
     assert (found.level, found.why) == (Level.ERROR, problem)
     assert fix in remedy_text(found.remedy)
+    rtx = find("tensorrt_rtx", modules(tensorrt_rtx=broken("tensorrt_rtx", problem)), machine())
+    assert (rtx.level, rtx.why) == (Level.WARN, problem)
+    assert rtx.remedy
     # Without a GPU nothing would use it.
     found = find("tensorrt", modules(tensorrt=broken("tensorrt", problem)))
     assert found.level is Level.WARN
@@ -115,6 +118,10 @@ def test_a_wheel_for_another_cuda_than_the_drivers_is_an_error() -> None:
     assert found.level is Level.ERROR
     assert found.why == "it needs CUDA 13, but the driver supports 12.8"
     assert remedy_text(found.remedy).endswith(CU12)
+    rtx = module("tensorrt_rtx", "1.7.0", cuda_lines=("cu13",))
+    found = find("tensorrt_rtx", modules(tensorrt_rtx=rtx), machine(driver_cuda=12080))
+    assert found.level is Level.WARN
+    assert found.remedy.text.startswith("Update the NVIDIA driver (580 or newer for CUDA 13")
     older = module("tensorrt", "10.16.1", cuda_lines=("cu12",))
     assert find("tensorrt", modules(tensorrt=older), machine()).level is Level.OK
 
@@ -181,6 +188,21 @@ def test_bindings_have_to_be_there_and_not_newer_than_the_driver(bindings, tenso
     found = find("cuda.bindings.runtime", facts, machine(driver_cuda=12080))
     assert found.level is level
     assert bool(found.remedy) == bool(found.code) == (level is not Level.OK)
+
+
+@pytest.mark.parametrize(
+    ("problem", "fix"),
+    [
+        ("ImportError: libcudart.so.12: cannot open", "pip install nvidia-cuda-runtime-cu12"),
+        ("ImportError: no attribute 'x'", "pip install --force-reinstall --no-deps"),
+    ],
+)
+def test_bindings_that_cannot_be_imported_are_repaired(problem: str, fix: str) -> None:
+    name = "cuda.bindings.runtime"
+    facts = modules(cuda=broken(name, problem, "12.9.0"), tensorrt="10.16.1")
+    found = find(name, facts, machine(driver_cuda=12080))
+    assert (found.level, found.why) == (Level.ERROR, problem)
+    assert fix in remedy_text(found.remedy)
 
 
 PASCAL = "pip install tensorrt==8.6.1 'cuda-bindings>=12.6,<13' nvidia-ml-py"
