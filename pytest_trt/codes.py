@@ -397,9 +397,9 @@ CODES: dict[str, Code] = {
     ),
     "TRT191": Code(
         "failure of the checks was caught",
-        "The checks of a test failed it, and a hook around the test, of a conftest.py or of "
-        "another plugin, caught that failure, so pytest took the test for passed. It fails all the "
-        "same.",
+        "The checks of a test failed it, and a hook of a conftest.py or of another plugin caught "
+        "that failure, or changed the report of the test, so pytest took the test for passed. The "
+        "test or the run fails all the same.",
         "Let the hook raise the failure again. Mark a test that is expected to fail as xfail.",
     ),
     # 2xx model and inputs

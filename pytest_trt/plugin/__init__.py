@@ -367,6 +367,7 @@ def _finish(session: pytest.Session, collector: ResultCollector, exitstatus: int
     if hasattr(config, "workerinput"):
         return
     _report_lost_tests(session, collector, exitstatus)
+    _report_changed_tests(session, collector, exitstatus)
     ledger = config.stash[_LEDGER_KEY]
     # Also where none of them got an engine: what an earlier run tested is out of date.
     were_to_run = any(one.selected and one.checks for one in ledger.planned.values())
@@ -410,6 +411,20 @@ def _finish(session: pytest.Session, collector: ResultCollector, exitstatus: int
         collector.unwritten += [one.diagnostic for one in outcome.errors]
         why = "\n".join(map(str, outcome.errors))
         collector.not_written = f"not all baselines were written: {why}"
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _report_changed_tests(
+    session: pytest.Session, collector: ResultCollector, exitstatus: int
+) -> None:
+    """Fail a run for tests that pytest takes for passed, although their checks failed them."""
+    tests = sorted({nodeid for (nodeid, _), changed in collector.changed.items() if changed})
+    if not tests:
+        return
+    from pytest_trt.plugin.results.verdict import passed_by_hook
+
+    collector.of_run.append(passed_by_hook(tests))
+    if exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 

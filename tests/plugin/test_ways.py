@@ -9,8 +9,11 @@ import builders_networks as networks
 import onnx
 import pytest
 from builders import save_linear
+from click.testing import CliRunner
 from onnx import helper
 from plugin.conftest import PROFILES, assert_shows
+
+from pytest_trt.cli import commands
 
 pytestmark = pytest.mark.usefixtures("engines_of_other_tests")
 
@@ -819,6 +822,42 @@ def pytest_runtest_call(item):
     except BaseException:
         return None
 """
+
+CHANGES = """
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if report.failed:
+        report.outcome, report.longrepr = "passed", None
+    return report
+"""
+
+
+@pytest.mark.parametrize("more", [(), ("-n1",)])
+def test_report_that_a_hook_changes_to_passed_fails_the_run(
+    suite, project, monkeypatch, more
+) -> None:
+    monkeypatch.chdir(project.path)
+    conftest = project.path / "conftest.py"
+    conftest.write_text(conftest.read_text() + CHANGES)
+    wrong = "@M(**WRONG)\n@C\ndef test_checked(trt_session):\n    trt_session.run(X)\n"
+    others = (
+        "@M(**WRONG)\n@C\n@pytest.mark.xfail\ndef test_xfail(trt_session):\n"
+        "    trt_session.run(X)\n"
+        "@M(**GOOD)\n@C\ndef test_passes(trt_session):\n    trt_session.run(X)\n"
+        "def test_plain():\n    assert False\n"
+    )
+    result = suite(wrong + others, *more)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.assert_outcomes(passed=3, xfailed=1)
+    result.stdout.fnmatch_lines(
+        ["the checks of 1 test failed*TRT191*", "  test_it.py::test_checked"]
+    )
+    exported = CliRunner().invoke(
+        commands, ["export", "--cache-dir", str(project.cache), "-o", "dist", "test_checked"]
+    )
+    assert exported.exit_code == 1, exported.output
+    assert suite(others, *more).ret == 0
 
 
 def test_failure_that_a_hook_catches_fails_the_test_all_the_same(suite, project) -> None:

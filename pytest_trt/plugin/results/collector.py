@@ -34,6 +34,7 @@ class ResultCollector:
         faults: Tracebacks of faults of this plugin.
         session: The session, once it has finished.
         tested: What `results.tested` stores of the engines of each test.
+        changed: Whether a hook made a passed test of one whose checks failed it, by test.
         of_run: What concerns no single test, such as baselines of models that no longer exist.
         unjudged: Runs of an engine that no test could judge or report: in threads that outlive it.
     """
@@ -49,6 +50,7 @@ class ResultCollector:
         self.faults: list[str] = []
         self.session: pytest.Session | None = None
         self.tested: dict[tuple[str, str], Any] = {}
+        self.changed: dict[tuple[str, str], bool] = {}
         self.of_run: list[Diagnostic] = []
         self.unjudged: list[Diagnostic] = []
         self._why: dict[str, Sequence[Diagnostic]] = {}
@@ -78,7 +80,9 @@ class ResultCollector:
             self._why[report.nodeid] = record.diagnostics
             if hasattr(report, "trt_text_only"):
                 _fit(report, self._config, record.diagnostics, record.notes)
-        outcome = "failed" if failed_before else _outcome(report)
+        expected = hasattr(report, "wasxfail")
+        self.changed[test] = record.failed_by_checks and report.passed and not expected
+        outcome = "failed" if failed_before or self.changed[test] else _outcome(report)
         # A check without an engine leaves nothing to summarise.
         found = record.engines or record.unbuilt or record.speeds or record.skipped
         if found and outcome != "rerun":

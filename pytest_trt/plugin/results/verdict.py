@@ -36,6 +36,7 @@ from pytest_trt.plugin.state import (
     state_of,
 )
 from pytest_trt.terms import Verdict
+from pytest_trt.wording import count
 
 if TYPE_CHECKING:
     from pytest_trt.benchmark.result import BenchmarkResult
@@ -497,6 +498,19 @@ def begin_attempt(item: pytest.Item) -> None:
                 severity="note",
             )
         )
+
+
+def passed_by_hook(tests: Sequence[str]) -> Diagnostic:
+    """Return the failure of a run in which a hook changed the reports of failed tests."""
+    more = [f"and {len(tests) - _SHOWN} more"] if len(tests) > _SHOWN else []
+    return Diagnostic(
+        "TRT191",
+        f"the checks of {count(len(tests), 'test')} failed, and a hook of the project or of "
+        "another plugin changed the report to passed",
+        {"tests": [*tests]},
+        (*tests[:_SHOWN], *more),
+        Remedy("Mark a test that is expected to fail as xfail, instead of changing its report."),
+    )
 
 
 def fail_if_unjudged(item: pytest.Item, report: pytest.TestReport) -> None:
