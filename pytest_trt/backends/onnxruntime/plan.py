@@ -198,7 +198,7 @@ def _write(source: Path, plan: Path, request: BuildRequest, level: str, threads:
         EngineBuildError: ONNX Runtime refuses the model or the plan, or the plan has other inputs
             or outputs, or does not run on the calibration data.
     """
-    from pytest_trt.backends.conversion.converting import different_tensors, run_failure
+    from pytest_trt.backends.conversion.converting import different_tensors, run_failure, verify
 
     # Optimising runs nothing: no threads to start and end.
     model, chosen = (
@@ -230,14 +230,15 @@ def _write(source: Path, plan: Path, request: BuildRequest, level: str, threads:
     except Exception as error:  # its exceptions have no other common base class
         raise _refused(error, request, converted=source != model.path) from error
     require_readable(session, model.path)
-    different = different_tensors(model, plan)
-    if different:
-        raise _broken(request, level, f"inputs or outputs differ: {', '.join(different)}")
     # Other precisions have no inputs that the model is known to run on.
     known = request.calibration if request.spec.precision in CALIBRATED else ()
-    failure = run_failure(session, known)
-    if failure is not None:
-        raise _broken(request, level, first_line(failure))
+    different = different_tensors(model, plan)
+    failure = None if different else run_failure(session, known)
+    if different or failure is not None:
+        if source != model.path:  # then the conversion may have broken it
+            verify(model, source, request.spec.precision, known)
+        reason = f"inputs or outputs differ: {', '.join(different)}"
+        raise _broken(request, level, reason if failure is None else first_line(failure))
     # As the cache does, which would change the times that tell whose session is retained.
     plan.chmod(PRIVATE)
     retained.retain(session, load_s, plan=plan, threads=threads, size_bytes=model.size_bytes)

@@ -62,6 +62,38 @@ def test_inputs_and_outputs_stay_those_of_the_model(
     assert got.value.diagnostic.code == "TRT354"
 
 
+def test_a_conversion_that_changes_the_inputs_is_to_blame_and_not_the_backend(
+    tmp_path: Path,
+) -> None:
+    """Until opset 8, a Scan has a batch, which onnx removes for bfloat16: that needs opset 13."""
+    names = [value(name, [2]) for name in ("state", "part", "sum", "each")]
+    nodes = [node("Add", ["state", "part"], ["sum"]), node("Identity", ["sum"], ["each"])]
+    proto = networks.model(
+        [
+            node(
+                "Scan",
+                ["", "start", "x"],
+                ["last", "y"],
+                num_scan_inputs=1,
+                body=networks.subgraph(nodes, names[:2], names[2:]),
+            )
+        ],
+        [value("start", [1, 2]), value("x", [1, 3, 2])],
+        [value("last", [1, 2]), value("y", [1, 3, 2])],
+        opset=8,
+    )
+    model = networks.saved(proto, tmp_path / "m.onnx")
+    for precision in ("fp16", "bf16"):
+        request = BuildRequest(model, EngineSpec(precision), CPU, tmp_path / precision, ())
+        request.directory.mkdir()
+        if precision == "fp16":
+            OnnxRuntimeBackend(threads=1).build(request)
+            continue
+        with pytest.raises(EngineBuildError, match="the conversion to bf16 changed inputs") as got:
+            OnnxRuntimeBackend(threads=1).build(request)
+        assert "x (float32, rank 2 instead of float32, rank 3)" in got.value.message
+
+
 @pytest.mark.parametrize("size", [8, 7])
 def test_a_conversion_has_to_run_on_the_calibration_data(size: int, tmp_path: Path) -> None:
     def reshaped(to: int) -> onnx.ModelProto:
