@@ -228,6 +228,18 @@ def test_nonfinite_values_of_the_engine_point_to_overflow_where_that_can_be(prec
     assert words in remedy_for([np.inf, 1.0], [1.0, 1.0], subject=in_precision(precision)).text
 
 
+def test_of_a_finished_plan_that_overflows_the_plan_is_doubted_first():
+    remedy = remedy_for([np.inf, 1.0], [1.0, 1.0], subject=replace(FP16, plan="dist/m.plan"))
+    assert "The plan dist/m.plan may have been built from another version" in remedy.text
+    assert not remedy.commands
+
+
+def test_fp32_of_a_gpu_has_no_option_of_onnx_runtime():
+    on_gpu = replace(in_precision("fp32"), arch="sm90")
+    assert "fuses or computes differently" in remedy_for([1.1], [1.0], subject=on_gpu).text
+    assert "graph_optimization_level" not in str(remedy_for([1.1], [1.0], subject=on_gpu))
+
+
 def test_the_gravest_finding_decides_the_remedy():
     assert "overflows" in remedy_for([np.inf, 9.0], [1.0, 1.0]).text
 

@@ -27,6 +27,15 @@ def test_what_is_loaded_is_what_was_hashed_whatever_the_path_leads_to(plan: Path
         assert digest == expected
 
 
+def test_plan_that_cannot_be_opened_is_refused(plan: Path) -> None:
+    plan.unlink()
+    with pytest.raises(EngineLoadError, match=r"m\.plan"), opened_plan(plan):
+        pytest.fail("it was opened")
+    plan.symlink_to(plan)
+    with pytest.raises(EngineLoadError, match="cannot be opened: Too many"), opened_plan(plan):
+        pytest.fail("it was opened")
+
+
 def test_plan_that_is_written_to_while_it_is_loaded_is_refused(plan: Path) -> None:
     with pytest.raises(EngineLoadError, match="changed while") as caught, opened_plan(plan):
         plan.write_bytes(b"other")

@@ -9,10 +9,11 @@ import numpy as np
 import onnx
 import pytest
 from builders_model import remedy
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from pytest_trt.backends.conversion.convert import converted
-from pytest_trt.backends.conversion.converting import verify
+from pytest_trt.backends.conversion.converting import unoptimised, verify
+from pytest_trt.backends.conversion.rounding import round_file
 from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
 from pytest_trt.diagnostics import EngineBuildError, ModelError
 from pytest_trt.engine.protocols import BuildRequest, Plan
@@ -187,3 +188,51 @@ def test_a_graph_that_cannot_run_is_an_error_of_the_model_with_its_name(tmp_path
     ) as got:
         converted(model, "fp16", tmp_path / "half.onnx")
     assert got.value.diagnostic.facts["model"] == str(model.path)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8", "mixed"])
+@pytest.mark.parametrize("place", ["initialiser", "constant"])
+def test_sparse_weights_become_what_dense_ones_become(
+    precision: str, place: str, tmp_path: Path
+) -> None:
+    weights = np.arange(64, dtype=np.float32).reshape(8, 8) % 5 / 7
+    at = np.flatnonzero(weights)
+    stored = numpy_helper.from_array(weights.reshape(-1)[at], "w")
+    sparse = helper.make_sparse_tensor(stored, networks.constant("at", at, "int64"), [8, 8])
+    product = node("MatMul", ["x", "w"], ["y"])
+    ends = [value("x", [2, 8])], [value("y", None)]
+    dense = networks.model([product], *ends, [numpy_helper.from_array(weights, "w")])
+    if place == "constant":
+        proto = networks.model([node("Constant", [], ["w"], sparse_value=sparse), product], *ends)
+    else:
+        proto = networks.model([product], *ends)
+        proto.graph.sparse_initializer.append(sparse)
+    inputs = {"x": np.random.default_rng(0).standard_normal((2, 8)).astype(np.float32)}
+    found = []
+    for name, one in (("dense", dense), ("sparse", proto)):
+        output = tmp_path / f"{name}.{precision}.onnx"
+        model = networks.saved(one, tmp_path / f"{name}.onnx")
+        converted(model, precision, output, calibration=[inputs])
+        found.append(unoptimised(output).run(None, inputs)[0])
+    np.testing.assert_array_equal(*found)
+    assert found[0].any()
+
+
+@pytest.mark.parametrize("place", ["initialiser", "constant"])
+def test_sparse_weights_of_a_float16_model_are_rounded_as_dense_ones(
+    place: str, tmp_path: Path
+) -> None:
+    half = TensorProto.FLOAT16
+    stored = networks.constant("w", [1.5, 2.25], "float16")
+    sparse = helper.make_sparse_tensor(stored, networks.constant("at", [1, 2], "int64"), [2, 2])
+    product = node("MatMul", ["x", "w"], ["y"])
+    ends = [value("x", [1, 2], half)], [value("y", None, half)]
+    if place == "constant":
+        proto = networks.model([node("Constant", [], ["w"], sparse_value=sparse), product], *ends)
+    else:
+        proto = networks.model([product], *ends)
+        proto.graph.sparse_initializer.append(sparse)
+    networks.saved(proto, tmp_path / "m.onnx")
+    round_file(tmp_path / "m.onnx")
+    (y,) = unoptimised(tmp_path / "m.onnx").run(None, {"x": np.array([[2, 4]], np.float16)})
+    assert y.tolist() == [[9.0, 3.0]]
