@@ -91,6 +91,12 @@ def _run(arguments: list[str]) -> int:
         # Nothing more can be printed, also not when the interpreter ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        # Such as a name that is too long, or a full disk. Python's own status is 1, an answer.
+        from pytest_trt.cli.output import echo
+
+        echo(f"Error: {error}", err=True)
+        return 2
     return 0
 
 

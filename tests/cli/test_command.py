@@ -106,6 +106,26 @@ def test_what_cannot_be_done_is_status_2_and_on_standard_error(
     assert "Error: " in done.stderr
 
 
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("report", "history", "NAME"),
+        ("baseline", "diff", "NAME"),
+        ("baseline", "--baseline-dir=NAME", "list"),
+        ("cache", "--cache-dir=NAME", "verify"),
+    ],
+)
+def test_an_error_of_the_system_is_status_2_without_a_traceback(
+    args: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here a name that is too long; status 1 would be an answer."""
+    monkeypatch.chdir(tmp_path)
+    done = run_command(*(one.replace("NAME", "n" * 300) for one in args))
+    assert done.returncode == 2
+    assert "Error: [Errno" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("path", named(LEAVES))
 def test_only_commands_that_document_status_1_exit_with_it(path: tuple[str, ...]) -> None:
     command = LEAVES[path]
