@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -73,6 +74,29 @@ def test_nothing_is_written_unless_it_is_asked_for(folder: Path) -> None:
     (found,) = json.loads(done.stdout)
     assert [one["output"] for one in found["outputs"]] == ["logits", "probs"]
     assert (folder / "test_own.py").read_text() == TEST
+
+
+def test_proposals_for_a_marker_that_cannot_be_edited_are_shown_to_be_typed(folder: Path) -> None:
+    source = TEST.replace("@pytest.mark.trt_consistency(rtol=0.0, atol=0.0)", "@MARK").replace(
+        "@pytest.mark.trt_model",
+        'MARK = pytest.mark.trt_consistency(metrics={"snr_db": ">= 1"})\n\n@pytest.mark.trt_model',
+    )
+    (folder / "test_mark.py").write_text(source)
+    done = command("suggest", "tolerance", "test_mark.py::test_it")
+    assert done.returncode == 0, done.stderr
+    assert re.search(
+        r"^  snr_db of logits, fp16: >= \S+ \(now >= 1; worst of 1 run: \S+\)$", done.stdout, re.M
+    )
+    *_, refused, arguments = done.stdout.splitlines()
+    assert refused == (
+        "The marker of test_mark.py::test_it was not edited: trt_consistency is not written at the "
+        "test, its class or its module. Its arguments:"
+    )
+    (folder / "test_typed.py").write_text(
+        source.replace("@MARK", f"@pytest.mark.{arguments.strip()}")
+    )
+    again = command("tune", "test_typed.py", "--precision=fp16")
+    assert "passes already" in again.stdout
 
 
 @pytest.mark.exhaustive

@@ -416,6 +416,19 @@ def test_error_that_the_test_catches_fails_it_all_the_same(project, run) -> None
     assert_shows(result, "trt_metrics.record('a'): None is not a finite number*TRT142]", failed=1)
 
 
+def test_metric_that_is_recorded_after_the_test_fails(project, run) -> None:
+    test = TEST.format(record='trt_metrics.record("b", np.array(0.5), limit=0.1)')
+    late = (
+        "@pytest.fixture\ndef late(trt_metrics):\n"
+        '    yield\n    trt_metrics.record("a", 0.5, limit=0.1)\n'
+    )
+    project.test_file(late + test.replace("test_it(", "test_it(late, "))
+    result = project.run()
+    line = "trt_metrics.record('a'): it was recorded after the test*TRT142]"
+    assert_shows(result, line, passed=1, errors=1)
+    assert "not recorded: test_it.py::test_it: its setup or teardown failed" in text(result)
+
+
 def test_recording_nothing_fails(run) -> None:
     assert_shows(run(""), "trt_metrics recorded nothing*TRT160*", failed=1)
 

@@ -370,6 +370,19 @@ def test_pytests_own_errors_of_a_module_are_still_shown(project) -> None:
     project.run("-W", "ignore").stdout.fnmatch_lines(["*function uses no argument 'x'"])
 
 
+def test_what_is_requested_while_a_test_runs_is_checked_too(project) -> None:
+    model = "@pytest.mark.trt_model('models/linear.onnx')\n@pytest.mark.trt_consistency\n"
+    unknown = "def test_it(trt_build):\n    trt_build(precision='fp16', shape=3)\n"
+    late = "def test_it(request):\n    request.getfixturevalue('trt_benchmark')\n"
+    project.refuses(
+        {
+            model + unknown: "trt_build has no argument shape [[]TRT100]",
+            model + late: "*requests the trt_benchmark fixture, but has no trt_benchmark marker*",
+        },
+        where="",
+    )
+
+
 @pytest.mark.parametrize("options", ["[1]", "None", "{}"])
 def test_builder_options_of_trt_build_are_a_mapping(project, options: str) -> None:
     project.test_file(
