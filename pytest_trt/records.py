@@ -412,7 +412,7 @@ def _made(cls: Any, values: Mapping[str, Any]) -> Any:
         raise
     except PytestTrtError as error:
         raise RecordError(error.message) from error
-    except ValueError as error:
+    except (ValueError, ArithmeticError) as error:  # such as a sum beyond float64
         raise RecordError(str(error)) from error
 
 

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_trt.accuracy.tolerance import Tolerance
+from pytest_trt.baseline.metrics import StoredMetric
 from pytest_trt.diagnostics import Diagnostic, Remedy
 from pytest_trt.records import RecordError, from_data, parse_json, path_text, to_data
 
@@ -171,6 +172,11 @@ def test_an_error_of_a_class_names_its_field() -> None:
 
     with pytest.raises(RecordError, match=r"^tolerance: rtol"):
         from_data(Holder, {"tolerance": {"rtol": -1, "atol": 0}})
+
+
+def test_a_sum_beyond_float64_is_an_error_of_the_file() -> None:
+    with pytest.raises(RecordError, match="overflow in fsum"):
+        from_data(StoredMetric, {"value": 1e308, "samples": [1e308] * 3})
 
 
 def test_the_error_of_a_union_is_that_of_the_alternative_that_was_meant() -> None:

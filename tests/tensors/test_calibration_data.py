@@ -12,7 +12,7 @@ from builders_model import remedy
 
 from pytest_trt.diagnostics import InputError, ModelError
 from pytest_trt.files import LFS_POINTER
-from pytest_trt.tensors.calibration_data import CalibrationData
+from pytest_trt.tensors.calibration_data import CalibrationData, Spooled
 from pytest_trt.tensors.spec import TensorSpec
 from pytest_trt.tensors.stored import StoredSamples, write_samples
 
@@ -283,6 +283,15 @@ def test_a_generator_that_raises_half_way_is_reported_with_its_line(given) -> No
     ) as found:
         CalibrationData(given, _ONE)
     assert "test_calibration_data.py" in found.value.diagnostic.details[0]
+
+
+def test_an_iterator_that_failed_half_way_is_not_taken_for_the_rest_of_it() -> None:
+    """Tests of one module share what the fixture returned."""
+    spooled = Spooled(iter(_failing()))
+    with pytest.raises(OSError, match="the disk is gone"):
+        list(spooled)
+    with pytest.raises(InputError, match="was read in part before, and failed"):
+        list(spooled)
 
 
 @pytest.mark.parametrize("given", [iter(()), list, lambda: iter(())], ids=["iterator", "type", "f"])
