@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import onnx
 import onnx.parser
 import pytest
 
-from pytest_trt.accuracy.repeatable import repeatable
+from pytest_trt.accuracy.repeatable import repeatable, same_outputs
 from pytest_trt.backends.onnxruntime.backend import OnnxRuntimeBackend
 from pytest_trt.diagnostics import ModelError
 from pytest_trt.onnx.file import OnnxModel, load_model
@@ -30,6 +31,20 @@ REPEATABLE = {
     "dropout in inference": "{ y = Dropout (x, half, no) }",
     "certain draws": "{ y = Bernoulli (x) }",
 }
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (np.array(["a", "b"], object), np.array(["a", "c"], object)),
+        (np.array(["a"], object), np.array(["a", "a"], object)),
+        (np.array([1.0, np.nan]), np.array([1.0, -np.nan])),
+        ({"a": [np.ones(2)]}, {"a": [np.ones(2), np.ones(2)]}),
+    ],
+)
+def test_outputs_are_the_same_by_their_values(one: object, other: object) -> None:
+    assert same_outputs(one, copy.deepcopy(one))
+    assert not same_outputs(one, other)
 
 
 def model(body: str, path: Path) -> OnnxModel:

@@ -203,8 +203,6 @@ class PassedOutputs:
         """Take them out of a graph that has others."""
         made = {name for node in graph.node for name in node.output}
         passed = [(at, value) for at, value in enumerate(graph.output) if value.name not in made]
-        if len(passed) == len(graph.output):
-            return cls((), {})
         names = {value.name for _, value in passed}
         remaining = [value for value in graph.output if value.name in made]
         constants = {one.name: one for one in graph.initializer if one.name in names}

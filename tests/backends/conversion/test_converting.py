@@ -218,6 +218,19 @@ def test_sparse_weights_become_what_dense_ones_become(
     assert found[0].any()
 
 
+@pytest.mark.parametrize("precision", ["int8", "fp8", "mixed"])
+def test_a_model_that_only_passes_its_inputs_on_is_quantised(
+    precision: str, tmp_path: Path
+) -> None:
+    product = node("MatMul", ["x", "w"], ["unused"])
+    x = value("x", [2, 8])
+    proto = networks.model([product], [x], [x], [networks.weights("w", 8, 8)])
+    model = networks.saved(proto, tmp_path / "m.onnx")
+    inputs = {"x": np.ones((2, 8), np.float32)}
+    converted(model, precision, tmp_path / "o.onnx", calibration=[inputs])
+    assert unoptimised(tmp_path / "o.onnx").run(None, inputs)[0].all()
+
+
 @pytest.mark.parametrize("place", ["initialiser", "constant"])
 def test_sparse_weights_of_a_float16_model_are_rounded_as_dense_ones(
     place: str, tmp_path: Path
