@@ -229,7 +229,7 @@ def _print_tests(document: Document, *, list_all: bool) -> None:
     if rows:
         titles = ("test", *archs)
         print_table(titles, rows, giving_way=range(len(titles)))
-        echo("Columns: status, tolerance used, latency (change).")
+        echo("Columns: status, tolerance used, speed (change).")
     if left_out:
         what = "it" if left_out == 1 else "them"
         echo(f"{count(left_out, 'test')} passed on every architecture; --all lists {what}.")

@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pytest_trt import escaping, units
+from pytest_trt.benchmark.result import FIGURE_OF
 from pytest_trt.diagnostics import Diagnostic
 from pytest_trt.records import from_data
 from pytest_trt.report.coverage import is_covered, missing_verdicts
 from pytest_trt.report.groups import Group, group_lines
 from pytest_trt.report.notes import notes_of
 from pytest_trt.report.status import counted
+from pytest_trt.terms import Metric
 from pytest_trt.wording import count
 
 #: A step summary may have 1 MiB; a larger one is not shown at all.
@@ -125,12 +127,13 @@ def speed_cell(
     ]
     limited = {*changes, *speed.get("limited", ())}
     # A metric whose limit is off is shown where there is nothing else.
-    for metric in sorted(("p99", "p95", "p50"), key=lambda one: one not in limited):
-        value = speed["candidate"].get(f"{metric}_ms")
+    metrics: tuple[Metric, ...] = ("p99", "p95", "p50", "throughput")
+    for metric in sorted(metrics, key=lambda one: one not in limited):
+        value = speed["candidate"].get(FIGURE_OF[metric])
         if value is not None:
             change = changes.get(metric)
             shown = "" if change is None else f" ({units.change(change)})"
-            return f"{metric} {units.latency(value)}{shown}{''.join(faster)}"
+            return f"{metric} {units.figure(metric, value)}{shown}{''.join(faster)}"
     return ""
 
 

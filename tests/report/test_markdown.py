@@ -82,12 +82,18 @@ def test_files_that_could_not_be_collected_come_first_with_their_errors() -> Non
 
 
 def test_the_limited_metric_is_shown() -> None:
-    candidate = {"p50_ms": 0.614, "p95_ms": 7.26}
+    candidate: dict[str, float] = {"p50_ms": 0.614, "p95_ms": 7.26}
     speed = {"candidate": candidate, "changes": [], "limited": ["p50"]}
     assert speed_cell(speed) == "p50 0.614 ms"
     assert speed_cell({**speed, "limited": []}) == "p95 7.26 ms"
     change = {"metric": "p50", "change": 0.05}
     assert speed_cell({"candidate": candidate, "changes": [change]}) == "p50 0.614 ms (+5.0%)"
+    items = {"metric": "throughput", "change": -0.05}
+    candidate["throughput_qps"] = 15_521.3
+    assert speed_cell({"candidate": candidate, "changes": [items]}) == "throughput 15,521/s (-5.0%)"
+    assert speed_cell({"candidate": candidate, "changes": []}) == "p95 7.26 ms"
+    del candidate["p50_ms"], candidate["p95_ms"]  # what pytest-benchmark averaged has no latencies
+    assert speed_cell({"candidate": candidate, "changes": []}) == "throughput 15,521/s"
 
 
 def test_file_that_was_skipped_as_a_whole_is_named() -> None:

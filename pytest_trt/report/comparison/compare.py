@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
+from pytest_trt.benchmark.result import FIGURE_OF
 from pytest_trt.diagnostics import ReportError
 from pytest_trt.engine.layer_changes import (
     kind_changes,
@@ -322,7 +323,7 @@ def _speed_finding(
 ) -> Finding:
     low, high = bounds.low - allowance, bounds.high + allowance
     direction = Direction.WORSE if low > 0 else Direction.BETTER if high < 0 else Direction.SAME
-    figure = "throughput_qps" if metric == "throughput" else f"{metric}_ms"
+    figure = FIGURE_OF[metric]
     ends = [as_change(metric, log) if math.isfinite(log) else None for log in (low, high)]
     least, most = reversed(ends) if metric == "throughput" else ends
     return Finding(
