@@ -99,6 +99,16 @@ def recorded(speed) -> Speed:
     return speed
 
 
+def test_an_engine_with_other_layers_in_fp32_is_not_compared(speed) -> None:
+    half = f'{MODEL}, precision="fp16"'
+    speed.write(model=half)
+    speed.run().assert_outcomes(passed=1)
+    speed.run().assert_outcomes(passed=1)
+    assert "keep_fp32" not in speed.entry()["spec"]
+    speed.write(model=f'{half}, keep_fp32=["Softmax"]')
+    assert_shows(speed.run(), "*keep_fp32*TRT661*", failed=1)
+
+
 def test_first_run_records_and_says_which_file_it_wrote(speed) -> None:
     assert_shows(
         speed.run(),
