@@ -75,6 +75,9 @@ _ASKED_BYTES = re.compile(r"requested buffer of size (\d+)")
 #: The newest opset that a message names.
 _NEWEST_OPSET = re.compile(r"support for domain ai\.onnx is till opset (\d+)")
 
+#: The newest version of the file format.
+_NEWEST_IR = re.compile(r"max supported IR version: (\d+)")
+
 #: The node that was running.
 _RUNNING = re.compile(r"while running (\S+) node\. Name:'([^']*)'")
 
@@ -201,7 +204,7 @@ def refusal(
             f"operator {operator} (opset {opset}) has no CPU kernel{typed} in ONNX Runtime "
             f"{version} ({where})",
             "TRT351",
-            _kernel_remedy(model, dtypes),
+            _kernel_remedy(model, operator, dtypes, precision),
             {
                 **facts,
                 "operator": operator,
@@ -273,6 +276,14 @@ def _node_with(path: Path, operator: str) -> str:
     return next(found, "")
 
 
+def _has_operator(path: Path, operator: str) -> bool:
+    from pytest_trt.onnx.graph import walk_graphs
+
+    model = _loaded(path)
+    parts = (*walk_graphs(model.graph), *model.functions) if model is not None else ()
+    return any(node.op_type == operator for part in parts for node in part.node)
+
+
 def _node_tensors(path: Path, operator: str, node_name: str) -> dict[str, str]:
     """Return the element types of a node's inputs and outputs by name, as far as they are known.
 
@@ -317,13 +328,25 @@ def _load_remedy(text: str) -> Remedy | None:
         )
     if "two nodes with same node name" in lowered:
         return Remedy("give every node a unique name, or none: ONNX Runtime refuses duplicates.")
-    if "opset" in lowered or "ir version" in lowered or "ir_version" in lowered:
+    if newest := _NEWEST_IR.search(text):
+        return Remedy(
+            f"save the model with IR version {newest[1]}: model.ir_version = {newest[1]} before "
+            "onnx.save.",
+            alternatives=(f"a newer ONNX Runtime may support it: {upgrade_onnxruntime()}",),
+        )
+    if "opset" in lowered:
         return _older_opset(text)
     return None
 
 
-def _kernel_remedy(path: Path, dtypes: list[str]) -> Remedy:
+def _kernel_remedy(path: Path, operator: str, dtypes: list[str], precision: str) -> Remedy:
     newer = f"a newer ONNX Runtime may have one: {upgrade_onnxruntime()}"
+    if precision != "fp32" and not _has_operator(path, operator):
+        return Remedy(
+            f"export the model with an older opset: the conversion to {precision} added this "
+            "operator.",
+            alternatives=(newer,),
+        )
     if {"float32"}.issuperset(dtypes) and dtypes:
         opset = _opset_that_loads(path)
         if opset is not None:

@@ -379,6 +379,35 @@ def test_an_opset_of_the_future_is_named_in_every_precision(precision: str, tmp_
     assert re.match(r"Export the model with opset \d\d or older\.", remedy(caught.value))
 
 
+def test_a_file_format_of_the_future_is_not_taken_for_an_opset(tmp_path: Path) -> None:
+    proto = networks.model(
+        [node("Relu", ["x"], ["y"])], [value("x", [4])], [value("y", [4])], ir_version=99
+    )
+    with pytest.raises(ModelError) as caught:
+        BACKEND.reference(networks.saved(proto, tmp_path / "m.onnx")).load()
+    fix = remedy(caught.value)
+    (newest,) = set(re.findall(r"IR version (\d+)|ir_version = (\d+)", fix)[0]) - {""}
+    assert fix.startswith(f"Save the model with IR version {newest}: model.ir_version = {newest} ")
+    proto.ir_version = int(newest)
+    BACKEND.reference(networks.saved(proto, tmp_path / "m.onnx")).load()
+
+
+def test_an_operator_that_the_conversion_added_is_not_sought_in_the_model(tmp_path: Path) -> None:
+    text = "Could not find an implementation for DequantizeLinear(28) node with name 'w_DQ'"
+    model = networks.saved(networks.conv_net(), tmp_path / "m.onnx").path
+    found = {
+        operator: refusal(
+            text.replace("DequantizeLinear", operator), model, failed="", precision="int8"
+        )
+        for operator in ("DequantizeLinear", "Conv")
+    }
+    added = "the conversion to int8 added this operator"
+    assert {name: added in one.remedy.text for name, one in found.items()} == {
+        "DequantizeLinear": True,
+        "Conv": False,
+    }
+
+
 @pytest.mark.skipif(not hasattr(TensorProto, "FLOAT4E2M1"), reason="knows no float4")
 def test_the_types_of_a_missing_kernel_include_those_of_its_outputs(tmp_path: Path) -> None:
     proto = networks.model(
