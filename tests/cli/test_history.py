@@ -47,6 +47,27 @@ def test_unchanged_series_is_printed_only_on_request() -> None:
     assert "test_calm" in call(*files, "--all").output
 
 
+@pytest.mark.parametrize(("factor", "drifts"), [(1.01, True), (1.0, False), (1.05, False)])
+def test_drift_in_steps_too_small_to_see_is_worse_all_the_same(factor: float, drifts: bool) -> None:
+    for day in range(6):
+        slower = timed(factor**day, seed=day)
+        write_report(Path(f"{day}.json"), on_day(day, {"test_slow": slower}))
+    output = call(*(f"{day}.json" for day in range(6)), "-o", "a.html").output
+    text = "no two neighboring runs differ with confidence: the trend drifted"
+    assert (f"  {text}\n" in output) == (text in Path("a.html").read_text()) == drifts
+    assert ("6 runs, 1 trend: 1 worse" in output) == (factor > 1.0)
+    assert ("changed at" in output) == (factor > 1.01)
+
+
+def test_runs_that_were_measured_differently_are_not_joined() -> None:
+    for day, mode in enumerate(("graph", "graph", "enqueue")):
+        slower = timed(1.0 + (day == 2), seed=day, mode=mode)
+        write_report(Path(f"{day}.json"), on_day(day, {"test_it": slower}))
+    output = call("0.json", "1.json", "2.json", "--all").output
+    assert "  speed not joined at 00000002, 2026-10-03 03:00: mode graph -> enqueue\n" in output
+    assert "worse" not in output
+
+
 def test_test_that_fails_is_printed_though_no_figure_changed() -> None:
     stopped = [
         on_day(day, {"test_it": reported("failed", "no memory", engines=())}) for day in (6, 7)
