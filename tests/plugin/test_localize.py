@@ -152,6 +152,40 @@ def test_a_reference_that_is_not_finite_has_no_bad_layer(networks: Project) -> N
     result.stdout.no_fnmatch_line("*TRT44*")
 
 
+def test_an_engine_whose_inner_tensors_show_nothing_is_not_searched(networks: Project) -> None:
+    nodes = [
+        onnx.helper.make_node("RandomUniformLike", ["x"], ["noise"]),
+        onnx.helper.make_node("Add", ["x", "noise"], ["y"]),
+    ]
+    for name, used in (("random", nodes), ("same", [onnx.helper.make_node("Neg", ["x"], ["y"])])):
+        proto = model_proto(used, inputs=[value("x", (2, 3))], outputs=[value("y", (2, 3))])
+        save(proto, networks.path / f"{name}.onnx")
+    source = """
+import numpy as np
+import pytest
+
+@pytest.mark.trt_model("random.onnx", reference="same.onnx")
+@pytest.mark.trt_consistency
+def test_random(trt_session):
+    trt_session.run({"x": np.eye(2, 3, dtype=np.float32)})
+"""
+    networks.test_file(TESTS + source)
+    networks.run("-k", "overflow").assert_outcomes(failed=1, deselected=3)
+    (plan,) = networks.plans()
+    plan.rename(networks.path / "overflow.plan")
+    finished = TESTS.replace('precision="fp16", profiles=PROFILES)', 'plan="overflow.plan")', 1)
+    networks.test_file(finished + source)
+    result = networks.run("--trt-localize=always", "-k", "overflow or random")
+    result.assert_outcomes(failed=2, deselected=2)
+    not_searched = "the bad layer of * was not searched for: {} [[]TRT442]".format
+    result.stdout.fnmatch_lines_random(
+        [
+            not_searched("a finished plan has no inner tensors that could be read"),
+            not_searched("the model draws random numbers (RandomUniformLike)"),
+        ]
+    )
+
+
 def test_a_measure_that_cannot_be_checked_has_no_bad_layer(networks: Project) -> None:
     source = """
 import numpy as np
