@@ -14,6 +14,8 @@ from pytest_trt.baseline.metrics import (
     metrics_target,
     read_metrics,
 )
+from pytest_trt.baseline.staged import entry_digest
+from pytest_trt.baseline.staged_metrics import StagedMetrics, write_staged_metrics
 from pytest_trt.diagnostics import BaselineError
 
 METRICS = {"accuracy": StoredMetric(0.75, of=8), "loss": StoredMetric(2.0, lower_is_better=True)}
@@ -51,3 +53,18 @@ def test_an_entry_of_no_metrics_is_refused(tmp_path: Path) -> None:
     path.write_text(before + '"metrics": {} } } }')
     with pytest.raises(BaselineError, match=r"tests\.test_a\.metrics: empty"):
         read_metrics(path)
+
+
+def test_what_another_run_stored_meanwhile_stays(tmp_path: Path) -> None:
+    path, target = tmp_path / "metrics-cpu" / "test_a.json", metrics_target("cpu")
+    old = MetricsEntry("2026-01-02T03:04:05+00:00", "ONNX", METRICS)
+    new = MetricsEntry("2026-02-02T03:04:05+00:00", "ONNX", {"accuracy": StoredMetric(0.5, of=8)})
+    write_baselines(path, MetricsFile(target, {"test_a": old, "test_b": old}))
+    late = StagedMetrics(path, "test_a.json", target, "test_a", new)
+    done = StagedMetrics(path, "test_a.json", target, "test_b", new, against=entry_digest(old))
+    (written,), errors, overtaken = write_staged_metrics([late, done])
+    assert (written.staged, errors, overtaken) == (done, [], [late])
+    assert written.text == "accuracy 0.75 -> 0.5, loss removed"
+    found = read_metrics(path)
+    assert found is not None
+    assert found.tests == {"test_a": old, "test_b": new}
