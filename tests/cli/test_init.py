@@ -170,6 +170,19 @@ def test_module_reads_as_formatters_and_type_checkers_want_it(folder: Path, line
         assert done.returncode == 0, done.stdout
 
 
+def test_models_whose_tests_would_have_one_name_are_all_tested(
+    folder: Path, pytester: pytest.Pytester
+) -> None:
+    for name in ("a-b", "a_b", "A b"):
+        save_linear(folder / "models" / f"{name}.onnx")
+    np.savez(folder / "models" / "inputs.npz", image=images(4))
+    init()
+    source = (folder / "test_engines.py").read_text()
+    names = {f"def test_a_b{more}_on_data(" for more in ("", "_", "__")}
+    assert all(source.count(one) == 1 for one in names)
+    run(pytester, "test_engines.py").assert_outcomes(passed=6)
+
+
 def test_nothing_is_overwritten_and_dry_run_writes_nothing(folder: Path, linear: Path) -> None:
     printed = init("--dry-run")
     compile(printed.stdout, "test_engines.py", "exec")
@@ -183,6 +196,10 @@ def test_nothing_is_overwritten_and_dry_run_writes_nothing(folder: Path, linear:
     (folder / "test_link.py").symlink_to("removed.py")
     assert "[TRT462]" in init("--output", "test_link.py", status=2).stderr
     assert (folder / "test_link.py").is_symlink()
+
+
+def test_output_that_pytest_would_not_collect_is_refused(folder: Path, linear: Path) -> None:
+    assert "expected the name of a .py file" in init("--output", "engines.txt", status=2).stderr
 
 
 def test_module_that_cannot_be_written_is_an_error(folder: Path, linear: Path) -> None:
