@@ -198,12 +198,18 @@ def _export(
 
 
 def _differs(path: Path, digest: str) -> bool:
+    """Whether another plan is in the place of one.
+
+    Raises:
+        _Refused: What is there is no file.
+    """
     try:
         return digest_file(path).digest != digest
     except FileNotFoundError:
         return False
-    except OSError:
-        return True
+    except OSError as error:  # a folder, or below a file
+        why = f"{as_typed(path)} cannot be written: {error.strerror}"
+        raise _Refused(why, needs_run=False) from error
 
 
 def _manifest(run: TestedRun, engine: TestedEngine, name: str, size_bytes: int) -> Manifest:

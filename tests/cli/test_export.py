@@ -228,6 +228,29 @@ def test_plan_that_is_no_longer_cached_is_refused(passed: Exporting) -> None:
     assert done.stderr.count("is no longer in the cache: run the tests again") == 2
 
 
+def test_plan_that_was_damaged_in_the_cache_is_refused(passed: Exporting) -> None:
+    damaged, _ = passed.project.plans()
+    content = damaged.read_bytes()
+    damaged.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    done = passed.export("test_it.py")
+    assert done.exit_code == 1
+    assert done.stderr.count("is no longer in the cache: run the tests again") == 1
+    (plan,) = passed.dist.glob("*.plan")
+    assert manifest_path(plan).exists()
+    assert "1 of 1 plan holds." in passed.verify().output
+
+
+@pytest.mark.parametrize("more", [(), ("--force",)])
+def test_what_is_no_plan_in_the_place_of_one_is_refused(passed: Exporting, more) -> None:
+    passed.plan("fp16").mkdir(parents=True)
+    done = passed.export("test_it.py", *more)
+    assert done.exit_code == 1
+    assert "dist/linear.fp16.cpu.plan cannot be written: Is a directory" in done.stderr
+    assert "another plan" not in done.stderr
+    assert manifest_path(passed.plan("fp32")).exists()
+    assert not manifest_path(passed.plan("fp16")).exists()
+
+
 def test_two_engines_of_one_name_are_refused(exporting: Exporting) -> None:
     exporting.project.test_file(
         """
