@@ -9,11 +9,14 @@ from pytest_trt.accuracy.arrays import Array
 from pytest_trt.accuracy.subject import MovedRows
 from pytest_trt.accuracy.tolerance import Tolerance
 
-#: Differences that are computed at most: of more rows, none is looked for.
-_MOST_DIFFERENCES = 20_000_000
+#: Differences that are computed at most, in about half a second: of more, none is looked for.
+_MOST_DIFFERENCES = 50_000_000
 
-#: Values of a row, at least: single numbers may be those of another row by chance.
-_FEWEST_VALUES = 2
+#: Values of a row, at least: two probabilities may be those of another row by chance.
+_FEWEST_VALUES = 3
+
+#: How far a row is from all others, in tolerances: near ones show no order.
+_APART = 2.0
 
 #: Rows that changed places, at least, of those that differ.
 _SHARE = 0.5
@@ -26,8 +29,8 @@ def moved_rows(actual: Array, reference: Array, tolerance: Tolerance) -> MovedRo
         actual: What the engine returned: rows [n, values], or rows of each sample [batch, n,
             values]; of another form, none is looked for.
         reference: What is right.
-        tolerance: What differences a row may have; its rtol is of the row's largest value, as of a
-            box, whose corners may be near 0.
+        tolerance: What differs. In a row at another place, rtol is of the row's largest value, as
+            of a box, whose corners may be near 0.
     """
     if (
         actual.shape != reference.shape
@@ -41,12 +44,16 @@ def moved_rows(actual: Array, reference: Array, tolerance: Tolerance) -> MovedRo
     moved = differing = 0
     for rows, expected in zip(actual.reshape(samples), reference.reshape(samples), strict=True):
         a, r = rows.astype(np.float64), expected.astype(np.float64)
-        limits = tolerance.atol + tolerance.rtol * np.abs(r).max(1, initial=0.0, keepdims=True)
-        wrong = np.flatnonzero(~_near(a, r, limits))
+        size = np.abs(r)
+        wrong = np.flatnonzero(~_near(a, r, tolerance.atol + tolerance.rtol * size))
         differing += wrong.size
-        if differing * differing * samples[-1] > _MOST_DIFFERENCES:
+        if differing * samples[-2] * samples[-1] > _MOST_DIFFERENCES:
             return None
-        moved += _found_elsewhere(a[wrong], r[wrong], limits[wrong])
+        limits = tolerance.atol + tolerance.rtol * size.max(1, initial=0.0, keepdims=True)
+        away = wrong[~_near(a[wrong], r[wrong], limits[wrong])]
+        apart = [np.count_nonzero(_near(r[at], r, _APART * limits)) == 1 for at in away]
+        places = away[np.array(apart, np.bool_)]
+        moved += _found_elsewhere(a[away], r[places], limits[places])
     if moved < max(2, _SHARE * differing):
         return None
     return MovedRows(actual.ndim - 2, moved, differing)

@@ -7,16 +7,24 @@ stored.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from math import prod
 from typing import NamedTuple
 
 from pytest_trt.onnx import fields as tags
-from pytest_trt.onnx.wire import Source, WireError, fields, packed, signed, text
+from pytest_trt.onnx.wire import (
+    VARINT_MAX_BYTES,
+    Source,
+    WireError,
+    fields,
+    packed,
+    signed,
+    text,
+)
 from pytest_trt.tensors.elements import MOST_ELEMENTS, element_count, element_name
 from pytest_trt.tensors.spec import TensorSpec
 
@@ -406,7 +414,7 @@ class _Walk:
                 name, number, stored = self._attribute(value, stop, depth)
                 axis = number if name == "axis" else axis
                 to = number if name == "to" else to
-                stored_number = number if name == "value_int" else stored_number
+                stored_number = float(number) if name == "value_int" else stored_number
                 if stored is not None:
                     dims, stored_number = stored.dims or dims, stored.number
         operator = _operator(domain, op_type)
@@ -500,18 +508,19 @@ def _number(
     source: Source, start: int, end: int, data_type: int, dims: Sequence[int]
 ) -> float | None:
     """Return the number of a tensor, see `StoredTensor`, if it is of a type that is read."""
-    size, one = prod(dims), _NUMBERS.get(data_type)
+    size, one = math.prod(dims), _NUMBERS.get(data_type)
     if one is None or not 0 < size <= (_MOST_COUNTED if len(dims) == 1 and one.code != "f" else 1):
         return None
     found: Sequence[float] = ()
     for tag, value, stop in fields(source, start, end):
-        if tag in _PACKED_INTEGERS and one.code != "f":
+        if tag in _PACKED_INTEGERS and one.code != "f" and stop - value <= size * VARINT_MAX_BYTES:
             found = [*packed(source, value, stop)]
         elif tag in _PLAIN_NUMBERS and stop - value == size * one.bytes:
             found = struct.unpack(f"<{size}{one.code}", source.read(value, stop))
-    if size == 1:
-        return next(iter(found), None)
-    return size if [*found] == [*range(size)] else None
+    if size > 1:
+        return float(size) if [*found] == [*range(size)] else None
+    number = float(next(iter(found), math.nan))
+    return number if math.isfinite(number) else None
 
 
 def _operator(domain: str, name: str) -> str:

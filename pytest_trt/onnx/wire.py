@@ -17,10 +17,10 @@ LENGTH = 2
 FIXED32 = 5
 
 #: A varint carries 64 bits, seven in each byte.
-_VARINT_MAX_BYTES = 10
+VARINT_MAX_BYTES = 10
 
 #: The longest that a field's tag and length can be.
-HEADER_BYTES = 2 * _VARINT_MAX_BYTES
+HEADER_BYTES = 2 * VARINT_MAX_BYTES
 
 #: Some tens of nodes, and little to read in vain before a large weight is stepped over.
 WINDOW_BYTES = 1 << 14
@@ -148,7 +148,7 @@ def varint(buffer: bytes, start: int, end: int) -> tuple[int, int]:
         WireError: It does not end before `end`, or is longer than 64 bits need.
     """
     value = 0
-    for index in range(_VARINT_MAX_BYTES):
+    for index in range(VARINT_MAX_BYTES):
         if start + index >= end:
             raise WireError("a number is cut off", start, overrun=True)
         byte = buffer[start + index]

@@ -44,6 +44,9 @@ def swapped(rows: npt.NDArray[np.float32], *places: tuple[int, int]) -> npt.NDAr
         (ROWS[:5], ROWS, None),
         (ROWS.astype(str)[::-1], ROWS.astype(str), None),
         (np.zeros((0, 4)), np.zeros((0, 4)), None),
+        # Two probabilities, and wrong ones of a classifier: each is one of another sample.
+        (ROWS[:, :2][::-1], ROWS[:, :2], None),
+        (swapped(np.eye(4)[[0, 0, 1, 1, 2, 3]], (0, 2)), np.eye(4)[[0, 0, 1, 1, 2, 3]], None),
     ],
 )
 def test_rows_that_only_changed_places_are_counted(actual, reference, found) -> None:
@@ -61,3 +64,19 @@ def test_rows_beside_wrong_ones_count_if_they_are_most() -> None:
 def test_no_row_is_looked_for_among_too_many() -> None:
     many = np.arange(80_000.0).reshape(-1, 2) * 1e3
     assert moved_rows(many[::-1], many, TOLERANCE) is None
+
+
+def test_wrong_rows_that_resemble_others_have_not_moved() -> None:
+    """As the outputs of a model for random inputs, which hardly differ from sample to sample."""
+    noise = np.random.default_rng(1).normal(size=(2, 32, 10)) * [[[0.005]], [[0.02]]]
+    reference = np.linspace(0.0, 1.0, 10) + noise[0]
+    assert moved_rows(reference + noise[1], reference, TOLERANCE) is None
+
+
+def test_rows_of_which_another_value_is_wrong_differ() -> None:
+    """Two boxes that changed places do not explain that all scores are wrong."""
+    rows = np.concatenate([ROWS, np.full((20, 1), 0.9)], axis=1)
+    moved = swapped(rows, (3, 4))
+    assert moved_rows(moved, rows, TOLERANCE) == MovedRows(0, 2, 2)
+    moved[:, -1] = 0.1
+    assert moved_rows(moved, rows, TOLERANCE) is None

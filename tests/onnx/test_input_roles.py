@@ -314,6 +314,10 @@ _DEPTH = numpy_helper.from_array(np.array(7, np.int64), "depth")
         (None, [node("ReduceMax", ["ids"], ["depth"])], {}),
         (_DEPTH, [_gather()], {"ids": 10}),  # what a table has is known better
         (helper.make_tensor("depth", TensorProto.INT64, [1], [0]), [], {}),
+        (helper.make_tensor("depth", TensorProto.FLOAT, [], [float("inf")]), [], {}),
+        (helper.make_tensor("depth", TensorProto.FLOAT, [], [float("nan")]), [], {}),
+        # More numbers than its shape has are not read.
+        (TensorProto(name="depth", data_type=7, dims=[1], int64_data=[7] * 100), [], {}),
     ],
 )
 def test_columns_of_one_hot_rows_are_categories(tmp_path, depth, nodes, limits) -> None:
@@ -749,3 +753,11 @@ def test_a_time_between_0_and_1_that_the_model_multiplies_is_none(tmp_path, node
     given = value("n", ["batch"], FLOAT)
     found = _load(tmp_path, *nodes, inputs=(given,), tables=[*_STEPS, *factors])
     assert found.number_inputs == numbers
+
+
+def test_a_product_beyond_float64_is_no_error_here(tmp_path) -> None:
+    nodes = [_multiple("k", "k", "p0"), *(_multiple(f"p{n}", "k", f"p{n + 1}") for n in range(20))]
+    nodes += [_multiple("n", "p20", "c"), _COSINE]
+    largest = numpy_helper.from_array(np.array(2**63 - 1, np.int64), "k")
+    given = value("n", ["batch"], FLOAT)
+    assert _load(tmp_path, *nodes, inputs=(given,), tables=[largest]).number_inputs == ()
