@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +207,26 @@ def test_diff_says_what_a_change_may_be_of(mode: str, plan: str, message: str) -
     assert "+20%" in output
     assert message in output
     assert any(word in output for word in ("machine", "host")) == bool(message)
+
+
+def test_diff_names_what_happened_to_entries_whose_runs_stayed() -> None:
+    runs = stored_run(), stored_run(2, reason="driver")
+    noise = StoredNoise("2026-11-01T10:00:00+00:00", 5, 0.002, {"p50": 0.003})
+    old = {name: stored(*runs) for name in ("test_a", "test_b", "test_c")}
+    new = {
+        "test_a": stored(runs[0]),
+        "test_b": stored(*runs, noise=noise),
+        "test_c": replace(stored(*runs), accepted={"p50": 0.4}),
+    }
+    before, after = save_baselines(Path("old"), old), save_baselines(Path("new"), new)
+    lines = [
+        line for line in shown("diff", str(before), str(after)).splitlines() if "test_" in line
+    ]
+    assert [line.strip() for line in lines[-3:]] == [
+        "test_a: runs removed, 2 -> 1",
+        "test_b: same figures, calibrated",
+        "test_c: same figures, edited",
+    ]
 
 
 def test_noise_that_was_measured_counts_in_a_diff() -> None:

@@ -141,6 +141,10 @@ class TestDiff:
         assert rows["logits"] == ["5.1e-05 at [2, 3]", "1.62e-06", "0 of 8 rows", "within"]
         assert rows["probs"][2:] == ["3 of 8 rows", "exceeded"]
         assert "test_same: answers unchanged" in output
+        other = {"model": "models/other.onnx", "producer": "PyTorch 2.13"}
+        output = self.diff(old, new, model_digest="cd" * 32, **other)
+        assert "another model: models/digits.onnx -> models/other.onnx" in output
+        assert "computed by PyTorch 2.13, before by " in output
 
     def test_what_cannot_be_compared_is_named(self, root) -> None:
         new = {
