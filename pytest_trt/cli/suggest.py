@@ -192,7 +192,7 @@ def _options(given: Sequence[str]) -> dict[str, OptionValue]:
         known = BUILDER_OPTIONS.get(name)
         if known is not None and known.type in ("int", "bool"):
             with suppress(ValueError):
-                options[name] = json.loads(value)
+                options[name] = json.loads(value.lower())  # True, as in a marker, or true
                 continue
         options[name] = value
     check_options(options, "--builder-option")

@@ -84,6 +84,8 @@ def test_dynamic_input_needs_a_shape(folder: Path) -> None:
         (("--backend=onnx",), "'onnx' is not one of 'auto', 'tensorrt'"),
         (("--builder-option=fast=1",), "unknown builder option 'fast'"),
         (("--builder-option=graph_optimization_level=3",), "graph_optimization_level"),
+        (("--builder-option=block_size=six",), "block_size='six' is not a whole number"),
+        (("--builder-option=per_channel=often",), "per_channel='often' is not True or False"),
         (("--metric=nowhere:f",), "No module named 'nowhere'"),
         (("--metric=json:nothing",), "json has no function 'nothing'"),
     ],
@@ -92,6 +94,14 @@ def test_what_cannot_be_used_is_refused(folder: Path, args: tuple[str, ...], say
     done = suggest(*args)
     assert done.returncode == 2
     assert says in done.stderr
+
+
+@pytest.mark.parametrize("value", ["True", "true"])
+def test_numbers_and_truth_values_of_builder_options_are_understood(folder: Path, value) -> None:
+    options = (f"--builder-option=per_channel={value}", "--builder-option=block_size=64")
+    done = suggest("--shape=image:2x8", "--precision=fp16", *options)
+    assert done.returncode == 0, done.stderr
+    assert "builder options: per_channel=True, block_size=64" in done.stdout.splitlines()
 
 
 def test_inputs_that_cannot_be_generated_are_given_with_data(folder: Path) -> None:
