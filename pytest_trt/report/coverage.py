@@ -20,14 +20,13 @@ _ERRORS = 3
 #: Files that a remedy names.
 _FILES = 5
 
-_UNJUDGED = "Tests ran, and their checks gave no verdict: correct what their reasons name."
-
 #: What to do about tests of each status.
 _OF_STATUS = {
     Status.ERROR: "Correct what the errors of these tests name.",
     Status.NOT_RUN: "The run ended before some tests: repeat it.",
-    Status.FAILED: _UNJUDGED,
-    Status.NOT_MEASURED: _UNJUDGED,
+    Status.FAILED: "Tests ran, and their checks gave no verdict: correct what their reasons name.",
+    Status.NOT_MEASURED: "Tests ran without a verdict: commit the baselines that were recorded and "
+    "run again; correct what other reasons name.",
     Status.INCONCLUSIVE: "Tests with inconclusive speed: repeat them while nothing else runs on "
     "the machine.",
     Status.SKIPPED: "Tests were skipped: remove what skips them. A test with xfail(run=False) "

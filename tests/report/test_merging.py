@@ -86,7 +86,7 @@ def test_tests_that_were_deselected_or_only_built_are_explained() -> None:
     ("status", "remedy"),
     [
         ("inconclusive", "Tests with inconclusive speed: repeat them while nothing else runs*"),
-        ("not measured", "Tests ran, and their checks gave no verdict: correct what*"),
+        ("not measured", "Tests ran without a verdict: commit the baselines that were recorded*"),
         ("failed", "Tests ran, and their checks gave no verdict: correct what*"),
         ("deselected", "Tests were deselected: run without -k*"),
         ("not run", "The run ended before some tests: repeat it."),

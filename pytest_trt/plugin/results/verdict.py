@@ -18,9 +18,7 @@ from pytest_trt.diagnostics import Diagnostic, PytestTrtWarning, Remedy
 from pytest_trt.engine.build import Engine
 from pytest_trt.plugin.planning.markers import ModelMarker, same_file
 from pytest_trt.plugin.planning.marks import marks_of, same_marks
-from pytest_trt.plugin.planning.plan import (
-    TestPlan,
-)
+from pytest_trt.plugin.planning.plan import TestPlan
 from pytest_trt.plugin.results.attached import checks_of, speeds_of, stored_results
 from pytest_trt.plugin.results.failure import CheckFailure, PluginFailure, skips
 from pytest_trt.plugin.results.left_out import left_out, restrictions

@@ -119,6 +119,14 @@ def test_report_has_every_status(report, processes) -> None:
     }
 
 
+def test_failures_that_are_expected_are_nothing_to_do(report) -> None:
+    report.project.test_file(SUITE)
+    report.run("-k", "xfailed or test_failed")
+    content = report.read()
+    failed = [test["id"] for test in content["tests"]].index("test_it.py::test_failed")
+    assert [group["tests"] for group in content["groups"]] == [[failed]]
+
+
 def test_run_says_with_what_on_what_and_how_it_ended(report) -> None:
     report.project.test_file(SUITE)
     result = report.run("-k", "passed")
