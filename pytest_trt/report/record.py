@@ -36,6 +36,7 @@ class TestRecord:
         notes: What else a reader of its result has to know.
         checks: Results of its consistency checks.
         speeds: Results of its benchmarks.
+        warning_filters: Filters of warnings that its marks give.
         has_answers: Whether it is compared with stored answers.
         lacks_answers: Whether it is, and none were stored, so that it was not.
         accepted: Errors of outputs that are stored with its answers, by architecture and precision.
@@ -54,6 +55,7 @@ class TestRecord:
     engines: tuple[EngineRecord, ...] = ()
     checks: tuple[AccuracyResult, ...] = ()
     speeds: tuple[BenchmarkResult, ...] = ()
+    warning_filters: tuple[str, ...] = ()
     has_answers: bool = False
     lacks_answers: bool = False
     answers: StagedAnswers | None = None
@@ -80,6 +82,7 @@ class TestRecord:
             engines=_all(EngineRecord, data["engines"]),
             checks=tuple(from_data(AccuracyResult, check) for check in data["checks"]),
             speeds=_speeds(data["speeds"]),
+            warning_filters=tuple(data["warning_filters"]),
             has_answers=data["has_answers"],
             lacks_answers=data["lacks_answers"],
             accepted=data["accepted"],

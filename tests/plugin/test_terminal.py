@@ -242,6 +242,9 @@ INCONCLUSIVE = "accuracy 0.95312 is worse than its baseline 1 by 4.69 points, al
         (("-pno:warnings",), 1, 0),
         ((), 0, 1),
         (("-Wignore::pytest_trt.PytestTrtWarning",), 0, 0),
+        (("-Wignore:accuracy",), 0, 0),
+        (("-Wignore:another",), 0, 1),
+        (("-Wignore:(",), 0, 1),
     ],
 )
 def test_warning_that_a_filter_hides_is_a_note(project, filters, notes, warnings) -> None:
@@ -255,6 +258,21 @@ def test_warning_that_a_filter_hides_is_a_note(project, filters, notes, warnings
         shown = [line for line in result.outlines if INCONCLUSIVE in line]
         assert sum(line.startswith("note  ") for line in shown) == notes
         assert sum("PytestTrtWarning: " in line for line in shown) == warnings
+
+
+@pytest.mark.parametrize(
+    ("names", "notes"),
+    [(":UserWarning", 1), (":pytest_trt.PytestTrtWarning", 0), ("acc.* is worse", 0)],
+)
+def test_mark_hides_a_warning_by_its_name(project, names, notes) -> None:
+    project.test_file(WORSE.replace("VALUE", "1.0"))
+    project.run().assert_outcomes(passed=1)
+    mark = f'@pytest.mark.filterwarnings("ignore:{names}")'
+    project.test_file(mark + WORSE.replace("VALUE", "61 / 64"))
+    for more in ((), ("-n1",)):
+        result = project.run(*more)
+        result.assert_outcomes(passed=1)
+        assert sum(INCONCLUSIVE in line for line in result.outlines) == notes
 
 
 def test_warning_that_is_an_error_is_no_note(project) -> None:

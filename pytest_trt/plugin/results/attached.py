@@ -53,6 +53,9 @@ def attach(item: pytest.Item, report: pytest.TestReport) -> None:
         ),
         checks=tuple(checks_of(state)),
         speeds=speeds_of(state),
+        warning_filters=tuple(
+            str(one) for mark in item.iter_markers("filterwarnings") for one in mark.args
+        ),
         has_answers=state.answers is not None,
         lacks_answers=staged is not None and not staged.against,
         accepted=accepted.errors if accepted else {},
