@@ -405,15 +405,27 @@ def error_findings(
     if not old or not new:
         return
     before = {one["name"]: one for one in old["outputs"]}
+    now = {one["name"] for one in new["outputs"]}
     for output in new["outputs"]:
-        then = before.pop(output["name"], None)
-        if then is None:
-            yield Finding(Kind.ERROR, output["name"], Direction.CHANGED, lines=("new output",))
+        name = output["name"]
+        renamed = (one for one in before.keys() - now if _form(before[one]) == _form(output))
+        was = name if name in before else min(renamed, default="")
+        if not was:
+            yield Finding(Kind.ERROR, name, Direction.CHANGED, lines=("new output",))
             continue
-        yield _error_finding(then, output)
+        found = _error_finding(before.pop(was), output)
+        if was != name:  # exporters number outputs, each time by other numbers
+            found = replace(found, lines=(f"before named {was}", *found.lines))
+            if found.direction is Direction.SAME:
+                found = replace(found, direction=Direction.CHANGED)
+        yield found
     for name in before:
         lines = ("no longer compared",)
         yield Finding(Kind.ERROR, name, Direction.CHANGED, lines=lines, looser=True)
+
+
+def _form(output: Mapping[str, Any]) -> tuple[Any, Any]:
+    return output["dtype"], output["shape"]
 
 
 def _metrics(case: Case) -> dict[str, float | None]:

@@ -436,6 +436,18 @@ def test_output_that_is_no_longer_compared_is_worse_and_a_new_one_is_shown() -> 
     assert found.direction is Direction.CHANGED
 
 
+def test_output_that_only_has_another_name_is_still_compared() -> None:
+    """As those that an exporter numbers, each time by other numbers."""
+    old, new = off_by(0.002, names=("12", "probs")), off_by(0.002, names=("14", "probs"))
+    assert pair(old, new).tests[0].direction is Direction.CHANGED
+    assert only(pair(old, new), Kind.ERROR, "14").lines == ("before named 12",)
+    looser = off_by(0.002, atol=0.02, names=("14", "probs"))
+    assert pair(old, looser).tests[0].direction is Direction.WORSE
+    worse = off_by(0.009, names=("14", "probs"))
+    assert pair(old, worse).tests[0].direction is Direction.WORSE
+    assert pair(old, off_by(0.002, names=("14",))).tests[0].direction is Direction.WORSE
+
+
 def test_looser_tolerance_is_not_accepted_with_a_larger_error() -> None:
     new = off_by(0.02, atol=0.1)
     accepted = {"sm86 fp16": {"logits": 0.02}}
