@@ -149,6 +149,10 @@ OVERRIDDEN = (
     "an override of `trt_reference` beside `reference=`, without `@pytest.fixture`, or with a "
     "misspelt name"
 )
+IGNORED = (
+    "`parametrize(..., indirect=True)` of a fixture of the plugin that the project does not "
+    "override"
+)
 
 WAYS = {
     "marks": Way(
@@ -446,6 +450,12 @@ WAYS = {
         f"    @M(**ONE)\n    @C\n{METHOD}"
         "class TestMisspelt:\n    @pytest.fixture\n    def trt_refrence(self):\n"
         f"        return given\n    @M(**ONE)\n    @C\n{METHOD}",
+        0,
+    ),
+    "ignored": Way(
+        IGNORED,
+        "pytestmark = [M(**ONE), C]\n"
+        "@pytest.mark.parametrize('trt_session', [1], indirect=True)\n" + PLAIN,
         0,
     ),
 }
