@@ -153,6 +153,7 @@ _MOST_COUNTED = 4096
 #: Where a tensor has its numbers.
 _PACKED_INTEGERS = (tags.TENSOR_INT32_DATA, tags.TENSOR_INT64_DATA)
 _PLAIN_NUMBERS = (tags.TENSOR_RAW_DATA, tags.TENSOR_FLOAT_DATA)
+_PAYLOADS = frozenset((*_PACKED_INTEGERS, *_PLAIN_NUMBERS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -470,6 +471,7 @@ class _Walk:
         name = ""
         data_type = location = 0
         dims: list[int] = []
+        payload = 0, 0, 0
         entries: dict[str, str] = {}
         for tag, value, stop in fields(source, start, end):
             if tag == tags.TENSOR_DIMS:
@@ -485,8 +487,10 @@ class _Walk:
                 entries[key] = entry
             elif tag == tags.TENSOR_DATA_LOCATION:
                 location = value
+            elif tag in _PAYLOADS:
+                payload = tag, value, stop
         external = entries if location == tags.EXTERNAL else None
-        number = None if external is not None else _number(source, start, end, data_type, dims)
+        number = None if external is not None else _number(source, payload, data_type, dims)
         tensor = StoredTensor(name, data_type, tuple(dims), external, number)
         elements = self._found.elements[data_type] + element_count([max(dim, 0) for dim in dims])
         self._found.elements[data_type] = min(elements, MOST_ELEMENTS)
@@ -505,18 +509,25 @@ class _Walk:
 
 
 def _number(
-    source: Source, start: int, end: int, data_type: int, dims: Sequence[int]
+    source: Source, payload: tuple[int, int, int], data_type: int, dims: Sequence[int]
 ) -> float | None:
-    """Return the number of a tensor, see `StoredTensor`, if it is of a type that is read."""
+    """Return the number of a tensor, see `StoredTensor`, if it is of a type that is read.
+
+    Args:
+        source: The bytes of the model.
+        payload: The last field with numbers: its tag, start and end.
+        data_type: The number of the type.
+        dims: The shape.
+    """
     size, one = math.prod(dims), _NUMBERS.get(data_type)
     if one is None or not 0 < size <= (_MOST_COUNTED if len(dims) == 1 and one.code != "f" else 1):
         return None
     found: Sequence[float] = ()
-    for tag, value, stop in fields(source, start, end):
-        if tag in _PACKED_INTEGERS and one.code != "f" and stop - value <= size * VARINT_MAX_BYTES:
-            found = [*packed(source, value, stop)]
-        elif tag in _PLAIN_NUMBERS and stop - value == size * one.bytes:
-            found = struct.unpack(f"<{size}{one.code}", source.read(value, stop))
+    tag, start, end = payload
+    if tag in _PACKED_INTEGERS and one.code != "f" and end - start <= size * VARINT_MAX_BYTES:
+        found = [*packed(source, start, end)]
+    elif tag in _PLAIN_NUMBERS and end - start == size * one.bytes:
+        found = struct.unpack(f"<{size}{one.code}", source.read(start, end))
     if size > 1:
         return float(size) if [*found] == [*range(size)] else None
     number = float(next(iter(found), math.nan))

@@ -280,7 +280,9 @@ def _has_operator(path: Path, operator: str) -> bool:
     from pytest_trt.onnx.graph import walk_graphs
 
     model = _loaded(path)
-    parts = (*walk_graphs(model.graph), *model.functions) if model is not None else ()
+    if model is None:  # nothing shows that it has not
+        return True
+    parts = (*walk_graphs(model.graph), *model.functions)
     return any(node.op_type == operator for part in parts for node in part.node)
 
 
