@@ -78,7 +78,7 @@ def _other_model(other: OtherModel, subject: Subject, offer: Offer | None) -> Re
             )
         known = f"The engine agrees with {other.model} in FP32, so"
         if other.engine_differs:
-            known = "Most of it is because"
+            known = "Most of the difference arises because"
         return Remedy(
             f"{known} the outputs of trt_reference differ from the model's. Check that both have "
             "the same weights, layout and preprocessing, and export the model again."
@@ -86,7 +86,10 @@ def _other_model(other: OtherModel, subject: Subject, offer: Offer | None) -> Re
     differs = f" in {other.differs}" if other.differs else ""
     reason = f"The engine agrees with {other.model}, which differs from {other.path}{differs}."
     if other.engine_differs:
-        reason = f"Most of it is because {other.model} differs from {other.path}{differs}."
+        reason = (
+            f"Most of the difference arises because {other.model} differs from "
+            f"{other.path}{differs}."
+        )
     if other.converted:
         return Remedy(
             f"{reason} Convert it again: calibrate on more representative inputs, or leave "

@@ -257,7 +257,7 @@ def test_most_of_a_difference_may_be_that_of_the_model(wrong, by, elements, code
     (found,) = of.diagnostics()
     assert found.code == code
     assert fnmatch.filter(found.details, line)
-    is_model = found.remedy.text.startswith("Most of it is because new.onnx differs from ref.onnx")
+    is_model = found.remedy.text.startswith("Most of the difference arises because new.onnx")
     assert is_model is (code == "TRT415")
 
 
