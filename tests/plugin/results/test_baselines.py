@@ -362,7 +362,8 @@ def test_the_command_below_several_failed_tests_accepts_all_of_them(speed) -> No
     accepted = speed.run(*shlex.split(command.replace("...", "more classes"))[1:])
     accepted.assert_outcomes(passed=2)
     for name in ("test_speed", "test_other"):
-        accepted.stdout.fnmatch_lines([f"  {name}: replaced, *P99 *"])
+        # On a busy machine rounds can be too short for P99.
+        accepted.stdout.fnmatch_lines([f"  {name}: replaced, P?? * ms (+*"])
 
 
 def test_rounds_are_spread_over_time_where_they_are_stored_alone(speed, monkeypatch) -> None:
