@@ -483,7 +483,8 @@ def _summarise(
     config = terminalreporter.config
     not_run = "" if runs_nothing(config.option) else ledger.not_run()
     if (collector.results or not_run) and (verbosity := config.get_verbosity()) >= -1:
-        from pytest_trt.plugin.terminal import width_of, with_hidden_warnings, write_prose
+        from pytest_trt.plugin.results.hidden_warnings import with_hidden_warnings
+        from pytest_trt.plugin.terminal import width_of, write_prose
         from pytest_trt.report.summary import Style, noted_lines, summary_lines
 
         writer = config.get_terminal_writer()

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TextIO
+from dataclasses import dataclass
+from typing import Any, TextIO
 
 import pytest
 
-from pytest_trt.diagnostics import Diagnostic, PytestTrtError, failure_lines, wrapped
+from pytest_trt.diagnostics import PytestTrtError, failure_lines, wrapped
 from pytest_trt.escaping import terminal
-
-if TYPE_CHECKING:
-    from pytest_trt.report.record import TestRecord, TestResult
 
 #: How a progress line on a terminal is updated at most, in seconds.
 _UPDATE_S = 0.5
@@ -47,49 +43,6 @@ def write_prose(reporter: pytest.TerminalReporter, text: str) -> None:
         indent = paragraph[: len(paragraph) - len(paragraph.lstrip())]
         for line in wrapped(paragraph.lstrip(), width, indent):
             reporter.write_line(line)
-
-
-def with_hidden_warnings(
-    results: Iterable[TestResult], reporter: pytest.TerminalReporter
-) -> list[TestResult]:
-    """Return results in which warnings that pytest did not show are notes.
-
-    A filter such as `ignore::UserWarning` is there for other packages, and an inconclusive result
-    would be shown nowhere with -q. One that names `PytestTrtWarning` or the message hides it.
-    """
-    config = reporter.config
-    filters = [*config.getini("filterwarnings"), *(config.option.pythonwarnings or ())]
-    shown = "\n".join(str(one.message) for one in reporter.stats.get("warnings", ()))
-
-    def is_hidden(note: Diagnostic, record: TestRecord) -> bool:
-        # TRT677 is in "what to do". With -W error, others are failures.
-        if note.severity != "warning" or note.code == "TRT677" or note.headline in shown:
-            return False
-        if any(_names(one, note) for one in (*filters, *record.warning_filters)):
-            return False
-        return all(one.headline != note.headline for one in record.diagnostics)
-
-    found = []
-    for result in results:
-        record = result.record
-        notes = tuple(
-            replace(one, severity="note") if is_hidden(one, record) else one for one in record.notes
-        )
-        found.append(replace(result, record=replace(record, notes=notes)))
-    return found
-
-
-def _names(warning_filter: str, note: Diagnostic) -> bool:
-    """Whether a filter hides warnings of this plugin, or one with this message, by name."""
-    action, message, category = (*warning_filter.split(":"), "", "")[:3]
-    if action.strip() != "ignore":
-        return False
-    if "PytestTrtWarning" in category:
-        return True
-    try:
-        return bool(message) and re.match(message, note.headline, re.IGNORECASE) is not None
-    except re.error:  # of -W, which are no patterns
-        return note.headline.startswith(message)
 
 
 @dataclass(frozen=True)
