@@ -358,7 +358,7 @@ OF_RTX = header(b"vtrt", 1, 4, 0, 76, rest=struct.pack("<4sQ", b"vtrt", 0b100))
             "sm86",
             "the plan was built by TensorRT-RTX 1.4.0.76, not TensorRT 1.4.0.76",
         ),
-        (b"no plan", "tensorrt", ("TensorRT", "10.16.1.11"), "sm86", "it is not a plan of Te"),
+        (b"no plan", "tensorrt", ("TensorRT", "10.16.1.11"), "sm86", "it is not a plan"),
         (OF_RTX, "tensorrt_rtx", ("TensorRT-RTX", "1.4.0.76"), RTX_ARCHS[2], ""),
         (
             OF_RTX,
