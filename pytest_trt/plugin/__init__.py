@@ -483,7 +483,6 @@ def _summarise(
     config = terminalreporter.config
     not_run = "" if runs_nothing(config.option) else ledger.not_run()
     if (collector.results or not_run) and (verbosity := config.get_verbosity()) >= -1:
-        from pytest_trt.plugin.results.hidden_warnings import with_hidden_warnings
         from pytest_trt.plugin.terminal import width_of, write_prose
         from pytest_trt.report.summary import Style, noted_lines, summary_lines
 
@@ -494,13 +493,12 @@ def _summarise(
             ascii=not _takes_blocks(),
             wrap=width_of(config) is not None,
         )
-        results = with_hidden_warnings(collector.results, terminalreporter)
         if verbosity < 0:
-            lines = noted_lines(results, style)
+            lines = noted_lines(collector.results, style)
         else:
             terminalreporter.write_sep("=", "trt")
             lines = summary_lines(
-                results,
+                collector.results,
                 style,
                 # Where workers collected the tests, nothing above says what is tested.
                 environment=config.pluginmanager.hasplugin("dsession"),

@@ -138,6 +138,7 @@ class TestState:
         speed: The result of its benchmark, once there is one.
         timed_at: The line that called `trt_benchmark`; None where none did.
         notes: What a reader of its result has to know.
+        hidden_warnings: Headlines of those that are warnings, and that a filter for others hides.
         diagnostics: Why it failed, where the plugin knows.
         skipped: Why the plugin skipped it.
         proofs: How its checks responded to injected errors and slowdowns.
@@ -180,6 +181,7 @@ class TestState:
         self.speed: BenchmarkResult | None = None
         self.timed_at: CallingLine | None = None
         self.notes: list[Diagnostic] = []
+        self.hidden_warnings: list[str] = []
         self.diagnostics: tuple[Diagnostic, ...] = ()
         self.skipped: str | None = None
         self.proofs: list[Proof] = []

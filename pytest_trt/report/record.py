@@ -7,7 +7,7 @@ It holds only what JSON can hold. Renderers read records and nothing else.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -34,9 +34,9 @@ class TestRecord:
         unbuilt: Path of the model, architecture and precision of engines that could not be built.
         diagnostics: Why it failed, where the plugin knows; the worst first.
         notes: What else a reader of its result has to know.
+        hidden_warnings: Headlines of notes that are warnings, and that pytest did not show.
         checks: Results of its consistency checks.
         speeds: Results of its benchmarks.
-        warning_filters: Filters of warnings that its marks give.
         has_answers: Whether it is compared with stored answers.
         lacks_answers: Whether it is, and none were stored, so that it was not.
         accepted: Errors of outputs that are stored with its answers, by architecture and precision.
@@ -55,7 +55,6 @@ class TestRecord:
     engines: tuple[EngineRecord, ...] = ()
     checks: tuple[AccuracyResult, ...] = ()
     speeds: tuple[BenchmarkResult, ...] = ()
-    warning_filters: tuple[str, ...] = ()
     has_answers: bool = False
     lacks_answers: bool = False
     answers: StagedAnswers | None = None
@@ -67,8 +66,17 @@ class TestRecord:
     unbuilt: tuple[tuple[str, str, str], ...] = ()
     diagnostics: tuple[Diagnostic, ...] = ()
     notes: tuple[Diagnostic, ...] = ()
+    hidden_warnings: tuple[str, ...] = ()
     accepted: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     accepted_reason: str = ""
+
+    @property
+    def terminal_notes(self) -> tuple[Diagnostic, ...]:
+        """The notes; warnings that pytest did not show are notes as well."""
+        return tuple(
+            replace(one, severity="note") if one.headline in self.hidden_warnings else one
+            for one in self.notes
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON-simple data."""
@@ -82,7 +90,6 @@ class TestRecord:
             engines=_all(EngineRecord, data["engines"]),
             checks=tuple(from_data(AccuracyResult, check) for check in data["checks"]),
             speeds=_speeds(data["speeds"]),
-            warning_filters=tuple(data["warning_filters"]),
             has_answers=data["has_answers"],
             lacks_answers=data["lacks_answers"],
             accepted=data["accepted"],
@@ -92,6 +99,7 @@ class TestRecord:
             staged_metrics=_staged_metrics(data["staged_metrics"]),
             diagnostics=_all(Diagnostic, data["diagnostics"]),
             notes=_all(Diagnostic, data["notes"]),
+            hidden_warnings=tuple(data["hidden_warnings"]),
             skipped=data["skipped"],
             failed_by_checks=data["failed_by_checks"],
             proofs=tuple(data["proofs"]),

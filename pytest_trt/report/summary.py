@@ -143,7 +143,7 @@ def little_compared(results: Iterable[TestResult]) -> list[Diagnostic]:
 
 
 def _notes(results: Iterable[TestResult]) -> Iterator[tuple[str, Sequence[Diagnostic]]]:
-    return ((result.nodeid, result.record.notes) for result in results)
+    return ((result.nodeid, result.record.terminal_notes) for result in results)
 
 
 def _noise(results: Iterable[TestResult]) -> Iterator[str]:

@@ -53,9 +53,6 @@ def attach(item: pytest.Item, report: pytest.TestReport) -> None:
         ),
         checks=tuple(checks_of(state)),
         speeds=speeds_of(state),
-        warning_filters=tuple(
-            str(one) for mark in item.iter_markers("filterwarnings") for one in mark.args
-        ),
         has_answers=state.answers is not None,
         lacks_answers=staged is not None and not staged.against,
         accepted=accepted.errors if accepted else {},
@@ -70,6 +67,7 @@ def attach(item: pytest.Item, report: pytest.TestReport) -> None:
         # Nothing is to be done about a failure that is expected.
         diagnostics=() if report.skipped and state.failed_by_checks else state.diagnostics,
         notes=tuple(state.notes),
+        hidden_warnings=tuple(state.hidden_warnings),
     )
     report.trt = record.to_dict()  # type: ignore[attr-defined]
     if state.engines:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from mmap import mmap
@@ -133,7 +133,7 @@ def _of_all_runs(state: TestState) -> Iterator[Diagnostic]:
 def _add_to_failure(item: pytest.Item, state: TestState) -> None:
     """Show what the checks found next to the failure of a test that fails by itself."""
     _forget_recorded(state)
-    _warn(item, state.notes)
+    _warn(item, state)
     for name, failed in _failed_checks(state).items():
         found = failed
         if name == _CONSISTENCY:
@@ -159,7 +159,7 @@ def _conclude(item: pytest.Item, state: TestState) -> None:
     else:
         for note in _bad_layers(item, state):
             state.note(note)
-    raised = _warn(item, state.notes)
+    raised = _warn(item, state)
     failures += raised
     if failures:
         state.failed_by_checks, state.diagnostics = True, tuple(failures)
@@ -387,10 +387,10 @@ def _marked_late(item: pytest.Item) -> Diagnostic:
     )
 
 
-def _warn(item: pytest.Item, notes: Iterable[Diagnostic]) -> list[Diagnostic]:
+def _warn(item: pytest.Item, state: TestState) -> list[Diagnostic]:
     """Issue warnings; return those that a filter turns into errors."""
     errors = []
-    for note in notes:
+    for note in state.notes:
         if note.severity == "warning":
             path, line = _place_of(item, note)
             shown = of_all_tests(note) if note.code == "TRT677" else note
@@ -398,7 +398,28 @@ def _warn(item: pytest.Item, notes: Iterable[Diagnostic]) -> list[Diagnostic]:
                 warnings.warn_explicit(PytestTrtWarning(str(shown)), None, path, line)
             except PytestTrtWarning:  # for -W error::pytest_trt.PytestTrtWarning
                 errors.append(replace(note, severity="error"))
+            else:
+                # TRT677 is in "what to do".
+                if note.code != "TRT677" and _is_hidden(item, note.headline):
+                    state.hidden_warnings.append(note.headline)
     return errors
+
+
+def _is_hidden(item: pytest.Item, text: str) -> bool:
+    """Whether a filter that is there for other warnings hides one, or pytest shows none at all.
+
+    `ignore::UserWarning` is such a filter: an inconclusive result would be shown nowhere with -q.
+    One that names `PytestTrtWarning` or the message hides it on purpose.
+    """
+    if not item.config.pluginmanager.hasplugin("warnings"):
+        return True
+    for action, message, category, module, _ in warnings.filters:
+        if module is None and issubclass(PytestTrtWarning, category):
+            if message is None:
+                return action == "ignore" and category is not PytestTrtWarning
+            if message.match(text):
+                return False
+    return False
 
 
 def _place_of(item: pytest.Item, note: Diagnostic) -> tuple[str, int]:
